@@ -18,3 +18,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     return UserError(f"unknown {kind} {name!r}{hint} known: {', '.join(names)}")
+
+
+class Interrupted(Exception):
+    """The process was asked to stop; progress is saved and the same command goes on from there."""

@@ -1,0 +1,128 @@
+"""Orbax checkpoints with a manifest of hashes: a checkpoint is whole and unedited, or it is refused.
+
+Parameters, optimizer state and anything else are separate Orbax items, so that a later stage can restore the
+parameters alone.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from w2s_jax import files
+from w2s_jax.errors import UserError
+
+MANIFEST = "manifest.json"
+
+
+def save(folder: Path, items: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    """Writes each pytree of `items` with Orbax and `meta` as JSON; `folder` appears only when all of it is on disk.
+
+    Args:
+      folder: replaced if it exists. The old checkpoint stays until the new one is whole.
+      items: name -> pytree of arrays.
+      meta: JSON values (step, best score, ...).
+    """
+    import orbax.checkpoint as ocp
+
+    folder = Path(folder).absolute()
+    partial, previous = _sibling(folder, "partial"), _sibling(folder, "previous")
+    shutil.rmtree(partial, ignore_errors=True)
+    with files.disk_errors(folder), ocp.StandardCheckpointer() as checkpointer:
+        partial.mkdir(parents=True)
+        for name, tree in items.items():
+            checkpointer.save(partial / name, tree)
+    hashes = {str(path.relative_to(partial)): files.sha256_file(path) for path in _files(partial)}
+    files.write_json(partial / MANIFEST, {"meta": dict(meta), "files": hashes})
+    shutil.rmtree(previous, ignore_errors=True)
+    if folder.exists():
+        folder.rename(previous)
+    partial.rename(folder)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def exists(folder: Path) -> bool:
+    """Whether there is a whole checkpoint, here or in the copy kept while it was being replaced."""
+    return _whole(folder) is not None
+
+
+def meta(folder: Path) -> dict[str, Any]:
+    """The JSON values saved with the checkpoint."""
+    return files.read_json(_found(folder) / MANIFEST)["meta"]
+
+
+def restore(folder: Path, abstract: Mapping[str, Any]) -> dict[str, Any]:
+    """Restores the named items, each straight into the shapes, dtypes and shardings of its abstract pytree.
+
+    Args:
+      abstract: item name -> pytree of arrays or `jax.ShapeDtypeStruct`. Items not named are not read.
+
+    Raises:
+      UserError: a file is missing, truncated or edited, or the shapes are of another model.
+    """
+    import orbax.checkpoint as ocp
+
+    found = _found(folder)
+    verify(found)
+    restored = {}
+    with ocp.StandardCheckpointer() as checkpointer:
+        for name, tree in abstract.items():
+            target = jax.tree.map(_abstract, tree)
+            try:
+                restored[name] = checkpointer.restore(found / name, target)
+            except (ValueError, KeyError, FileNotFoundError) as error:
+                raise UserError(f"checkpoint {found / name} is of another model or optimizer: {error}") from error
+    return restored
+
+
+def verify(folder: Path) -> None:
+    """Compares every file with the manifest's SHA-256.
+
+    Raises:
+      UserError: naming the first file that is missing, truncated or edited.
+    """
+    manifest = files.read_json(Path(folder) / MANIFEST)["files"]
+    for name, expected in manifest.items():
+        path = Path(folder) / name
+        if not path.exists():
+            raise UserError(f"checkpoint file {path} is missing; delete {folder} and run the same command again")
+        if files.sha256_file(path) != expected:
+            raise UserError(
+                f"checkpoint file {path} was truncated or edited; delete {folder} and run the same command again"
+            )
+
+
+def remove(folder: Path) -> None:
+    """Deletes the checkpoint and whatever an interrupted save left beside it."""
+    folder = Path(folder)
+    for path in (folder, _sibling(folder, "partial"), _sibling(folder, "previous")):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _abstract(leaf: Any) -> Any:
+    if isinstance(leaf, jax.Array):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+    return leaf
+
+
+def _sibling(folder: Path, suffix: str) -> Path:
+    return folder.with_name(f"{folder.name}.{suffix}")
+
+
+def _whole(folder: Path) -> Path | None:
+    folder = Path(folder).absolute()
+    candidates = (folder, _sibling(folder, "previous"))
+    return next((path for path in candidates if (path / MANIFEST).exists()), None)
+
+
+def _found(folder: Path) -> Path:
+    whole = _whole(folder)
+    if whole is None:
+        raise UserError(f"no checkpoint in {folder}")
+    return whole
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())

@@ -1,0 +1,54 @@
+"""What a stage trains: a model, which of its parameters, and how."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from w2s_jax.errors import UserError
+from w2s_jax.train.loop import LoopSettings
+from w2s_jax.train.optimizer import OptimizerConfig
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A pretrained model and how it is trained. Supervisor, student and ceiling are all learners.
+
+    Attributes:
+      model: a name from `w2s models`, a local folder or .gguf file, or a Hub id.
+      parameters: which train: all (`full`), only the new `head`, `lora` adapters, or a `probe`: a linear head on
+        features that are computed once and cached.
+      read_layer: how many layers are run; None is all. Middle layers often know more than the last.
+      pooling: which hidden state the head reads; None is the last real token (decoder) or the mean (encoder).
+      max_tokens: the longest text.
+      too_long: what happens to a longer one.
+      epochs: passes over the training split.
+      batch_size: examples a step; the loss sees all of them at once.
+      microbatches: pieces a batch is cut into to save memory; the result is the same.
+      dtype: of the computation; parameters and optimizer state are float32.
+      remat: what the backward pass computes again to save memory.
+      lora_rank: of the adapters, when parameters is `lora`.
+    """
+
+    model: str = "smollm2-135m"
+    parameters: Literal["full", "head", "lora", "probe"] = "full"
+    read_layer: int | None = None
+    pooling: Literal["last", "mean", "cls"] | None = None
+    max_tokens: int = 512
+    too_long: Literal["error", "truncate"] = "error"
+    dropout: float = 0.0
+    epochs: int = 2
+    batch_size: int = 32
+    microbatches: int = 1
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: Literal["none", "dots", "full"] = "none"
+    lora_rank: int = 8
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    loop: LoopSettings = field(default_factory=LoopSettings)
+
+    def __post_init__(self) -> None:
+        for name in ("max_tokens", "epochs", "batch_size", "microbatches", "lora_rank"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout must be in [0, 1), not {self.dropout}")
+        if self.batch_size % self.microbatches:
+            raise UserError(f"batch_size {self.batch_size} is not a multiple of microbatches {self.microbatches}")

@@ -1,0 +1,237 @@
+"""The training loop: batches in, checkpoints and an honest history out. It knows nothing of weak or strong."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from w2s_jax import checkpoint, metrics
+from w2s_jax.data.batching import TrainBatches
+from w2s_jax.errors import Interrupted, UserError
+from w2s_jax.train.state import TrainState
+
+Select = Literal["final", "loss", "accuracy", "auroc"]
+Array = jax.Array | np.ndarray
+
+
+class Progress(Protocol):
+    """Told after every step; `loss` lags a few steps behind, so that nothing waits for the device."""
+
+    def __call__(self, step: int, total: int, loss: float) -> None: ...
+
+
+class Step(Protocol):
+    def __call__(
+        self, state: TrainState, frozen: Any, tokens: Array, lengths: Array, targets: Array, where: Array, /
+    ) -> tuple[TrainState, Any]: ...
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How often to look, which parameters to keep, when to stop and to save.
+
+    Attributes:
+      evaluations: evaluations on validation, spread evenly over training; the last is at the end.
+      select: which parameters win: the final ones, or the best of the evaluations by loss, accuracy or AUROC
+        against the labels this stage is trained on (for a student: weak labels, as Burns et al. 2023, A.1).
+      patience: stop after this many evaluations without a better one; None trains to the end.
+      checkpoint_seconds: the most work that a kill can lose.
+    """
+
+    evaluations: int = 4
+    select: Select = "accuracy"
+    patience: int | None = None
+    checkpoint_seconds: float = 120.0
+
+
+class History(NamedTuple):
+    """What happened: one loss a step, and validation probabilities at each evaluation.
+
+    The probabilities are kept, not a score, so that whoever holds the ground truth can draw the curve against it;
+    a student's own training cannot.
+    """
+
+    losses: list[float]
+    evaluated: list[int]
+    scores: list[float]
+    probs: Float[np.ndarray, "e n c"]
+    best: int
+
+
+class Trained(NamedTuple):
+    params: Any
+    history: History
+
+
+@dataclass
+class _Run:
+    """The loop's own state, beside the TrainState: all of it goes into a checkpoint."""
+
+    losses: list[float] = field(default_factory=list)
+    evaluated: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    probs: list[np.ndarray] = field(default_factory=list)
+
+    def best(self) -> int | None:
+        return int(np.argmax(self.scores)) if self.scores else None
+
+    def out_of_patience(self, patience: int | None) -> bool:
+        best = self.best()
+        return patience is not None and best is not None and len(self.scores) - 1 - best >= patience
+
+
+def evaluation_steps(total: int, evaluations: int) -> list[int]:
+    """The steps after which validation is looked at: evenly spread, ending with the last.
+
+    >>> evaluation_steps(10, 4)
+    [3, 5, 8, 10]
+    """
+    count = min(max(evaluations, 1), total)
+    return [-(-total * (i + 1) // count) for i in range(count)]
+
+
+def fit(
+    state: TrainState,
+    frozen: Any,
+    *,
+    step: Step,
+    batches: TrainBatches,
+    targets: Float[np.ndarray, "n c"],
+    evaluate: Callable[[Any], Float[np.ndarray, "m c"]],
+    validation_targets: Float[np.ndarray, "m c"],
+    settings: LoopSettings,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Trains until the batches or the patience end, and returns the selected parameters.
+
+    Interrupted anywhere and called again with the same arguments and `folder`, it ends with the same bits.
+
+    Args:
+      state: the initial state; it is donated to the steps.
+      frozen: parameters that do not train.
+      step: from `make_train_step`.
+      batches: `batches[i]` is the batch of step i, a pure function of i.
+      targets: class probabilities of the rows that batches refer to.
+      evaluate: parameters -> class probabilities of the validation rows.
+      validation_targets: the labels the evaluations are scored against.
+      folder: where checkpoints of work in progress lie; None keeps none.
+
+    Raises:
+      UserError: the loss is not finite (it names the step).
+      Interrupted: SIGTERM or SIGINT came; a checkpoint was written first, if there is a folder.
+    """
+    total, run, best_params = len(batches), _Run(), None
+    due = set(evaluation_steps(total, settings.evaluations))
+    if folder is not None and checkpoint.exists(folder):
+        state, run, best_params = _resume(folder, state, validation_targets.shape)
+    pending: list[Any] = []
+    saved_at = time.monotonic()
+
+    with _stop_signals() as stop:
+        for index in range(int(state.step), total):
+            batch = batches[index]
+            where = batch.rows >= 0
+            state, measured = step(state, frozen, batch.tokens, batch.lengths, targets[batch.rows], where)
+            pending.append(measured)
+            looking = index + 1 in due
+            if looking or len(pending) >= 8 or stop:
+                _drain(pending, run, index + 1)
+            if progress is not None:
+                progress(index + 1, total, run.losses[-1] if run.losses else float("nan"))
+            if looking:
+                probs = evaluate(state.params)
+                run.evaluated.append(index + 1)
+                run.scores.append(_score(probs, validation_targets, settings.select))
+                run.probs.append(np.asarray(probs, np.float32))
+                if settings.select == "final" or run.best() == len(run.scores) - 1:
+                    best_params = jax.tree.map(jnp.copy, state.params) if settings.select != "final" else None
+                if run.out_of_patience(settings.patience):
+                    break
+            late = time.monotonic() - saved_at > settings.checkpoint_seconds
+            if folder is not None and index + 1 < total and (late or stop):
+                _drain(pending, run, index + 1)
+                _save(folder, state, run, best_params)
+                saved_at = time.monotonic()
+            if stop:
+                raise Interrupted(f"stopped at step {index + 1} of {total}; the same command goes on from there")
+
+    best = len(run.scores) - 1 if settings.select == "final" else run.best()
+    assert best is not None
+    history = History(run.losses, run.evaluated, run.scores, np.stack(run.probs), best)
+    return Trained(state.params if best_params is None else best_params, history)
+
+
+def _drain(pending: list[Any], run: _Run, step: int) -> None:
+    """Fetches the metrics of the steps since the last look: one transfer for many steps."""
+    for measured in jax.device_get(pending):
+        if not measured.finite:
+            raise UserError(
+                f"the loss is not finite at step {len(run.losses) + 1} (of {step} done); "
+                "lower the learning rate, or look for extreme values in the loss's options"
+            )
+        run.losses.append(float(measured.loss))
+    pending.clear()
+
+
+def _score(probs: np.ndarray, targets: np.ndarray, select: Select) -> float:
+    """Higher is better."""
+    if select in ("final", "loss"):
+        return -float(np.mean(metrics.soft_log_loss(probs, targets)))
+    hard = np.argmax(targets, axis=-1)
+    if select == "accuracy":
+        return float(metrics.accuracy(probs, hard))
+    auroc = metrics.auroc(probs, hard)
+    if auroc is None:
+        raise UserError("select='auroc' needs validation labels of more than one class; use select='loss'")
+    return float(auroc)
+
+
+def _save(folder: Path, state: TrainState, run: _Run, best_params: Any) -> None:
+    items: dict[str, Any] = {"params": state.params, "rest": state.replace(params=None)}
+    if best_params is not None:
+        items["best"] = best_params
+    if run.probs:
+        items["probs"] = np.stack(run.probs)
+    meta = {"losses": run.losses, "evaluated": run.evaluated, "scores": run.scores, "best": best_params is not None}
+    checkpoint.save(folder, items, meta)
+
+
+def _resume(folder: Path, state: TrainState, shape: Sequence[int]) -> tuple[TrainState, _Run, Any]:
+    meta: Mapping[str, Any] = checkpoint.meta(folder)
+    abstract: dict[str, Any] = {"params": state.params, "rest": state.replace(params=None)}
+    if meta["best"]:
+        abstract["best"] = state.params
+    if meta["evaluated"]:
+        abstract["probs"] = jax.ShapeDtypeStruct((len(meta["evaluated"]), *shape), jnp.float32)
+    items = checkpoint.restore(folder, abstract)
+    probs = list(np.asarray(items["probs"])) if meta["evaluated"] else []
+    run = _Run(list(meta["losses"]), list(meta["evaluated"]), list(meta["scores"]), probs)
+    return items["rest"].replace(params=items["params"]), run, items.get("best")
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """A list that fills when the process is asked to stop. Outside the main thread signals cannot be caught."""
+    received: list[int] = []
+
+    def note(number: int, _frame: Any) -> None:
+        received.append(number)
+
+    try:
+        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:
+        before = {}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
