@@ -1,7 +1,7 @@
 """Losses for learning from weak labels, and the algebra that they are made of.
 
 A loss is a pure function `(logits [B, C], targets [B, C], *, hyperparameters) -> [B]`: targets are probabilities over
-classes, the result is float32 and unreduced. A loss may also name these keywords, its *context*, and `bind` passes them:
+classes, the result is float32 and unreduced. A loss may also name these keywords, its *context*; `bind` passes them:
 
   step: optimizer steps done, an int32 scalar.
   total_steps: optimizer steps of the whole training, an int.
@@ -17,6 +17,7 @@ where `probs` are the student's own predictions. Neither probs, targets nor weig
 """
 
 import inspect
+import math
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -92,6 +93,8 @@ def _context_of(function: Callable[..., Any]) -> tuple[str, ...]:
 
 def _check_options(name: str, loss: Loss, options: Mapping[str, Any]) -> None:
     parameters = list(inspect.signature(loss).parameters.values())
+    if len(parameters) < 2:
+        raise UserError(f"loss {name!r} must take (logits, targets), and its hyperparameters as keywords")
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
     known = {parameter.name: parameter for parameter in parameters[2:] if parameter.name not in _context_of(loss)}
@@ -180,8 +183,8 @@ def _warmup_steps(fraction: float, total_steps: int | None) -> float:
 
 
 def _check(name: str, value: Any, low: float, high: float) -> None:
-    if isinstance(value, int | float) and not low <= value <= high:
-        raise UserError(f"{name} must be from {low:g} to {high:g}, not {value:g}")
+    if isinstance(value, str) or (isinstance(value, int | float) and not low <= value <= high):
+        raise UserError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}")
 
 
 # ---- Target transforms
@@ -216,15 +219,16 @@ def student_argmax(probs: Float[Array, "b c"], targets: Float[Array, "b c"]) -> 
 def student_at_prior(probs: Float[Array, "b c"], targets: Float[Array, "b c"], *, where: Where) -> Float[Array, "b c"]:
     """The student's own hard labels, with as many rows of class 1 as the weak labels' prior says.
 
-    Of n valid rows, the `round(sum of targets[:, 1])` with the smallest `p0 / p1` are of class 1 and the others of
+    Of the valid rows, the `round(sum of targets[:, 1])` with the smallest `p0 / p1` are of class 1 and the others of
     class 0 (Burns et al. 2023, section 4.3, footnote). Rows tied at the threshold are all of class 0, so the result
-    does not depend on the order of rows. A batch with weak labels of one class gets that class, and so does a batch
-    of one row. With more than two classes there is no one threshold: `student_argmax`.
+    does not depend on the order of rows. Where all weak labels are of one class, all rows get that class, and one
+    row alone gets its weak label's. With more than two classes there is no one threshold: `student_argmax`.
     """
     if probs.shape[-1] != 2:
         return student_argmax(probs, targets)
     score = jnp.log(probs[:, 0]) - jnp.log(probs[:, 1])
-    ones = jnp.round(jnp.sum(jnp.where(where, targets[:, 1], 0.0))).astype(jnp.int32)
+    # A half rounds down, by a margin above the sum's rounding error: no dependence on the order of rows.
+    ones = jnp.floor(jnp.sum(jnp.where(where, targets[:, 1], 0.0)) + 0.499).astype(jnp.int32)
     threshold = jnp.sort(jnp.where(where, score, jnp.inf))[jnp.minimum(ones, score.size - 1)]
     zero = (score >= threshold) & (ones < jnp.sum(where))
     return jax.nn.one_hot(jnp.where(zero, 0, 1), 2)
@@ -330,7 +334,7 @@ def focal(logits: Float[Array, "b c"], targets: Float[Array, "b c"], *, gamma: f
     Args:
       gamma: >= 0; 0 is cross entropy.
     """
-    _check("gamma", gamma, 0, float("inf"))
+    _check("gamma", gamma, 0, math.inf)
     log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))
     others = jnp.where(jnp.eye(logits.shape[-1], dtype=bool), -jnp.inf, log_probs[:, None, :])
     log_rest = jax.nn.logsumexp(others, axis=-1)  # log(1 - p), exact where p rounds to 1
@@ -364,6 +368,8 @@ def symmetric_cross_entropy(
       alpha, beta: >= 0, weights of cross entropy and of reverse cross entropy.
       floor: the least weak probability inside the logarithm; the paper's A = log(floor).
     """
+    _check("alpha", alpha, 0, math.inf)
+    _check("beta", beta, 0, math.inf)
     return alpha * cross_entropy(logits, targets) + beta * reverse_cross_entropy(logits, targets, floor=floor)
 
 
@@ -433,6 +439,7 @@ def openai_logconf(
       warmup_fraction: in [0, 1], of `total_steps`.
     """
     _check("alpha", alpha, 0, 1)
+    _check("warmup_fraction", warmup_fraction, 0, 1)
     if total_steps is None:
         raise UserError("openai_logconf needs `step` and `total_steps`")
 
@@ -461,6 +468,7 @@ def log_confidence(
       balance: centre the batch's weak labels in log-odds first (`balance_targets`), and take 1/2 as the prior.
     """
     _check("alpha", alpha, 0, 1)
+    _check("warmup_steps", warmup_steps, 0, math.inf)
     own = mix(student_at_quantile(0.5 if balance else None), linear_warmup(alpha, warmup_steps))
     transforms = (balance_targets, own) if balance else (own,)
     return compose(cross_entropy, targets=transforms)(logits, targets, step=step, where=where)
@@ -481,6 +489,8 @@ def product(
     Args:
       alpha, beta: >= 0, exponents of the weak labels and of the student's own prediction.
     """
+    _check("alpha", alpha, 0, math.inf)
+    _check("beta", beta, 0, math.inf)
     return compose(cross_entropy, targets=(student_times_targets(alpha, beta),))(logits, targets, step=step)
 
 
@@ -501,6 +511,7 @@ def entropy(
       alpha, warmup_steps: as in `log_confidence`.
     """
     _check("alpha", alpha, 0, 1)
+    _check("warmup_steps", warmup_steps, 0, math.inf)
     a = _at(linear_warmup(alpha, warmup_steps), step)
     return (1 - a) * cross_entropy(logits, targets) + a * _entropy(logits)
 
@@ -528,7 +539,7 @@ def adaptive_confidence(
     Args:
       temperature: T > 0; the authors take 0.5 on CIFAR and 4 on ImageNet.
     """
-    _check("temperature", temperature, 1e-6, float("inf"))
+    _check("temperature", temperature, 1e-6, math.inf)
     return compose(cross_entropy, targets=(adaptive_mix(temperature),))(logits, targets)
 
 
@@ -552,6 +563,7 @@ def evidential(
       kl_weight: >= 0; None is `step / total_steps`.
     """
     _check("gamma", gamma, 0, 1)
+    _check("kl_weight", kl_weight, 0, math.inf)
     if kl_weight is None:
         if step is None or total_steps is None:
             raise UserError("evidential without kl_weight needs `step` and `total_steps`")
