@@ -24,7 +24,8 @@ class TaskConfig:
     Attributes:
       name: a name from `w2s tasks`, a local .jsonl, .csv or .parquet file with `text` and `label`, or
         `my_file.py:my_task`.
-      path: the user's own copy of the task's source file, in the source's own format.
+      source: read instead of the task's own, in its format: a local file or folder, `tfds:glue/cola:train`, or
+        `hf:org/name@revision:data/*.parquet`.
       pool: examples that all seeds draw their splits from; None is the whole task. With cached features this is
         what has to be computed.
       supervisor: the split the supervisor is trained on, with ground truth.
@@ -35,7 +36,7 @@ class TaskConfig:
     """
 
     name: str = "cities"
-    path: str | None = None
+    source: str | None = None
     pool: int | None = None
     supervisor: int = 1000
     transfer: int = 1000

@@ -1,0 +1,176 @@
+"""`w2s`: arguments in, progress out. Results go to standard output, progress and errors to standard error."""
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from w2s_jax import __version__
+from w2s_jax.errors import Interrupted, UserError
+
+OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+EPILOG = f"""exit codes: {OK} done, {FAILED} a stage failed, {BAD_INPUT} bad input, {INTERRUPTED} interrupted (run again to go on)"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command `w2s`. Returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        options, overrides = _parse(arguments)
+        return options.command(options, overrides)
+    except Interrupted as stop:
+        print(f"interrupted: {stop}", file=sys.stderr)
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115: nobody reads what is left; Python must not complain at exit
+        return OK
+
+
+def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        prog="w2s", description="Weak-to-strong generalization experiments in JAX.", epilog=EPILOG, allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"w2s_jax {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="run an experiment: supervisor, weak labels, student, ceiling, PGR",
+        description="Runs the experiment of a config file. What was made before is used again; a run that was "
+        "stopped goes on.",
+        epilog=f"`w2s run CONFIG --fields` lists every field of the config and its flag. {EPILOG}",
+        allow_abbrev=False,
+    )
+    run.add_argument("config", metavar="CONFIG", help="a Python file that names an `experiment`, like configs/quickstart.py")
+    run.add_argument("--dry-run", action="store_true", help="list the stages and what is already done; train nothing")
+    run.add_argument(
+        "--method",
+        action="append",
+        default=[],
+        metavar="FILE.py:LOSS",
+        help="also try a loss: a name, or a function (logits, targets, *, ...) -> [B] in your own file; may be repeated",
+    )
+    run.add_argument("--fields", action="store_true", help="list the config's fields, which any flag below can override")
+    run.set_defaults(command=_run, takes_overrides=True)
+
+    report = commands.add_parser("report", help="one HTML page of tables and figures over finished runs")
+    report.add_argument("folders", nargs="+", metavar="DIR", type=Path, help="a folder with a results.json, like runs/quickstart")
+    report.add_argument("--out", type=Path, default=Path("report.html"), help="the page (default: report.html)")
+    report.set_defaults(command=_report, takes_overrides=False)
+
+    listing = commands.add_parser("models", help="the models that can be named in a config")
+    listing.set_defaults(command=_models, takes_overrides=False)
+    listing = commands.add_parser("tasks", help="the tasks that can be named in a config")
+    listing.set_defaults(command=_tasks, takes_overrides=False)
+
+    options, rest = parser.parse_known_args(arguments)
+    if rest and not options.takes_overrides:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options, rest
+
+
+def _run(options: argparse.Namespace, overrides: list[str]) -> int:
+    import tyro
+
+    from w2s_jax import config
+
+    experiment = config.load(options.config)
+    experiment = dataclasses.replace(experiment, methods={**experiment.methods, **_extra_methods(options.method)})
+    experiment = tyro.cli(
+        config.Experiment,
+        default=experiment,
+        args=["--help"] if options.fields else overrides,
+        prog=f"w2s run {options.config}",
+        description=f"Fields of {options.config}, with its values as defaults.",
+    )
+    _use_compilation_cache()
+
+    from w2s_jax import report, runner
+    from w2s_jax.progress import Reporter
+
+    reporter = Reporter()
+    if options.dry_run:
+        print(runner.plan(experiment))
+        return OK
+    results, failures = runner.run(experiment, reporter)
+    for failure in failures:
+        print(f"failed: {runner.describe(failure.stage)}: {failure.reason}", file=sys.stderr)
+    if results is None:
+        return FAILED
+    folder = Path(experiment.out) / experiment.name
+    written = report.write(results, folder)
+    report.show(results)
+    print("\n".join(f"wrote {path}" for path in written))
+    return FAILED if failures else OK
+
+
+def _extra_methods(specs: Sequence[str]) -> dict[str, object]:
+    from w2s_jax import materials
+    from w2s_jax.config import Method, split_reference
+
+    methods = {}
+    for spec in specs:
+        materials.loss_function(spec)
+        reference = split_reference(spec)
+        methods[reference[1] if reference else spec] = Method(spec)
+    return methods
+
+
+def _report(options: argparse.Namespace, _: list[str]) -> int:
+    from w2s_jax import report
+
+    print(f"wrote {report.page(options.folders, options.out)}")
+    return OK
+
+
+def _models(_: argparse.Namespace, __: list[str]) -> int:
+    from w2s_jax import models
+
+    rows = [(card.name, f"{card.parameters / 1e6:.1f} M", card.licence, card.description) for card in models.describe()]
+    _print_table(("name", "parameters", "licence", "what it is"), rows)
+    print("\nalso: a local folder with config.json and *.safetensors, a .gguf file, or a Hub id such as org/name")
+    return OK
+
+
+def _tasks(_: argparse.Namespace, __: list[str]) -> int:
+    from w2s_jax.data import tasks
+
+    rows = [(task.name, str(task.n_classes), task.source.describe(), task.description) for task in tasks.TASKS.values()]
+    _print_table(("name", "classes", "source", "what it asks"), rows)
+    print("\nalso: a local .jsonl, .csv or .parquet file with `text` and `label`, or my_file.py:my_task")
+    return OK
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*header, box=SIMPLE)
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False).print(table)
+
+
+def _use_compilation_cache() -> None:
+    """Compiled programs outlive the process, so a second start compiles nothing."""
+    import jax
+
+    from w2s_jax.downloads import cache_folder
+
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

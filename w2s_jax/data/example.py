@@ -1,0 +1,35 @@
+"""One row of a classification task."""
+
+import hashlib
+from typing import NamedTuple
+
+
+class Example(NamedTuple):
+    """A text with its label.
+
+    Attributes:
+      id: stable, from the source's own key or the content, never from the row's place alone.
+      text: what the model reads.
+      label: the class, 0 .. n_classes - 1.
+      group: rows that share a question, a premise or a subject share it, and stay in one split.
+    """
+
+    id: str
+    text: str
+    label: int
+    group: str
+
+
+def digest(*parts: str) -> str:
+    """A short id made of content: 16 hex digits of SHA-256."""
+    return hashlib.sha256("\x1f".join(parts).encode("utf-8")).hexdigest()[:16]
+
+
+def coin(*parts: str) -> int:
+    """0 or 1, decided by content: the same on every machine and in every order."""
+    return int(digest("coin", *parts), 16) & 1
+
+
+def pick(count: int, *parts: str) -> int:
+    """A number in 0 .. count - 1, decided by content."""
+    return int(digest("pick", *parts), 16) % count

@@ -1,0 +1,166 @@
+"""Cuts a task into the four splits of a weak-to-strong experiment, whole groups at a time."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from w2s_jax import files
+from w2s_jax.data.example import Example
+from w2s_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples as columns. `labels` is None where the truth must not be known."""
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    labels: Int[np.ndarray, " n"] | None
+    groups: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def without_truth(self) -> "Split":
+        """The same examples without their labels."""
+        return replace(self, labels=None)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all columns: equal content, equal fingerprint."""
+        labels = None if self.labels is None else self.labels.tolist()
+        return files.sha256_text(files.canonical([self.ids, self.texts, labels, self.groups]))
+
+
+class SplitSizes(NamedTuple):
+    """Examples wanted in each split."""
+
+    supervisor: int
+    transfer: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Disjoint splits: the supervisor trains on the first, the student and the ceiling on the second."""
+
+    supervisor: Split
+    transfer: Split
+    validation: Split
+    test: Split
+    n_classes: int
+
+
+def make_splits(
+    examples: Sequence[Example], sizes: SplitSizes, seed: int, balance: bool = True, n_classes: int = 2
+) -> Splits:
+    """Draws the splits from all examples; another seed draws other examples, not only another order.
+
+    Rows of one group, and rows with the same text, are never in two splits. With `balance` every split holds equally
+    many rows of each class, by leaving rows of the larger classes out (Burns et al. 2023, A.1).
+
+    Raises:
+      UserError: the sizes cannot be met, a class is missing, a label is out of range, or ids are not unique.
+    """
+    _check(examples, sizes, n_classes, balance)
+    ordered = sorted(examples)
+    groups = _groups(ordered)
+    names = sorted(groups)
+    queue = [groups[names[i]] for i in np.random.default_rng(seed).permutation(len(names))]
+    drawn = {}
+    for name in ("test", "validation", "transfer", "supervisor"):
+        wanted = getattr(sizes, name)
+        rows, queue = _draw(queue, wanted, n_classes if balance else None)
+        if len(rows) < wanted:
+            raise UserError(_shortage(ordered, sizes, name, len(rows), n_classes, balance))
+        drawn[name] = _split(rows)
+    return Splits(**drawn, n_classes=n_classes)
+
+
+def draw_pool(examples: Sequence[Example], pool: int) -> list[Example]:
+    """Whole groups, in an order that is a hash of their name, as many as hold at most `pool` examples together."""
+    groups = _groups(sorted(examples))
+    drawn: list[Example] = []
+    for name in sorted(groups, key=lambda name: hashlib.sha256(name.encode()).digest()):
+        if len(drawn) + len(groups[name]) <= pool:
+            drawn += groups[name]
+    return drawn
+
+
+def _draw(
+    queue: list[list[Example]], wanted: int, n_classes: int | None
+) -> tuple[list[Example], list[list[Example]]]:
+    """Takes groups from the queue's head; a group none of whose rows fits stays for the splits after this one."""
+    left = {None: wanted} if n_classes is None else dict.fromkeys(range(n_classes), wanted // n_classes)
+    rows, kept = [], []
+    for group in queue:
+        fitting = []
+        for example in group:
+            quota = None if n_classes is None else example.label
+            if left[quota]:
+                left[quota] -= 1
+                fitting.append(example)
+        rows += fitting
+        if not fitting:
+            kept.append(group)
+    return rows, kept
+
+
+def _groups(ordered: Sequence[Example]) -> dict[str, list[Example]]:
+    """Rows by group, where groups that share a text count as one."""
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        parent.setdefault(name, name)
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for example in ordered:
+        low, high = sorted((root("group " + example.group), root("text " + example.text)))
+        parent[high] = low
+    groups: dict[str, list[Example]] = {}
+    for example in ordered:
+        groups.setdefault(root("group " + example.group), []).append(example)
+    return groups
+
+
+def _split(rows: list[Example]) -> Split:
+    ids, texts, labels, groups = zip(*rows, strict=True)
+    return Split(ids, texts, np.array(labels, np.int32), groups)
+
+
+def _check(examples: Sequence[Example], sizes: SplitSizes, n_classes: int, balance: bool) -> None:
+    for name, size in zip(sizes._fields, sizes, strict=True):
+        if size < n_classes or (balance and size % n_classes):
+            raise UserError(f"the {name} split must be a positive multiple of the {n_classes} classes, not {size}")
+    if not examples:
+        raise UserError("the task has no examples")
+    bad = [example for example in examples if not 0 <= example.label < n_classes]
+    if bad:
+        raise UserError(
+            f"{len(bad)} labels are not in 0..{n_classes - 1}, {bad[0].label!r} of example {bad[0].id!r} among them"
+        )
+    if len({example.id for example in examples}) < len(examples):
+        raise UserError("example ids are not unique; give each example an id of its own")
+    present = {example.label for example in examples}
+    if len(present) < n_classes:
+        raise UserError(f"the task has only class {sorted(present)} of {n_classes}; there is nothing to learn")
+
+
+def _shortage(
+    examples: Sequence[Example], sizes: SplitSizes, name: str, found: int, n_classes: int, balance: bool
+) -> str:
+    counts = np.bincount([example.label for example in examples], minlength=n_classes).tolist()
+    usable = min(counts) * n_classes if balance else sum(counts)
+    balanced = f" ({usable} when balanced)" if balance else ""
+    return (
+        f"the splits need {sum(sizes)} examples; the task has {len(examples)}{balanced}, so {name} would get {found} "
+        f"of {getattr(sizes, name)}; make the splits smaller"
+    )

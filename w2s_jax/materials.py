@@ -1,0 +1,79 @@
+"""What stages are made from, each read once a process: examples, splits, models, losses, and their hashes."""
+
+import functools
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from w2s_jax import config, files, losses
+from w2s_jax.config import Method, TaskConfig
+from w2s_jax.data import splits as data_splits
+from w2s_jax.data import tasks
+from w2s_jax.data.splits import Splits, SplitSizes
+from w2s_jax.data.example import Example
+from w2s_jax.errors import UserError
+
+
+@functools.lru_cache(maxsize=8)
+def examples(name: str, source: str | None, pool: int | None) -> tuple[Example, ...]:
+    """The task's examples, or whole groups drawn from them until there are `pool`, the same for every seed."""
+    reference = config.split_reference(name)
+    if reference is None:
+        found = tasks.load(name, source)
+    else:
+        found = tasks.load_task(config.named(*reference, kind=tasks.Task), source)
+    return tuple(found if pool is None else data_splits.draw_pool(found, pool))
+
+
+@functools.lru_cache(maxsize=64)
+def splits(task: TaskConfig, seed: int) -> Splits:
+    """The four splits that this seed draws."""
+    sizes = SplitSizes(task.supervisor, task.transfer, task.validation, task.test)
+    return data_splits.make_splits(list(examples(task.name, task.source, task.pool)), sizes, seed, task.balance)
+
+
+@functools.lru_cache(maxsize=64)
+def _bound(loss: str, options: str) -> Callable[..., Any]:
+    return losses.bind(loss_function(loss), **json.loads(options))
+
+
+def loss(method: Method) -> Callable[..., Any]:
+    """The method's loss with its hyperparameters; the same method gives the same function, so it compiles once."""
+    return _bound(method.loss, files.canonical(dict(method.options)))
+
+
+def loss_function(name: str) -> Callable[..., Any]:
+    """A loss of `w2s_jax.losses`, or one from the user's own file."""
+    reference = config.split_reference(name)
+    if reference is None:
+        return losses.get(name)
+    found = config.named(*reference)
+    if not callable(found):
+        raise UserError(f"{name} is not a function (logits, targets, *, ...) -> [B]")
+    return found
+
+
+def loss_identity(method: Method) -> dict[str, Any]:
+    """What the key of a stage says of its loss: a user's loss counts with the text of its file.
+
+    A hyperparameter left at its default counts with its value, so that writing a default out changes nothing.
+    """
+    function = loss_function(method.loss)
+    loss(method)
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if isinstance(parameter.default, int | float | str | bool)
+    }
+    reference = config.split_reference(method.loss)
+    name = method.loss if reference is None else f"{reference[1]}@{files.sha256_file(Path(reference[0]))}"
+    return {"name": name, "options": {**defaults, **method.options}}
+
+
+def truth(labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """Ground truth as one-hot class probabilities, float32 [N, C]."""
+    return np.eye(n_classes, dtype=np.float32)[labels]

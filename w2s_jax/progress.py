@@ -1,0 +1,61 @@
+"""What a person sees while stages run: a live line on a terminal, a plain one every few seconds elsewhere."""
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PLAIN_SECONDS = 10.0
+
+
+class Reporter:
+    """Writes to standard error, so that standard output holds results alone."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self._live: Progress | None = None
+        self._stage = ""
+        self._started = self._last = 0.0
+
+    def note(self, text: str) -> None:
+        """One line that stays."""
+        self.console.print(text, soft_wrap=True, markup=False)
+
+    @contextlib.contextmanager
+    def stage(self, title: str) -> Iterator[None]:
+        """The stage whose steps come next."""
+        self._stage, self._started, self._last = title, time.monotonic(), time.monotonic()
+        if not self.console.is_terminal:
+            self.note(f"{title} ...")
+            yield
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.console, transient=True) as live:
+            self._live = live
+            live.add_task(title, total=None, detail="preparing")
+            try:
+                yield
+            finally:
+                self._live = None
+
+    def step(self, step: int, total: int, loss: float) -> None:
+        """One step of the current stage is done."""
+        shown = "" if math.isnan(loss) else f" loss {loss:.4f}"
+        detail = f"step {step}/{total}{shown}"
+        if self._live is not None:
+            self._live.update(self._live.task_ids[0], completed=step, total=total, detail=detail)
+            return
+        now = time.monotonic()
+        if now - self._last > PLAIN_SECONDS:
+            left = (now - self._started) / step * (total - step)
+            self._last = now
+            self.note(f"{self._stage}: {detail}, about {left:.0f} s left")

@@ -1,0 +1,127 @@
+"""Finetunes a pretrained model on labelled text, and labels other text with it."""
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Float
+
+from w2s_jax import models
+from w2s_jax.data.batching import EvalBatches, TrainBatches
+from w2s_jax.data.tokens import Tokens, encode
+from w2s_jax.models import Pretrained
+from w2s_jax.models import params as parameter_sets
+from w2s_jax.train.learner import Learner
+from w2s_jax.train.loop import History, Progress, fit
+from w2s_jax.train.optimizer import make_optimizer
+from w2s_jax.train.state import create
+from w2s_jax.train.step import make_predict, make_train_step
+
+EVAL_BATCH = 64
+
+
+class Outcome(NamedTuple):
+    """A trained stage: logits of every split it was asked to label, its history and its parameters."""
+
+    logits: dict[str, Float[np.ndarray, "n c"]]
+    history: History
+    params: Any
+
+
+def tokenize(learner: Learner, pretrained: Pretrained, texts: list[str]) -> Tokens:
+    """Texts as token ids, within the learner's and the model's longest."""
+    longest = min(learner.max_tokens, pretrained.config.max_positions)
+    return encode(pretrained.tokenizer, texts, max_tokens=longest, too_long=learner.too_long)
+
+
+def finetune(
+    learner: Learner,
+    pretrained: Pretrained,
+    loss: Callable[..., Any],
+    *,
+    train: tuple[list[str], Float[np.ndarray, "n c"]],
+    validation: tuple[list[str], Float[np.ndarray, "m c"]],
+    predict: Mapping[str, list[str]],
+    seed: int,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Trains `learner` on (texts, class probabilities) and labels the texts of `predict`.
+
+    Args:
+      loss: from `losses.bind`.
+      seed: of the batch order, the head's initial values and dropout.
+      folder: where unfinished work is checkpointed.
+    """
+    n_classes = train[1].shape[-1]
+    tokens = {name: tokenize(learner, pretrained, texts) for name, texts in predict.items()}
+    train_tokens = tokenize(learner, pretrained, train[0])
+    validation_tokens = tokenize(learner, pretrained, validation[0])
+    batches = TrainBatches(train_tokens, learner.batch_size, seed=seed, epochs=learner.epochs)
+
+    key_head, key_state = jax.random.split(jax.random.key(seed))
+    module, params = models.classifier(
+        pretrained,
+        n_classes,
+        rng=key_head,
+        pooling=learner.pooling,
+        read_layer=learner.read_layer,
+        dropout=learner.dropout,
+        remat=learner.remat,
+        dtype=learner.dtype,
+        lora_rank=learner.lora_rank if learner.parameters == "lora" else 0,
+    )
+    labels = parameter_sets.label(params, parameter_sets.TRAINABLE[learner.parameters])
+    trainable, frozen = parameter_sets.partition(params, labels)
+    del params
+    step, predict_step, tx = _compiled(learner, module, loss, len(batches))
+    state = create(trainable, tx, key_state)
+    frozen = jax.tree.map(jnp.asarray, frozen)
+    del trainable
+
+    def label(params: Any, tokens: Tokens) -> Float[np.ndarray, "n c"]:
+        logits = np.zeros((len(tokens), n_classes), np.float32)
+        for batch in EvalBatches(tokens, EVAL_BATCH):
+            real = batch.rows >= 0
+            logits[batch.rows[real]] = np.asarray(predict_step(params, frozen, batch.tokens, batch.lengths))[real]
+        return logits
+
+    trained = fit(
+        state,
+        frozen,
+        step=step,
+        batches=batches,
+        targets=train[1],
+        evaluate=lambda params: softmax(label(params, validation_tokens)),
+        validation_targets=validation[1],
+        settings=learner.loop,
+        folder=folder,
+        progress=progress,
+    )
+    logits = {name: label(trained.params, split_tokens) for name, split_tokens in tokens.items()}
+    return Outcome(logits, trained.history, trained.params)
+
+
+def softmax(logits: Float[np.ndarray, "*n c"]) -> Float[np.ndarray, "*n c"]:
+    """Class probabilities, float32."""
+    return np.asarray(jax.nn.softmax(jnp.asarray(logits, jnp.float32), axis=-1))
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(learner: Learner, module: nn.Module, loss: Callable[..., Any], total_steps: int) -> Any:
+    """The jitted steps of one kind of stage; seeds and splits share them, so each compiles once."""
+    tx = make_optimizer(learner.optimizer, total_steps, head_mask=parameter_sets.head_mask)
+
+    def apply(trainable: Any, frozen: Any, tokens: jax.Array, lengths: jax.Array, rng: jax.Array | None) -> jax.Array:
+        params = parameter_sets.combine(trainable, frozen)
+        rngs = None if rng is None else {"dropout": rng}
+        return module.apply({"params": params}, tokens, lengths, deterministic=rng is None, rngs=rngs)
+
+    step = make_train_step(apply, loss, tx, total_steps=total_steps, microbatches=learner.microbatches)
+    return step, make_predict(apply), tx
+
