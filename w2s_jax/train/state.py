@@ -1,0 +1,59 @@
+"""What training changes, as one frozen pytree."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import NamedSharding, PartitionSpec
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """All that a step reads and replaces.
+
+    Attributes:
+      step: int32 scalar, steps taken.
+      params: the parameters that train, and only those.
+      opt_state: of the optax transformation.
+      rng: typed key; step t uses `fold_in(rng, t)`, so that it stays the same.
+    """
+
+    step: Any
+    params: Any
+    opt_state: Any
+    rng: Any
+
+
+def create(params: Any, tx: optax.GradientTransformation, rng: jax.Array) -> TrainState:
+    """The state before the first step.
+
+    Steps donate the state, so `params` and `rng` are copied and stay the caller's. Optimizer state lies where its
+    parameter lies; the rest is on every device of the parameters' mesh.
+    """
+    params = jax.tree.map(jnp.asarray, params)
+    copy = jax.jit(
+        lambda params, rng: TrainState(jnp.int32(0), jax.tree.map(jnp.copy, params), tx.init(params), jnp.copy(rng)),
+        out_shardings=_shardings(params, tx),
+    )
+    return copy(params, rng)
+
+
+def state_shardings(state: TrainState) -> TrainState:
+    """The same tree with each array's sharding in its place."""
+    return jax.tree.map(lambda leaf: leaf.sharding, state)
+
+
+def _shardings(params: Any, tx: optax.GradientTransformation) -> TrainState:
+    """Where each part of the state lies. Factored moments, smaller than their parameter, are replicated."""
+    elsewhere: Any = jax.tree.leaves(params)[0].sharding
+    if isinstance(elsewhere, NamedSharding):
+        elsewhere = NamedSharding(elsewhere.mesh, PartitionSpec())
+
+    def beside(moment: Any, param: jax.Array) -> jax.sharding.Sharding:
+        return param.sharding if moment.shape == param.shape else elsewhere
+
+    opt_state = optax.tree.map_params(
+        tx, beside, jax.eval_shape(tx.init, params), params, transform_non_params=lambda _: elsewhere
+    )
+    return TrainState(elsewhere, jax.tree.map(lambda leaf: leaf.sharding, params), opt_state, elsewhere)

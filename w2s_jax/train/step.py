@@ -1,0 +1,178 @@
+"""One training step and one prediction, each a pure function that is compiled once."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from einops import rearrange
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int
+
+from w2s_jax.errors import UserError
+from w2s_jax.sharding import activate, batch_ways, place_batch, replicated
+from w2s_jax.train.state import TrainState
+
+AnyArray = Array | np.ndarray
+
+# (trainable, frozen, tokens [B, T], lengths [B], rng) -> logits [B, C]. The first `lengths` tokens of a row are real;
+# rng None asks for a deterministic answer, without dropout.
+Apply = Callable[..., Float[Array, "b c"]]
+# (logits [B, C], targets [B, C], *, step, total_steps, where [B]) -> [B], unreduced; `losses.bind` makes one.
+Loss = Callable[..., Float[Array, " b"]]
+Step = Callable[..., tuple[TrainState, "Metrics"]]
+Predict = Callable[..., Float[Array, "b c"]]
+
+
+class Metrics(NamedTuple):
+    """Scalars of one step, on the device.
+
+    Attributes:
+      loss: mean over the batch's real rows, before the update.
+      grad_norm: of all trainable parameters together, before clipping.
+      finite: whether both are; if not, parameters and optimizer state were left as they were.
+    """
+
+    loss: Float[Array, ""]
+    grad_norm: Float[Array, ""]
+    finite: Bool[Array, ""]
+
+
+def make_train_step(
+    apply: Apply,
+    loss: Loss,
+    tx: optax.GradientTransformation,
+    *,
+    total_steps: int,
+    microbatches: int = 1,
+    shardings: TrainState | None = None,
+) -> Step:
+    """The function `step(state, frozen, tokens, lengths, targets, where) -> (state, Metrics)`.
+
+    The objective is `sum(loss) / count(where)`. The loss sees the logits of the whole batch at once, however many
+    devices or microbatches the batch is cut into: with microbatches all logits are computed first, then the loss's
+    gradient with respect to them, and each microbatch's share of it is pulled back through the model. So the
+    gradient is exact for any loss, and memory holds one microbatch's activations; the forward pass runs twice.
+
+    The state is donated: use the one that is returned. A step that is not finite counts as a step and changes nothing
+    else.
+
+    Args:
+      apply: the model.
+      loss: per-example loss of the whole batch.
+      tx: any optax optimizer.
+      total_steps: told to the loss, for its schedules.
+      microbatches: pieces a batch is cut into, each a whole number of rows on each device.
+      shardings: from `state.state_shardings`, for a state on a mesh: the step keeps them, and cuts batches over it.
+
+    Raises:
+      UserError: when called with a batch that does not divide into microbatches and devices.
+    """
+    mesh = None if shardings is None else shardings.step.mesh
+
+    def objective(logits: Array, targets: Array, where: Array, step: Array) -> Array:
+        logits = logits.astype(jnp.float32)
+        if mesh is not None:
+            logits = jax.lax.with_sharding_constraint(logits, replicated(mesh))
+        values = loss(logits, targets, step=step, total_steps=total_steps, where=where)
+        return jnp.sum(values, where=where) / jnp.maximum(jnp.sum(where), 1)
+
+    def gradient(state: TrainState, frozen: Any, tokens: Array, lengths: Array, targets: Array, where: Array) -> Any:
+        rng = jax.random.fold_in(state.rng, state.step)
+
+        def whole(params: Any) -> Array:
+            logits = apply(params, frozen, tokens, lengths, jax.random.fold_in(rng, 0))
+            return objective(logits, targets, where, state.step)
+
+        if microbatches == 1:
+            return jax.value_and_grad(whole)(state.params)
+
+        def piece(params: Any, index: Array, tokens: Array, lengths: Array) -> Array:
+            return apply(params, frozen, tokens, lengths, jax.random.fold_in(rng, index))
+
+        def forward(_: None, inputs: Any) -> tuple[None, Array]:
+            return None, piece(state.params, *inputs)
+
+        def pull_back(total: Any, inputs: Any) -> tuple[Any, None]:
+            *inputs, logits_gradient = inputs
+            _, pull = jax.vjp(lambda params: piece(params, *inputs), state.params)
+            return jax.tree.map(jnp.add, total, pull(logits_gradient)[0]), None
+
+        pieces = (jnp.arange(microbatches), _cut(tokens, microbatches), _cut(lengths, microbatches))
+        logits = _join(jax.lax.scan(forward, None, pieces)[1])
+        value, logits_gradient = jax.value_and_grad(objective)(logits, targets, where, state.step)
+        zeros = jax.tree.map(jnp.zeros_like, state.params)
+        return value, jax.lax.scan(pull_back, zeros, (*pieces, _cut(logits_gradient, microbatches)))[0]
+
+    def step(state: TrainState, frozen: Any, *batch: Array) -> tuple[TrainState, Metrics]:
+        value, gradients = gradient(state, frozen, *batch)
+        norm = optax.tree.norm(gradients)
+        finite = jnp.isfinite(value) & jnp.isfinite(norm)
+        updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+        after = optax.apply_updates(state.params, updates), opt_state
+        params, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old), after, (state.params, state.opt_state)
+        )
+        state = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
+        return state, Metrics(value, norm, finite)
+
+    out = None if mesh is None else (shardings, replicated(mesh))
+    compiled = jax.jit(step, donate_argnums=0, out_shardings=out)
+
+    def train_step(
+        state: TrainState,
+        frozen: Any,
+        tokens: Int[AnyArray, "b t"],
+        lengths: Int[AnyArray, " b"],
+        targets: Float[AnyArray, "b c"],
+        where: Bool[AnyArray, " b"],
+    ) -> tuple[TrainState, Metrics]:
+        _check_rows(len(tokens), microbatches, mesh)
+        batch = (tokens, lengths, targets, where)
+        with activate(mesh):
+            return compiled(state, frozen, *(batch if mesh is None else place_batch(batch, mesh)))
+
+    return train_step
+
+
+def make_predict(apply: Apply, mesh: Mesh | None = None) -> Predict:
+    """The function `predict(params, frozen, tokens, lengths) -> logits`, deterministic, in float32.
+
+    Args:
+      apply: the model.
+      mesh: where the parameters lie, if on a mesh. Batches are cut over it; every device gets all logits.
+    """
+
+    def logits(params: Any, frozen: Any, tokens: Array, lengths: Array) -> Array:
+        return apply(params, frozen, tokens, lengths, None).astype(jnp.float32)
+
+    compiled = jax.jit(logits, out_shardings=None if mesh is None else replicated(mesh))
+
+    def predict(
+        params: Any, frozen: Any, tokens: Int[AnyArray, "b t"], lengths: Int[AnyArray, " b"]
+    ) -> Float[Array, "b c"]:
+        batch = (tokens, lengths)
+        with activate(mesh):
+            return compiled(params, frozen, *(batch if mesh is None else place_batch(batch, mesh)))
+
+    return predict
+
+
+def _cut(rows: Array, microbatches: int) -> Array:
+    """Interleaved, so that rows cut over devices stay where they are."""
+    return rearrange(rows, "(b m) ... -> m b ...", m=microbatches)
+
+
+def _join(rows: Array) -> Array:
+    return rearrange(rows, "m b ... -> (b m) ...")
+
+
+def _check_rows(rows: int, microbatches: int, mesh: Mesh | None) -> None:
+    ways = 1 if mesh is None else batch_ways(mesh)
+    if rows % (microbatches * ways):
+        raise UserError(
+            f"a batch of {rows} cannot be cut into {microbatches} microbatches over {ways} devices; "
+            f"use a multiple of {microbatches * ways}"
+        )
