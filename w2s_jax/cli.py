@@ -12,7 +12,10 @@ from w2s_jax.errors import Interrupted, UserError
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
-EPILOG = f"""exit codes: {OK} done, {FAILED} a stage failed, {BAD_INPUT} bad input, {INTERRUPTED} interrupted (run again to go on)"""
+EPILOG = (
+    f"exit codes: {OK} done, {FAILED} a stage failed, {BAD_INPUT} bad input, "
+    f"{INTERRUPTED} interrupted (the same command goes on)"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115: nobody reads what is left; Python must not complain at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains while it exits
         return OK
 
 
@@ -50,20 +53,20 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         epilog=f"`w2s run CONFIG --fields` lists every field of the config and its flag. {EPILOG}",
         allow_abbrev=False,
     )
-    run.add_argument("config", metavar="CONFIG", help="a Python file that names an `experiment`, like configs/quickstart.py")
+    run.add_argument("config", metavar="CONFIG", help="a Python file with an `experiment`, like configs/quickstart.py")
     run.add_argument("--dry-run", action="store_true", help="list the stages and what is already done; train nothing")
     run.add_argument(
         "--method",
         action="append",
         default=[],
         metavar="FILE.py:LOSS",
-        help="also try a loss: a name, or a function (logits, targets, *, ...) -> [B] in your own file; may be repeated",
+        help="also try a loss: a name, or a function (logits, targets, *, ...) -> [B] in your file; may be repeated",
     )
-    run.add_argument("--fields", action="store_true", help="list the config's fields, which any flag below can override")
+    run.add_argument("--fields", action="store_true", help="list the config's fields, each a flag that overrides it")
     run.set_defaults(command=_run, takes_overrides=True)
 
     report = commands.add_parser("report", help="one HTML page of tables and figures over finished runs")
-    report.add_argument("folders", nargs="+", metavar="DIR", type=Path, help="a folder with a results.json, like runs/quickstart")
+    report.add_argument("folders", nargs="+", metavar="DIR", type=Path, help="a finished run, like runs/quickstart")
     report.add_argument("--out", type=Path, default=Path("report.html"), help="the page (default: report.html)")
     report.set_defaults(command=_report, takes_overrides=False)
 
@@ -99,7 +102,8 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> int:
 
     reporter = Reporter()
     if options.dry_run:
-        print(runner.plan(experiment))
+        rows = [(state, runner.describe(stage), folder) for folder, stage, state in runner.status(experiment)]
+        _print_table(("state", "stage", "folder"), rows)
         return OK
     results, failures = runner.run(experiment, reporter)
     for failure in failures:

@@ -13,8 +13,8 @@ from w2s_jax import config, files, losses
 from w2s_jax.config import Method, TaskConfig
 from w2s_jax.data import splits as data_splits
 from w2s_jax.data import tasks
-from w2s_jax.data.splits import Splits, SplitSizes
 from w2s_jax.data.example import Example
+from w2s_jax.data.splits import Splits, SplitSizes
 from w2s_jax.errors import UserError
 
 
@@ -27,6 +27,11 @@ def examples(name: str, source: str | None, pool: int | None) -> tuple[Example, 
     else:
         found = tasks.load_task(config.named(*reference, kind=tasks.Task), source)
     return tuple(found if pool is None else data_splits.draw_pool(found, pool))
+
+
+def texts(task: TaskConfig) -> tuple[str, ...]:
+    """Every text that any seed can draw."""
+    return tuple(example.text for example in examples(task.name, task.source, task.pool))
 
 
 @functools.lru_cache(maxsize=64)

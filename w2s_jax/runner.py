@@ -2,17 +2,21 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from w2s_jax import config, experiment, materials, models, provenance
+from w2s_jax import experiment, materials, models, provenance
 from w2s_jax.config import Experiment
 from w2s_jax.data.labels import Predictions
-from w2s_jax.errors import Interrupted, UserError
-from w2s_jax.experiment import Role, Stage
+from w2s_jax.data.splits import Split
+from w2s_jax.errors import UserError
+from w2s_jax.experiment import Stage, StageInputs
+from w2s_jax.measure import measure
 from w2s_jax.progress import Reporter
-from w2s_jax.store import Finished, Store
+from w2s_jax.results import Results
+from w2s_jax.store import Store
 from w2s_jax.train import probing
 from w2s_jax.train.finetune import Outcome, finetune, softmax
 
@@ -26,6 +30,37 @@ class Failure(NamedTuple):
     reason: str
 
 
+def run(plan: Experiment, reporter: Reporter) -> tuple[Results | None, list[Failure]]:
+    """Makes whatever the experiment lacks and measures every cell that is complete.
+
+    Returns:
+      The results, None if no cell is complete; and the stages that failed.
+    """
+    started = time.monotonic()
+    made = provenance.made()
+    store = open_store(plan)
+    failures = run_stages(experiment.stages(plan), store, reporter, plan.keep_params)
+    spent = {"seconds": round(time.monotonic() - started, 1), "peak_memory_bytes": provenance.peak_memory()}
+    return measure(plan, store, made | spent), failures
+
+
+def open_store(plan: Experiment) -> Store:
+    """Stages lie beside all experiments of one output folder, so that these share them."""
+    return Store(Path(plan.out) / "stages")
+
+
+def status(plan: Experiment) -> list[tuple[str, Stage, str]]:
+    """Every stage of an experiment with its folder and whether it is `done`, `started` or `to do`."""
+    store = open_store(plan)
+
+    def state(stage: Stage) -> str:
+        if store.done(stage.folder):
+            return "done"
+        return "started" if store.started(stage.folder) else "to do"
+
+    return [(stage.folder, stage, state(stage)) for stage in experiment.stages(plan)]
+
+
 def run_stages(stages: list[Stage], store: Store, reporter: Reporter, keep_params: bool = True) -> list[Failure]:
     """Makes every stage that is not done, each after its teacher, and never one that another process is making.
 
@@ -34,7 +69,8 @@ def run_stages(stages: list[Stage], store: Store, reporter: Reporter, keep_param
     Returns:
       The failures, empty when everything is done.
     """
-    pending, failures, waiting = list(stages), {}, False
+    pending, waiting = list(stages), False
+    failures: dict[str, Failure] = {}
     while pending:
         before = len(pending)
         for stage in list(pending):
@@ -82,11 +118,12 @@ def _make(stage: Stage, store: Store, reporter: Reporter, title: str, keep_param
     made = provenance.made() | {"seconds": round(time.monotonic() - started, 3)}
     if stage.teacher is not None:
         made["teacher_predictions"] = store.predictions_hash(stage.teacher.folder)
-    store.write(stage.folder, predictions, outcome.history, stage.identity, made, outcome.params if keep_params else None)
+    params = outcome.params if keep_params else None
+    store.write(stage.folder, predictions, outcome.history, stage.identity, made, params)
     reporter.note(f"{title}: done in {made['seconds']:.0f} s")
 
 
-def _train(stage: Stage, inputs: experiment.StageInputs, store: Store, reporter: Reporter) -> Outcome:
+def _train(stage: Stage, inputs: StageInputs, store: Store, reporter: Reporter) -> Outcome:
     common: dict[str, Any] = {
         "loss": materials.loss(stage.method),
         "train": (inputs.train.split.texts, inputs.train.targets),
@@ -95,7 +132,8 @@ def _train(stage: Stage, inputs: experiment.StageInputs, store: Store, reporter:
         "seed": stage.seed,
     }
     if stage.learner.parameters == "probe":
-        features = materials.features(stage.task, stage.learner, store.root.parent / "features", reporter)
+        texts = materials.texts(stage.task)
+        features = probing.features(stage.learner, texts, store.root.parent / "features", reporter.step)
         return probing.probe(stage.learner, features, **common)
     return finetune(
         stage.learner,
@@ -106,7 +144,7 @@ def _train(stage: Stage, inputs: experiment.StageInputs, store: Store, reporter:
     )
 
 
-def _predictions(splits: Mapping[str, Any], outcome: Outcome) -> Predictions:
+def _predictions(splits: Mapping[str, Split], outcome: Outcome) -> Predictions:
     ids = [identifier for split in splits.values() for identifier in split.ids]
     names = [name for name, split in splits.items() for _ in split.ids]
     logits = np.concatenate([outcome.logits[name] for name in splits])

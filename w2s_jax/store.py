@@ -1,12 +1,12 @@
 """Where finished stages lie: one folder each, claimed by one process at a time, whole or not there.
 
-    <root>/<role>-<task>-s<seed>-<key>/
-        manifest.json        written last: the stage is done; holds every other file's SHA-256 and what made it
-        predictions.parquet  one row per example and split (and predictions.json, its own manifest)
-        history.json         training losses, evaluation steps and scores
-        curve.npy            validation probabilities at each evaluation, float32 [E, N, C]
-        params/              the selected parameters (Orbax), if they are kept
-        progress/            a checkpoint of work that is not finished
+<root>/<role>-<task>-s<seed>-<key>/
+    manifest.json        written last: the stage is done; holds every other file's SHA-256 and what made it
+    predictions.parquet  one row per example and split (and predictions.json, its own manifest)
+    history.json         training losses, evaluation steps and scores
+    curve.npy            validation probabilities at each evaluation, float32 [E, N, C]
+    params/              the selected parameters (Orbax), if they are kept
+    progress/            a checkpoint of work that is not finished
 """
 
 import contextlib
@@ -97,9 +97,7 @@ class Store:
         if params is not None:
             checkpoint.save(folder / "params", {"params": params}, {})
         hashes = {path: files.sha256_file(folder / path) for path in (PREDICTIONS, HISTORY, CURVE)}
-        files.write_json(
-            folder / MANIFEST, {"schema": SCHEMA, "identity": identity, "files": hashes, "made": made}
-        )
+        files.write_json(folder / MANIFEST, {"schema": SCHEMA, "identity": identity, "files": hashes, "made": made})
         checkpoint.remove(self.progress(name))
 
     def read(self, name: str) -> Finished:

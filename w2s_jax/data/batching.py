@@ -82,7 +82,7 @@ def pad(tokens: Tokens, rows: Int[np.ndarray, " n"], batch_size: int) -> Batch:
     lengths = np.zeros(batch_size, np.int32)
     lengths[: len(rows)] = tokens.lengths[rows]
     padded = np.zeros((batch_size, bucket(int(lengths.max()))), np.int32)
-    for position, row in enumerate(rows):
+    for position, row in enumerate(rows.tolist()):
         padded[position, : lengths[position]] = tokens[row]
     numbers = np.full(batch_size, -1, np.int32)
     numbers[: len(rows)] = rows

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from w2s_jax import downloads
 from w2s_jax.errors import UserError
@@ -16,6 +16,7 @@ Record = Mapping[str, Any]
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
 
+@runtime_checkable
 class Source(Protocol):
     """Something that yields records, and can say in a few words where they come from."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -10,6 +10,7 @@ from jaxtyping import Int
 from w2s_jax.errors import UserError
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     def encode(self, texts: list[str]) -> list[list[int]]: ...
 

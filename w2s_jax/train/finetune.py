@@ -124,4 +124,3 @@ def _compiled(learner: Learner, module: nn.Module, loss: Callable[..., Any], tot
 
     step = make_train_step(apply, loss, tx, total_steps=total_steps, microbatches=learner.microbatches)
     return step, make_predict(apply), tx
-

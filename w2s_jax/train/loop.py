@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,21 +17,14 @@ from w2s_jax import checkpoint, metrics
 from w2s_jax.data.batching import TrainBatches
 from w2s_jax.errors import Interrupted, UserError
 from w2s_jax.train.state import TrainState
+from w2s_jax.train.step import Metrics
 
 Select = Literal["final", "loss", "accuracy", "auroc"]
-Array = jax.Array | np.ndarray
 
 
-class Progress(Protocol):
-    """Told after every step; `loss` lags a few steps behind, so that nothing waits for the device."""
-
-    def __call__(self, step: int, total: int, loss: float) -> None: ...
-
-
-class Step(Protocol):
-    def __call__(
-        self, state: TrainState, frozen: Any, tokens: Array, lengths: Array, targets: Array, where: Array, /
-    ) -> tuple[TrainState, Any]: ...
+# Told (step, steps in all, loss) after every step; the loss lags a little, so that nothing waits for the device.
+Progress = Callable[[int, int, float], None]
+Step = Callable[..., tuple[TrainState, Metrics]]
 
 
 @dataclass(frozen=True)

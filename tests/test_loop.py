@@ -1,0 +1,152 @@
+"""Training that is interrupted ends with the same bits; selection, patience and bad losses are what they say."""
+
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from w2s_jax import checkpoint, losses
+from w2s_jax.data.batching import TrainBatches
+from w2s_jax.data.tokens import Tokens
+from w2s_jax.errors import Interrupted, UserError
+from w2s_jax.train.loop import LoopSettings, evaluation_steps, fit
+from w2s_jax.train.state import create
+from w2s_jax.train.step import make_predict, make_train_step
+
+ROWS, VOCAB = 40, 16
+
+
+def apply(params, frozen, tokens, lengths, rng):
+    """The mean of an embedding over real tokens: as small as a model can be, with dropout to show the random stream."""
+    mask = jnp.arange(tokens.shape[1]) < lengths[:, None]
+    hidden = params["embedding"][tokens] * mask[..., None]
+    if rng is not None:
+        hidden = hidden * jax.random.bernoulli(rng, 0.9, hidden.shape)
+    return hidden.sum(1) / jnp.maximum(lengths, 1)[:, None]
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, VOCAB, ROWS * 5).astype(np.int32)
+    tokens = Tokens(ids, np.arange(0, ROWS * 5 + 1, 5))
+    labels = (ids.reshape(ROWS, 5).mean(1) > VOCAB / 2).astype(int)
+    return tokens, np.eye(2, dtype=np.float32)[labels]
+
+
+def run(data, folder=None, *, learning_rate=0.1, settings=None, evaluate=None, progress=None, epochs=4):
+    tokens, targets = data
+    batches = TrainBatches(tokens, 8, seed=0, epochs=epochs)
+    tx = optax.adam(learning_rate)
+    state = create({"embedding": jnp.zeros((VOCAB, 2))}, tx, jax.random.key(0))
+    step = make_train_step(apply, losses.bind(losses.confidence), tx, total_steps=len(batches))
+    predict = make_predict(apply)
+    whole = tokens.ids.reshape(ROWS, 5), np.full(ROWS, 5, np.int32)
+
+    def probabilities(params):
+        return np.asarray(jax.nn.softmax(predict(params, {}, *whole)))
+
+    return fit(
+        state,
+        {},
+        step=step,
+        batches=batches,
+        targets=targets,
+        evaluate=evaluate or probabilities,
+        validation_targets=targets,
+        settings=settings or LoopSettings(evaluations=4, checkpoint_seconds=0),
+        folder=folder,
+        progress=progress,
+    )
+
+
+def assert_equal(left, right):
+    np.testing.assert_array_equal(left.params["embedding"], right.params["embedding"])
+    for a, b in zip(left.history, right.history, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_it_learns(data):
+    history = run(data).history
+    assert history.losses[-1] < 0.75 * history.losses[0]
+    assert len(history.losses) == 20
+    assert history.evaluated == [5, 10, 15, 20]
+    assert history.probs.shape == (4, ROWS, 2)
+
+
+class Killed(BaseException):
+    """Like SIGKILL: nothing of the program's own runs after it."""
+
+
+@pytest.mark.parametrize("at", [1, 2, 5, 6, 13, 19])
+@pytest.mark.parametrize("select", ["accuracy", "final"])
+def test_killed_anywhere_ends_with_the_same_bits(data, tmp_path, at, select):
+    settings = LoopSettings(evaluations=4, select=select, checkpoint_seconds=0)
+    expected = run(data, settings=settings)
+
+    def die(step, total, loss):
+        if step == at:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(data, tmp_path / "progress", settings=settings, progress=die)
+    assert checkpoint.exists(tmp_path / "progress") == (at > 1)
+    steps = []
+    resumed = run(data, tmp_path / "progress", settings=settings, progress=lambda step, *_: steps.append(step))
+    assert steps[0] == at, "work that was saved is not done again"
+    assert_equal(resumed, expected)
+
+
+def test_asked_to_stop_it_saves_first(data, tmp_path):
+    def stop(step, total, loss):
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted, match="step 7 of 20"):
+        run(data, tmp_path / "p", settings=LoopSettings(checkpoint_seconds=1e9), progress=stop)
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert len(checkpoint.meta(tmp_path / "p")["losses"]) == 7
+    assert_equal(run(data, tmp_path / "p"), run(data))
+
+
+def scripted(accuracies, data):
+    """An `evaluate` whose accuracy against the targets follows a script."""
+    labels, script = data[1].argmax(1), iter(accuracies)
+
+    def evaluate(params):
+        right = np.arange(ROWS) < round(next(script) * ROWS)
+        return np.eye(2, dtype=np.float32)[np.where(right, labels, 1 - labels)]
+
+    return evaluate
+
+
+def test_the_best_parameters_win_and_of_equals_the_first(data):
+    first = run(data, evaluate=scripted([0.5, 0.9, 0.9, 0.2], data))
+    assert first.history.best == 1
+    shorter = run(data, evaluate=scripted([0.5, 0.9, 0.9, 0.2], data), settings=LoopSettings(4, patience=1))
+    assert shorter.history.evaluated == [5, 10, 15]
+    np.testing.assert_array_equal(first.params["embedding"], shorter.params["embedding"])
+    final = run(data, settings=LoopSettings(4, select="final"))
+    assert not np.array_equal(final.params["embedding"], first.params["embedding"])
+
+
+def test_a_loss_that_is_not_finite_names_its_step(data):
+    tokens, targets = data
+    broken = targets.copy()
+    first = TrainBatches(tokens, 8, seed=0, epochs=1)[2].rows[0]
+    broken[first] = np.nan
+    with pytest.raises(UserError, match="not finite at step 3"):
+        run((tokens, broken), evaluate=scripted([0.5] * 4, data))
+
+
+@pytest.mark.parametrize(("total", "evaluations"), [(1, 4), (7, 3), (100, 4), (3, 1)])
+def test_evaluations_are_spread_and_end_at_the_end(total, evaluations):
+    steps = evaluation_steps(total, evaluations)
+    assert steps[-1] == total
+    assert sorted(set(steps)) == steps
+    assert len(steps) == min(total, evaluations)
