@@ -1,0 +1,186 @@
+"""Linear heads on cached features: thousands of small problems as one compiled program.
+
+Problems share a feature matrix. Those that also share their rows and their seed, such as the methods of one
+experiment, see the same minibatches, so that each step is one matrix product for all of them.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from einops import rearrange
+from jaxtyping import Array, Float, Int
+
+from w2s_jax.errors import UserError
+
+AnyArray = Array | np.ndarray
+Loss = Callable[..., Float[Array, " b"]]
+_BYTES_AT_ONCE = 1 << 28  # of gathered features
+
+
+class Probes(NamedTuple):
+    """Linear heads, one a problem: `logits = features @ weights + biases`, and the mean loss before each step."""
+
+    weights: Float[Array, "p d c"]
+    biases: Float[Array, "p c"]
+    losses: Float[Array, "p steps"]
+
+
+def fit_probes(
+    features: Float[AnyArray, "n d"],
+    targets: Float[AnyArray, "p n c"],
+    loss: Loss,
+    *,
+    steps: int,
+    batch_size: int | None = 32,
+    learning_rate: float = 1e-2,
+    weight_decay: float = 0.0,
+    rows: Int[AnyArray, "p m"] | None = None,
+    seeds: Int[AnyArray, " p"] | None = None,
+) -> Probes:
+    """Fits P linear heads, each on its own rows and targets, to minimise
+
+    `mean over rows of loss(z W + b, targets) + weight_decay / 2 * |W|^2`,
+
+    where z are the features standardised with the mean and standard deviation of the problem's own rows. The result
+    is folded back, so that it applies to features as they are. With cross entropy and all rows in each step this is
+    L2-regularised logistic regression, scikit-learn's `LogisticRegression(C=1 / (weight_decay * rows))` on z.
+
+    Adam, from zero, with a learning rate that falls to 0 along half a cosine.
+
+    Args:
+      features: shared by all problems.
+      targets: class probabilities of every row, in every problem.
+      loss: from `losses.bind`. It sees one problem's whole batch.
+      steps: updates.
+      batch_size: rows a step, in a new order each epoch, which the seed alone decides; None takes all rows in every
+        step, which needs no seed.
+      learning_rate: the peak, > 0; the scale is that of standardised features.
+      weight_decay: of weights and not biases, >= 0.
+      rows: int, the rows each problem is trained on; -1 fills up where a problem has fewer. None is all rows.
+      seeds: int, of the order of rows; None is 0 for all.
+
+    Raises:
+      UserError: rows outside the features, or a problem without rows.
+    """
+    (n, _), p = features.shape, len(targets)
+    rows = np.broadcast_to(np.arange(n), (p, n)) if rows is None else np.asarray(rows)
+    seeds = np.zeros(p, np.int64) if seeds is None or batch_size is None else np.asarray(seeds)
+    _check_rows(rows, n)
+
+    groups = _groups(rows, seeds)
+    first = groups[:, 0]
+    if batch_size is None:
+        order = rows[first][:, None]
+    else:
+        order = np.stack([_order(rows[i], int(seeds[i]), batch_size, steps) for i in first])
+    fitted = _fit(
+        jnp.asarray(features, jnp.float32),
+        jnp.asarray(targets, jnp.float32)[groups],
+        jnp.asarray(rows[first], jnp.int32),
+        jnp.asarray(order, jnp.int32),
+        jnp.float32(learning_rate),
+        jnp.float32(weight_decay),
+        loss=loss,
+        steps=steps,
+    )
+    problems, where = np.unique(groups, return_index=True)
+    assert len(problems) == p
+    return Probes(*(rearrange(part, "s k ... -> (s k) ...")[where] for part in fitted))
+
+
+@jax.jit
+def predict_probes(
+    features: Float[AnyArray, "n d"], weights: Float[AnyArray, "p d c"], biases: Float[AnyArray, "p c"]
+) -> Float[Array, "p n c"]:
+    """Logits of every row under every head."""
+    return jnp.einsum("nd,pdc->pnc", features, weights) + biases[:, None]
+
+
+@functools.partial(jax.jit, static_argnames=("loss", "steps"))
+def _fit(
+    features: Float[Array, "n d"],
+    targets: Float[Array, "s k n c"],
+    rows: Int[Array, "s m"],
+    order: Int[Array, "s t b"],
+    learning_rate: Float[Array, ""],
+    weight_decay: Float[Array, ""],
+    *,
+    loss: Loss,
+    steps: int,
+) -> tuple[Float[Array, "s k d c"], Float[Array, "s k c"], Float[Array, "s k steps"]]:
+    """S groups of K problems; a group's problems share rows and order."""
+    tx = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
+
+    def fit_group(group: Any) -> Any:
+        targets, rows, order = group
+        mean, deviation = _moments(features, rows)
+
+        def batch(indices: Array) -> Any:
+            return (features[indices] - mean) / deviation, targets[:, indices], indices >= 0
+
+        whole = batch(order[0]) if len(order) == 1 else None
+
+        def objective(params: Any, step: Array) -> Any:
+            x, labels, where = batch(order[step]) if whole is None else whole
+            weights, bias = params
+            logits = rearrange(x @ rearrange(weights, "d k c -> d (k c)"), "b (k c) -> k b c", k=len(labels))
+            values = jax.vmap(functools.partial(loss, step=step, total_steps=steps, where=where))(
+                logits + bias[:, None], labels
+            )
+            means = jnp.sum(values, axis=-1, where=where) / jnp.sum(where)
+            return jnp.sum(means) + weight_decay / 2 * jnp.sum(jnp.square(weights)), means
+
+        def update(carry: Any, step: Array) -> Any:
+            params, opt_state = carry
+            gradients, means = jax.grad(objective, has_aux=True)(params, step)
+            updates, opt_state = tx.update(gradients, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state), means
+
+        k, _, c = targets.shape
+        params = jnp.zeros((features.shape[1], k, c)), jnp.zeros((k, c))
+        ((weights, bias), _), losses = jax.lax.scan(update, (params, tx.init(params)), jnp.arange(steps))
+        weights = rearrange(weights / deviation[:, None, None], "d k c -> k d c")
+        return weights, bias - jnp.einsum("d,kdc->kc", mean, weights), losses.T
+
+    at_once = max(1, _BYTES_AT_ONCE // (4 * rows.shape[1] * features.shape[1]))
+    return jax.lax.map(fit_group, (targets, rows, order), batch_size=min(at_once, len(rows)))
+
+
+def _moments(features: Float[Array, "n d"], rows: Int[Array, " m"]) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+    """Mean and standard deviation of the rows that are real; 1 where a feature is constant."""
+    where = (rows >= 0)[:, None]
+    mean = jnp.mean(features[rows], axis=0, where=where)
+    deviation = jnp.std(features[rows], axis=0, where=where)
+    return mean, jnp.where(deviation > 1e-6 * jnp.abs(mean), deviation, 1.0)
+
+
+def _groups(rows: Int[np.ndarray, "p m"], seeds: Int[np.ndarray, " p"]) -> Int[np.ndarray, "s k"]:
+    """Problems that share rows and seed, a group a line; a smaller group repeats its first problem."""
+    members: dict[tuple[int, bytes], list[int]] = {}
+    for problem, (row, seed) in enumerate(zip(rows, seeds, strict=True)):
+        members.setdefault((int(seed), row.tobytes()), []).append(problem)
+    widest = max(map(len, members.values()))
+    return np.array([group + group[:1] * (widest - len(group)) for group in members.values()])
+
+
+def _order(rows: Int[np.ndarray, " m"], seed: int, batch_size: int, steps: int) -> Int[np.ndarray, "t b"]:
+    """The rows of each step: every epoch a fresh permutation; -1 fills an epoch's last batch."""
+    rows = rows[rows >= 0]
+    per_epoch = -(-len(rows) // batch_size)
+    epochs = np.full((-(-steps // per_epoch), per_epoch * batch_size), -1)
+    for epoch, line in enumerate(epochs):
+        line[: len(rows)] = np.random.default_rng([seed, epoch]).permutation(rows)
+    return epochs.reshape(-1, batch_size)[:steps]
+
+
+def _check_rows(rows: Int[np.ndarray, "p m"], n: int) -> None:
+    if rows.min() < -1 or rows.max() >= n:
+        raise UserError(f"rows must be in 0..{n - 1}, or -1 for none; found {rows.min()}..{rows.max()}")
+    empty = np.flatnonzero((rows < 0).all(axis=1))
+    if len(empty):
+        raise UserError(f"problem {empty[0]} has no rows to train on")
