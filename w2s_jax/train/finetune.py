@@ -16,6 +16,7 @@ from w2s_jax.data.batching import EvalBatches, TrainBatches
 from w2s_jax.data.tokens import Tokens, encode
 from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
+from w2s_jax.models.layers import Lora
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History, Progress, fit
 from w2s_jax.train.optimizer import make_optimizer
@@ -70,11 +71,10 @@ def finetune(
         n_classes,
         rng=key_head,
         pooling=learner.pooling,
-        read_layer=learner.read_layer,
         dropout=learner.dropout,
         remat=learner.remat,
         dtype=learner.dtype,
-        lora_rank=learner.lora_rank if learner.parameters == "lora" else 0,
+        lora=Lora(learner.lora_rank) if learner.parameters == "lora" else None,
     )
     labels = parameter_sets.label(params, parameter_sets.TRAINABLE[learner.parameters])
     trainable, frozen = parameter_sets.partition(params, labels)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from w2s_jax import files, models
+from w2s_jax import files, metrics, models
 from w2s_jax.data.batching import EvalBatches
 from w2s_jax.errors import UserError
 from w2s_jax.train.finetune import EVAL_BATCH, Outcome, softmax, tokenize
@@ -69,45 +69,41 @@ def probe(
 ) -> Outcome:
     """Trains a linear head on (texts, class probabilities) and labels the texts of `predict`."""
     rows = features.rows(train[0])
+    targets = np.zeros((len(features.matrix), train[1].shape[-1]), np.float32)
+    targets[rows] = train[1]
     steps = learner.epochs * -(-len(rows) // learner.batch_size)
     fitted = fit_probes(
         features.matrix,
-        rows[None],
-        train[1][None],
+        targets[None],
         loss,
         steps=steps,
         batch_size=learner.batch_size,
         learning_rate=learner.optimizer.learning_rate,
         weight_decay=learner.optimizer.weight_decay,
-        seeds=[seed],
+        rows=rows[None],
+        seeds=np.array([seed]),
     )
-    weights, biases = fitted
 
     def label(texts: Sequence[str]) -> Float[np.ndarray, "n c"]:
-        return np.asarray(predict_probes(features.matrix[features.rows(texts)], weights, biases))[0]
+        return np.asarray(predict_probes(features.matrix[features.rows(texts)], fitted))[0]
 
     probs = softmax(label(validation[0]))
-    history = History([], [steps], [0.0], probs[None], 0)
-    params = {"kernel": weights[0], "bias": biases[0]}
+    history = History(np.asarray(fitted.losses[0]).tolist(), [steps], [-metrics.soft_log_loss(probs, validation[1])], probs[None], 0)
+    params = {"kernel": fitted.weights[0], "bias": fitted.biases[0]}
     return Outcome({name: label(texts) for name, texts in predict.items()}, history, params)
 
 
 def _compute(learner: Learner, texts: Sequence[str], folder: Path, starts: Sequence[int], progress: Progress) -> None:
     pretrained = models.load(learner.model, read_layer=learner.read_layer)
     module, params = models.classifier(
-        pretrained,
-        2,
-        rng=jax.random.key(0),
-        pooling=learner.pooling,
-        read_layer=learner.read_layer,
-        dtype=learner.dtype,
+        pretrained, 2, rng=jax.random.key(0), pooling=learner.pooling, dtype=learner.dtype
     )
     params = jax.tree.map(jnp.asarray, params)
-    layer = learner.read_layer or pretrained.config.n_layers
+    last = (pretrained.config.n_layers,)
 
     @jax.jit
     def hidden(params: Any, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
-        states = module.apply({"params": params}, tokens, lengths, (layer,), method="hidden_states")
+        states = module.apply({"params": params}, tokens, lengths, last, method="hidden_states")
         return states[:, 0]
 
     for start in starts:

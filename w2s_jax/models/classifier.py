@@ -1,0 +1,109 @@
+"""A pretrained backbone under a linear head over classes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from w2s_jax import errors
+from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.decoder import Decoder
+from w2s_jax.models.encoder import Encoder
+from w2s_jax.models.layers import Lora, Settings
+from w2s_jax.models.pooling import Pooling, pool
+
+POOLINGS = ("last", "mean", "cls")
+
+
+class Classifier(nn.Module):
+    """Logits over classes from one pooled hidden state a row: `logits = pool(hidden) W`.
+
+    Attributes:
+      config: the backbone.
+      n_classes: 2 or more.
+      pooling: the hidden state that the head reads; None is the last real token (decoder) or the mean (encoder).
+      read_layer: how many layers are run and have parameters; None is all. See `ModelConfig.cut`.
+      dropout: rate, where the family has dropout.
+      scan: layers in a compiled loop.
+      remat: what the backward pass computes again: `none`, `dots` or `full`.
+      dtype: of the computation; norms, softmax and logits are float32.
+      lora: adapters, or None.
+    """
+
+    config: ModelConfig
+    n_classes: int = 2
+    pooling: Pooling | None = None
+    read_layer: int | None = None
+    dropout: float = 0.0
+    scan: bool = True
+    remat: str = "none"
+    dtype: str = "float32"
+    lora: Lora | None = None
+
+    def setup(self) -> None:
+        if self.pooling is not None and self.pooling not in POOLINGS:
+            raise errors.unknown("pooling", self.pooling, POOLINGS)
+        config = self.config.cut(self.read_layer)
+        settings = Settings(jnp.dtype(self.dtype), self.dropout, lora=self.lora)
+        backbone = Encoder if config.is_encoder else Decoder
+        self.backbone = backbone(config, settings, self.scan, self.remat)
+        self.head = Head(self.n_classes)
+
+    def __call__(
+        self,
+        tokens: Int[Array | np.ndarray, "b t"],
+        lengths: Int[Array | np.ndarray, " b"],
+        *,
+        deterministic: bool = True,
+    ) -> Float[Array, "b c"]:
+        """Logits, float32.
+
+        Args:
+          tokens: ids, int32, padded on the right with any id.
+          lengths: how many of each row are real, int32.
+          deterministic: no dropout; otherwise the random stream `dropout` is needed.
+        """
+        hidden, _ = self.backbone(tokens, lengths, deterministic=deterministic)
+        return self.head(pool(hidden, jnp.asarray(lengths), self._pooling))
+
+    def hidden_states(
+        self,
+        tokens: Int[Array | np.ndarray, "b t"],
+        lengths: Int[Array | np.ndarray, " b"],
+        layers: Sequence[int],
+    ) -> Float[Array, "b l d"]:
+        """Pooled hidden states after several layers, from one forward pass, float32.
+
+        Args:
+          layers: counted from 1. As in Hugging Face's `hidden_states`, those before the last are the raw residual
+            stream, and the last has the final norm.
+
+        Raises:
+          ValueError: a layer that is not run.
+        """
+        last = self.config.cut(self.read_layer).n_layers
+        if not layers or not all(1 <= layer <= last for layer in layers):
+            raise ValueError(f"layers must be in 1..{last}, not {tuple(layers)}")
+        hidden, emitted = self.backbone(tokens, lengths, emit=self._pooling)
+        final = pool(hidden, jnp.asarray(lengths), self._pooling)
+        picked = [final if layer == last else emitted[layer - 1] for layer in layers]
+        return jnp.stack(picked, axis=1).astype(jnp.float32)
+
+    @property
+    def _pooling(self) -> Pooling:
+        return self.pooling or ("mean" if self.config.is_encoder else "last")
+
+
+class Head(nn.Module):
+    """A linear map without bias, zero at first, in float32."""
+
+    n_classes: int
+
+    @nn.compact
+    def __call__(self, features: Float[Array, "b d"]) -> Float[Array, "b c"]:
+        init: Any = nn.with_logical_partitioning(nn.initializers.zeros, ("embed", "classes"))
+        kernel = self.param("kernel", init, (features.shape[-1], self.n_classes))
+        return features.astype(jnp.float32) @ kernel

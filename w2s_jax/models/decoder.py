@@ -1,0 +1,96 @@
+"""Every causal language model: GPT-2, GPT-NeoX, Llama, Mistral and Qwen are one decoder with different configs."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float, Int
+
+from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.layers import (
+    Attention,
+    Embedding,
+    FeedForward,
+    Norm,
+    Settings,
+    constrain,
+    residual_dropout,
+    rotary_table,
+)
+from w2s_jax.models.pooling import Pooling, pool
+from w2s_jax.models.stack import run_layers
+
+
+class DecoderBlock(nn.Module):
+    """One layer: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`, or both at once."""
+
+    config: ModelConfig
+    settings: Settings
+    emit: Pooling | None = None
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b t d"],
+        mask: Bool[Array, "1 t t"],
+        rotary: Float[Array, "2 t r"] | None,
+        lengths: Int[Array, " b"],
+    ) -> tuple[Float[Array, "b t d"], Float[Array, "b d"] | None]:
+        config, settings = self.config, self.settings
+
+        def norm(name: str, value: Array) -> Array:
+            return Norm(config.norm, config.norm_eps, settings.dtype, name=name)(value)
+
+        attended = Attention(config, settings, name="attention")(norm("attention_norm", x), mask, rotary)
+        attended = residual_dropout(attended, config, settings)
+        middle = x + attended
+        fed = FeedForward(config, settings, name="mlp")(norm("mlp_norm", x if config.parallel_residual else middle))
+        x = constrain(middle + residual_dropout(fed, config, settings))
+        return x, None if self.emit is None else pool(x, lengths, self.emit)
+
+
+class Decoder(nn.Module):
+    """Hidden states of a causal language model.
+
+    Rows are padded on the right, and no token sees a later one, so what pads a row cannot reach its real tokens.
+    """
+
+    config: ModelConfig
+    settings: Settings = Settings()
+    scan: bool = True
+    remat: str = "none"
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens: Int[Array | np.ndarray, "b t"],
+        lengths: Int[Array | np.ndarray, " b"],
+        *,
+        deterministic: bool = True,
+        emit: Pooling | None = None,
+    ) -> tuple[Float[Array, "b t d"], Float[Array, "l b d"] | None]:
+        """Returns the last hidden state and, with `emit`, the pooled hidden state after each layer, before any norm."""
+        config, length = self.config, tokens.shape[1]
+        settings = dataclasses.replace(self.settings, deterministic=deterministic)
+        x = Embedding(config.vocab_size, config.hidden_size, settings.dtype, name="embed")(tokens)
+        if config.rope is None:
+            positions = Embedding(config.max_positions, config.hidden_size, settings.dtype, None, name="positions")
+            x = x + positions(jnp.arange(length))
+        x = constrain(residual_dropout(x, config, settings))
+        rotary = None if config.rope is None else rotary_table(config.rope, config.head_dim, length)
+        fields = {"config": config, "settings": settings, "emit": emit}
+        mask = causal_mask(length, config.sliding_window)
+        x, emitted = run_layers(
+            DecoderBlock, fields, config.n_layers, self.scan, self.remat, x, mask, rotary, jnp.asarray(lengths)
+        )
+        if config.final_norm:
+            x = Norm(config.norm, config.norm_eps, settings.dtype, name="final_norm")(x)
+        return x, emitted
+
+
+def causal_mask(length: int, window: int | None) -> Bool[Array, "1 t t"]:
+    """True where a token (row) sees another (column): itself and earlier ones, at most `window` of them."""
+    back = jnp.arange(length)[:, None] - jnp.arange(length)[None, :]
+    sees = back >= 0
+    return (sees if window is None else sees & (back < window))[None]

@@ -1,0 +1,250 @@
+"""The parts that decoder and encoder share. Parameters are float32; `dtype` is that of the computation."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange, repeat
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float
+
+from w2s_jax.errors import UserError
+from w2s_jax.models.config import ModelConfig, Rope
+
+ACTIVATIONS = {
+    "silu": jax.nn.silu,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
+    "relu": jax.nn.relu,
+}
+_INIT = nn.initializers.normal(0.02)
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): `y = x W + (alpha / rank) (x A) B`, B zero at first.
+
+    Attributes:
+      rank: of the update, 1 or more.
+      alpha: its scale; None is `rank`, so that the update counts once.
+      targets: regex, searched in a layer's path, such as `layers/attention/query`.
+    """
+
+    rank: int = 8
+    alpha: float | None = None
+    targets: str = r"(query|key|value|output|gate|up|down)$"
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise UserError(f"LoRA rank must be 1 or more, not {self.rank}")
+
+    @property
+    def scale(self) -> float:
+        return (self.rank if self.alpha is None else self.alpha) / self.rank
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is computed; none of it changes its parameters' meaning.
+
+    Attributes:
+      dtype: of matrix products and activations; norms, softmax and logits stay float32.
+      dropout: rate, where the family has dropout.
+      deterministic: no dropout.
+      lora: adapters to add, or None.
+    """
+
+    dtype: Any = jnp.float32
+    dropout: float = 0.0
+    deterministic: bool = True
+    lora: Lora | None = None
+
+
+class Dense(nn.Module):
+    """`y = x W + b` over the last `n_inputs` axes, W of shape [*inputs, *outputs].
+
+    Attributes:
+      axes: logical names of W's axes; as many as W has.
+    """
+
+    outputs: tuple[int, ...]
+    axes: tuple[str, ...]
+    settings: Settings
+    bias: bool = False
+    n_inputs: int = 1
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        inputs, names, dtype = x.shape[-self.n_inputs :], self.axes, self.settings.dtype
+        flat = x.reshape(*x.shape[: -self.n_inputs], math.prod(inputs)).astype(dtype)
+        width = math.prod(self.outputs)
+        kernel = self._param("kernel", _INIT, names, (*inputs, *self.outputs))
+        y = flat @ kernel.reshape(-1, width).astype(dtype)
+        lora = self.settings.lora
+        if lora is not None and re.search(lora.targets, "/".join(self.path)):
+            down = self._param("lora_a", _lora_init, (*names[: self.n_inputs], None), (*inputs, lora.rank))
+            up = self._param("lora_b", nn.initializers.zeros, (None, *names[self.n_inputs :]), (lora.rank, *self.outputs))
+            low = flat @ down.reshape(-1, lora.rank).astype(dtype)
+            y = y + lora.scale * (low @ up.reshape(lora.rank, width).astype(dtype))
+        y = y.reshape(*flat.shape[:-1], *self.outputs)
+        if self.bias:
+            y = y + self._param("bias", nn.initializers.zeros, names[self.n_inputs :], self.outputs).astype(dtype)
+        return y
+
+    def _param(self, name: str, init: Any, axes: tuple[str | None, ...], shape: tuple[int, ...]) -> Array:
+        return self.param(name, nn.with_logical_partitioning(init, axes), shape)
+
+
+def _lora_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Uniform within 1 / sqrt(inputs), as PEFT does."""
+    bound = 1 / math.sqrt(math.prod(shape[:-1]))
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+class Norm(nn.Module):
+    """RMS or layer norm over the last axis, in float32."""
+
+    kind: str
+    eps: float
+    dtype: Any
+    axis: str = "embed"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        x = x.astype(jnp.float32)
+        shape = x.shape[-1:]
+        scale = self.param("scale", nn.with_logical_partitioning(nn.initializers.ones, (self.axis,)), shape)
+        if self.kind == "rms":
+            y = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + self.eps) * scale
+        else:
+            bias = self.param("bias", nn.with_logical_partitioning(nn.initializers.zeros, (self.axis,)), shape)
+            centred = x - jnp.mean(x, -1, keepdims=True)
+            variance = jnp.mean(jnp.square(centred), -1, keepdims=True)
+            y = centred * jax.lax.rsqrt(variance + self.eps) * scale + bias
+        return y.astype(self.dtype)
+
+
+class Embedding(nn.Module):
+    """A table of vectors."""
+
+    size: int
+    width: int
+    dtype: Any
+    axis: str | None = "vocab"
+
+    def setup(self) -> None:
+        init = nn.with_logical_partitioning(_INIT, (self.axis, "embed"))
+        self.embedding = self.param("embedding", init, (self.size, self.width))
+
+    def __call__(self, ids: Array) -> Float[Array, "... d"]:
+        return self.embedding[ids].astype(self.dtype)
+
+    def attend(self, x: Float[Array, "... d"]) -> Float[Array, "... v"]:
+        """Scores of every vector, float32."""
+        return jnp.einsum("...d,vd->...v", x.astype(self.dtype), self.embedding.astype(self.dtype)).astype(jnp.float32)
+
+
+class Attention(nn.Module):
+    """Multi-head attention; `n_kv_heads` may be fewer, each shared by a group of heads (Ainslie et al. 2023)."""
+
+    config: ModelConfig
+    settings: Settings
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b t d"], mask: Bool[Array, "#b t t"], rotary: Float[Array, "2 t r"] | None
+    ) -> Float[Array, "b t d"]:
+        config, settings = self.config, self.settings
+
+        def heads(name: str, count: int, axis: str) -> Array:
+            axes, shape = ("embed", axis, "head_dim"), (count, config.head_dim)
+            return Dense(shape, axes, settings, config.qkv_bias, name=name)(x)
+
+        query = heads("query", config.n_heads, "heads")
+        key = heads("key", config.n_kv_heads, "kv_heads")
+        value = heads("value", config.n_kv_heads, "kv_heads")
+        if config.qk_norm:
+            query = Norm("rms", config.norm_eps, settings.dtype, "head_dim", name="query_norm")(query)
+            key = Norm("rms", config.norm_eps, settings.dtype, "head_dim", name="key_norm")(key)
+        if rotary is not None:
+            query, key = rotate(query, rotary), rotate(key, rotary)
+        mixed = self._mix(query, key, value, mask)
+        axes = ("heads", "head_dim", "embed")
+        return Dense((config.hidden_size,), axes, settings, config.output_bias, 2, name="output")(mixed)
+
+    def _mix(self, query: Array, key: Array, value: Array, mask: Array) -> Array:
+        """Heads that share a key are one longer query, so that each product is one larger matrix."""
+        groups, length = key.shape[2], query.shape[1]
+        query = rearrange(query * self.config.head_dim**-0.5, "b t (g r) k -> b g (r t) k", g=groups)
+        key, value = rearrange(key, "b s g k -> b g s k"), rearrange(value, "b s g k -> b g s k")
+        scores = jnp.einsum("bgtk,bgsk->bgts", query, key).astype(jnp.float32)
+        mask = repeat(mask, "b t s -> b 1 (r t) s", r=query.shape[2] // length)
+        weights = jax.nn.softmax(jnp.where(mask, scores, jnp.finfo(jnp.float32).min), axis=-1)
+        weights = dropout(weights.astype(value.dtype), self.settings)
+        mixed = jnp.einsum("bgts,bgsk->bgtk", weights, value)
+        return rearrange(mixed, "b g (r t) k -> b t (g r) k", t=length)
+
+
+class FeedForward(nn.Module):
+    """The position-wise layer, gated or not."""
+
+    config: ModelConfig
+    settings: Settings
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
+        config, activation = self.config, ACTIVATIONS[self.config.activation]
+
+        def dense(name: str, size: int, axes: tuple[str, str]) -> Dense:
+            return Dense((size,), axes, self.settings, config.mlp_bias, name=name)
+
+        up = dense("up", config.mlp_size, ("embed", "mlp"))(x)
+        if config.gated:
+            up = activation(dense("gate", config.mlp_size, ("embed", "mlp"))(x)) * up
+        else:
+            up = activation(up)
+        return dense("down", config.hidden_size, ("mlp", "embed"))(up)
+
+
+def dropout(x: Float[Array, "*s"], settings: Settings) -> Float[Array, "*s"]:
+    """Must be called inside a compact module."""
+    if settings.deterministic or settings.dropout == 0:
+        return x
+    return nn.Dropout(settings.dropout, deterministic=False)(x)
+
+
+def residual_dropout(x: Float[Array, "*s"], config: ModelConfig, settings: Settings) -> Float[Array, "*s"]:
+    """Dropout of embeddings and residual branches, which only some families have."""
+    return dropout(x, settings) if config.residual_dropout else x
+
+
+def rotary_table(rope: Rope, head_dim: int, length: int) -> Float[Array, "2 t r"]:
+    """Cosines and sines [2, T, R / 2] of the first `length` positions, float32, R the rotated dimensions of a head."""
+    rotated = int(head_dim * rope.fraction)
+    frequencies = rope.theta ** -(jnp.arange(0, rotated, 2, dtype=jnp.float32) / rotated)
+    if rope.scaling == "linear":
+        frequencies = frequencies / rope.factor
+    if rope.scaling == "llama3":
+        turns = rope.original_max_positions * frequencies / (2 * math.pi)
+        span = rope.high_freq_factor - rope.low_freq_factor
+        keep = jnp.clip((turns - rope.low_freq_factor) / span, 0.0, 1.0)
+        frequencies = frequencies * (keep + (1 - keep) / rope.factor)
+    angles = jnp.arange(length, dtype=jnp.float32)[:, None] * frequencies
+    return jnp.stack([jnp.cos(angles), jnp.sin(angles)])
+
+
+def rotate(x: Float[Array, "b t h k"], table: Float[Array, "2 t r"]) -> Float[Array, "b t h k"]:
+    """Rotates each pair (i, i + R/2) of a head's first R dimensions, in float32."""
+    cos, sin = table[0, :, None, :], table[1, :, None, :]
+    half = cos.shape[-1]
+    first, second, rest = jnp.split(x.astype(jnp.float32), (half, 2 * half), axis=-1)
+    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin, rest], axis=-1)
+    return turned.astype(x.dtype)
+
+
+def constrain(x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
+    """Names a hidden state's axes for the mesh; without one it does nothing."""
+    return nn.with_logical_constraint(x, ("batch", "length", "embed"))

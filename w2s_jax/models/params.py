@@ -1,0 +1,76 @@
+"""Sets of parameters, by regexes over their paths. Training, freezing and adapters all use this one mechanism."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+
+from w2s_jax.errors import UserError
+
+Tree = Any
+Rules = Sequence[tuple[str, str]]
+
+# The first rule whose regex is found in a path, such as `backbone/layers/attention/query/kernel`, names its set.
+TRAINABLE: Mapping[str, Rules] = {
+    "full": [(r"", "train")],
+    "head": [(r"^head/", "train"), (r"^backbone/", "frozen")],
+    "lora": [(r"^head/|/lora_[ab]$", "train"), (r"^backbone/", "frozen")],
+}
+
+
+def path_of(keys: Sequence[Any]) -> str:
+    """A leaf's path, as `backbone/embed/embedding`."""
+    return "/".join(str(getattr(key, "key", key)) for key in keys)
+
+
+def label(params: Tree, rules: Rules) -> Tree:
+    """The set of each leaf, by the first rule that matches its path.
+
+    Raises:
+      UserError: a leaf matches no rule; all such leaves are listed.
+    """
+    uncovered = []
+
+    def set_of(keys: Sequence[Any], _: Any) -> str:
+        path = path_of(keys)
+        for pattern, name in rules:
+            if re.search(pattern, path):
+                return name
+        uncovered.append(path)
+        return ""
+
+    labels = jax.tree_util.tree_map_with_path(set_of, params)
+    if uncovered:
+        raise UserError(f"no rule covers these parameters: {', '.join(uncovered)}")
+    return labels
+
+
+def partition(params: Tree, labels: Tree, name: str = "train") -> tuple[Tree, Tree]:
+    """The leaves of one set, and all others, each a nested dict without empty branches."""
+    return _keep(params, labels, name, True), _keep(params, labels, name, False)
+
+
+def combine(first: Tree, second: Tree) -> Tree:
+    """The one tree of which these are the parts."""
+    merged = dict(first)
+    for key, value in second.items():
+        merged[key] = combine(merged[key], value) if key in merged else value
+    return merged
+
+
+def head_mask(params: Tree) -> Tree:
+    """True for the head's parameters, which start fresh beside a pretrained backbone."""
+    return jax.tree_util.tree_map_with_path(lambda keys, _: path_of(keys).startswith("head/"), params)
+
+
+def _keep(params: Tree, labels: Tree, name: str, inside: bool) -> Tree:
+    kept = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            branch = _keep(value, labels[key], name, inside)
+            if branch:
+                kept[key] = branch
+        elif (labels[key] == name) == inside:
+            kept[key] = value
+    return kept

@@ -1,0 +1,46 @@
+"""A stack of equal layers, scanned or unrolled, rematerialised by policy. Its parameters lie stacked either way."""
+
+from typing import Any
+
+import jax
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from w2s_jax import errors
+
+REMAT = {
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
+
+def run_layers(
+    block: type[nn.Module], fields: dict[str, Any], length: int, scan: bool, remat: str, x: Array, *shared: Any
+) -> tuple[Float[Array, "b t d"], Float[Array, "l b d"] | None]:
+    """Runs `length` blocks one after the other. Must be called inside a compact module.
+
+    Args:
+      block: `__call__(x, *shared) -> (x, emitted)`.
+      fields: its attributes.
+      scan: one compiled layer in a loop (compiles fast) instead of `length` of them (may run faster).
+      remat: `none` keeps what the backward pass needs; `dots` keeps only products with weights; `full` keeps only each
+        layer's input and computes the rest again.
+      shared: what every layer is given.
+
+    Raises:
+      UserError: unknown `remat`.
+    """
+    if remat != "none":
+        if remat not in REMAT:
+            raise errors.unknown("remat policy", remat, ["none", *REMAT])
+        block = nn.remat(block, prevent_cse=not scan, policy=REMAT[remat])
+    scanned = nn.scan(
+        block,
+        variable_axes={"params": 0},
+        split_rngs={"params": True, "dropout": True},
+        in_axes=(nn.broadcast,) * len(shared),
+        length=length,
+        unroll=1 if scan else length,
+        metadata_params={nn.PARTITION_NAME: "layers"},
+    )
+    return scanned(**fields, name="layers")(x, *shared)

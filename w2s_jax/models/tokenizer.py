@@ -1,0 +1,102 @@
+"""Text to token ids as each model expects them, without padding or truncation: batching does those by length."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from w2s_jax import files
+from w2s_jax.errors import UserError
+
+# llama.cpp's names for how a BPE tokenizer cuts text into words, and whether each digit stands alone.
+PRE_TOKENIZERS = {"smollm": True, "gpt-2": False}
+
+
+@dataclass(frozen=True, eq=False)
+class TextTokenizer:
+    """A `tokenizers.Tokenizer`.
+
+    Attributes:
+      fingerprint: SHA-256 of its serialised form.
+    """
+
+    inner: Any
+    fingerprint: str
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """Token ids with the special tokens the model expects around a text: [CLS] and [SEP], a BOS, or none."""
+        return [encoding.ids for encoding in self.inner.encode_batch(texts)]
+
+    def decode(self, ids: list[int]) -> str:
+        return self.inner.decode(ids)
+
+    @property
+    def vocab_size(self) -> int:
+        return self.inner.get_vocab_size()
+
+
+def from_file(path: Path) -> TextTokenizer:
+    """From a `tokenizer.json`.
+
+    Raises:
+      UserError: it is not one.
+    """
+    import tokenizers
+
+    try:
+        inner = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:
+        raise UserError(f"{path} is not a tokenizer.json: {error}") from error
+    return _finished(inner)
+
+
+def from_gguf(metadata: Mapping[str, Any]) -> TextTokenizer:
+    """From a GGUF file's metadata: byte-level BPE.
+
+    Raises:
+      UserError: another kind of tokenizer, by name.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+
+    kind, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
+    if kind != "gpt2" or pre not in PRE_TOKENIZERS:
+        raise UserError(f"GGUF tokenizer {kind!r} ({pre!r}) is not implemented; put a tokenizer.json beside the file")
+    tokens = metadata["tokenizer.ggml.tokens"]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    merges = [tuple(merge.split(" ")) for merge in metadata["tokenizer.ggml.merges"]]
+    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    special = [token for token, type in zip(tokens, metadata["tokenizer.ggml.token_type"], strict=True) if type == 3]
+    inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    digits = [pre_tokenizers.Digits(individual_digits=True)] if PRE_TOKENIZERS[pre] else []
+    inner.pre_tokenizer = pre_tokenizers.Sequence([*digits, byte_level])
+    inner.decoder = decoders.ByteLevel()
+    if metadata.get("tokenizer.ggml.add_bos_token", False):
+        first = metadata["tokenizer.ggml.bos_token_id"]
+        inner.post_processor = processors.TemplateProcessing(
+            single=f"{tokens[first]} $A", special_tokens=[(tokens[first], first)]
+        )
+    return _finished(inner)
+
+
+def from_folder(folder: Path) -> TextTokenizer:
+    """From a Hugging Face folder: its `tokenizer.json`, or else what transformers makes of its other files.
+
+    Raises:
+      UserError: it holds no tokenizer.
+    """
+    if (folder / "tokenizer.json").exists():
+        return from_file(folder / "tokenizer.json")
+    from transformers import AutoTokenizer
+
+    try:
+        slow = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        return _finished(slow.backend_tokenizer)
+    except Exception as error:
+        raise UserError(f"{folder} has no tokenizer.json, and transformers cannot make one: {error}") from error
+
+
+def _finished(inner: Any) -> TextTokenizer:
+    inner.no_padding()
+    inner.no_truncation()
+    return TextTokenizer(inner, files.sha256_text(inner.to_str()))
