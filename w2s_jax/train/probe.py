@@ -19,7 +19,7 @@ from w2s_jax.errors import UserError
 
 AnyArray = Array | np.ndarray
 Loss = Callable[..., Float[Array, " b"]]
-_BYTES_AT_ONCE = 1 << 28  # of gathered features
+_BYTES_AT_ONCE = 1 << 24  # of minibatches, weights and optimizer state: what a CPU caches
 
 
 class Probes(NamedTuple):
@@ -115,6 +115,9 @@ def _fit(
 ) -> tuple[Float[Array, "s k d c"], Float[Array, "s k c"], Float[Array, "s k steps"]]:
     """S groups of K problems; a group's problems share rows and order."""
     tx = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
+    center, scale = jnp.mean(features, axis=0), jnp.std(features, axis=0)
+    scale = jnp.where(scale > 1e-6 * jnp.abs(center), scale, 1.0)
+    features = (features - center) / scale
 
     def fit_group(group: Any) -> Any:
         targets, rows, order = group
@@ -144,19 +147,23 @@ def _fit(
         k, _, c = targets.shape
         params = jnp.zeros((features.shape[1], k, c)), jnp.zeros((k, c))
         ((weights, bias), _), losses = jax.lax.scan(update, (params, tx.init(params)), jnp.arange(steps))
-        weights = rearrange(weights / deviation[:, None, None], "d k c -> k d c")
-        return weights, bias - jnp.einsum("d,kdc->kc", mean, weights), losses.T
+        weights = rearrange(weights / (deviation * scale)[:, None, None], "d k c -> k d c")
+        return weights, bias - jnp.einsum("d,kdc->kc", center + scale * mean, weights), losses.T
 
-    at_once = max(1, _BYTES_AT_ONCE // (4 * rows.shape[1] * features.shape[1]))
-    return jax.lax.map(fit_group, (targets, rows, order), batch_size=min(at_once, len(rows)))
+    (n, d), (s, k, _, c), b = features.shape, targets.shape, order.shape[-1]
+    at_once = _BYTES_AT_ONCE // (4 * (n + d * (b + 5 * k * c)))
+    return jax.lax.map(fit_group, (targets, rows, order), batch_size=max(1, min(at_once, s)))
 
 
 def _moments(features: Float[Array, "n d"], rows: Int[Array, " m"]) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
-    """Mean and standard deviation of the rows that are real; 1 where a feature is constant."""
-    where = (rows >= 0)[:, None]
-    mean = jnp.mean(features[rows], axis=0, where=where)
-    deviation = jnp.std(features[rows], axis=0, where=where)
-    return mean, jnp.where(deviation > 1e-6 * jnp.abs(mean), deviation, 1.0)
+    """Mean and standard deviation of the rows that are real; 1 where a feature is constant.
+
+    A product with how often each row is taken reads the features once for many problems.
+    """
+    taken = jnp.zeros(len(features)).at[rows].add(rows >= 0) / jnp.sum(rows >= 0)
+    mean, square = taken @ features, taken @ jnp.square(features)
+    variance = square - jnp.square(mean)
+    return mean, jnp.sqrt(jnp.where(variance > 1e-5 * square, variance, 1.0))
 
 
 def _groups(rows: Int[np.ndarray, "p m"], seeds: Int[np.ndarray, " p"]) -> Int[np.ndarray, "s k"]:
