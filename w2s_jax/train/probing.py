@@ -85,7 +85,7 @@ def probe(
     )
 
     def label(texts: Sequence[str]) -> Float[np.ndarray, "n c"]:
-        return np.asarray(predict_probes(features.matrix[features.rows(texts)], fitted))[0]
+        return np.asarray(predict_probes(features.matrix[features.rows(texts)], fitted.weights, fitted.biases))[0]
 
     probs = softmax(label(validation[0]))
     history = History(np.asarray(fitted.losses[0]).tolist(), [steps], [-metrics.soft_log_loss(probs, validation[1])], probs[None], 0)
