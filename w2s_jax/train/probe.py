@@ -65,7 +65,7 @@ def fit_probes(
       seeds: int, of the order of rows; None is 0 for all.
 
     Raises:
-      UserError: rows outside the features, or a problem without rows.
+      UserError: rows outside the features, a problem without rows, or a loss that is not finite.
     """
     (n, _), p = features.shape, len(targets)
     rows = np.broadcast_to(np.arange(n), (p, n)) if rows is None else np.asarray(rows)
@@ -88,9 +88,12 @@ def fit_probes(
         loss=loss,
         steps=steps,
     )
-    problems, where = np.unique(groups, return_index=True)
-    assert len(problems) == p
-    return Probes(*(rearrange(part, "s k ... -> (s k) ...")[where] for part in fitted))
+    _, where = np.unique(groups, return_index=True)
+    probes = Probes(*(rearrange(part, "s k ... -> (s k) ...")[where] for part in fitted))
+    if not jnp.all(jnp.isfinite(probes.losses)):
+        problem, step = np.argwhere(~np.isfinite(probes.losses))[0]
+        raise UserError(f"the loss of problem {problem} is not finite at step {step}; look for NaN in the features")
+    return probes
 
 
 @jax.jit
