@@ -19,7 +19,7 @@ experiment = Experiment(
             "minilm-l6",
             max_tokens=64,
             epochs=2,
-            optimizer=OptimizerConfig(learning_rate=1e-4),
+            optimizer=OptimizerConfig(learning_rate=2e-4, head_learning_rate=1e-2, warmup_fraction=0.1),
             loop=LoopSettings(evaluations=2),
         )
     },
@@ -28,7 +28,7 @@ experiment = Experiment(
             "smollm2-135m",
             max_tokens=64,
             epochs=1,
-            optimizer=OptimizerConfig(learning_rate=5e-5, warmup_fraction=0.1),
+            optimizer=OptimizerConfig(learning_rate=1e-4, head_learning_rate=1e-3, warmup_fraction=0.1),
             loop=LoopSettings(evaluations=1),
         )
     },

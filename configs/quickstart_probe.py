@@ -10,7 +10,7 @@ from w2s_jax.config import Experiment, Method, TaskConfig
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.optimizer import OptimizerConfig
 
-heads = OptimizerConfig(learning_rate=1e-2, weight_decay=1e-2)
+heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 
 experiment = Experiment(
     name="quickstart_probe",

@@ -102,8 +102,8 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> int:
 
     reporter = Reporter()
     if options.dry_run:
-        rows = [(state, runner.describe(stage), folder) for folder, stage, state in runner.status(experiment)]
-        _print_table(("state", "stage", "folder"), rows)
+        for folder, stage, state in runner.status(experiment):
+            print(f"{state:<8} {runner.describe(stage)}  [{folder}]")
         return OK
     results, failures = runner.run(experiment, reporter)
     for failure in failures:

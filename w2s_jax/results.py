@@ -231,7 +231,7 @@ def save(results: Results, folder: Path) -> Path:
     import cattrs
 
     path = Path(folder) / FILE
-    files.write_json(path, cattrs.Converter().unstructure(results))
+    files.write_json(path, _finite(cattrs.Converter().unstructure(results)))
     return path
 
 
@@ -254,6 +254,15 @@ def load(folder: Path) -> Results:
         return cattrs.Converter(forbid_extra_keys=True).structure(value, Results)
     except cattrs.BaseValidationError as error:
         raise UserError(f"{path} is not of schema {SCHEMA}: {'; '.join(cattrs.transform_error(error))}") from error
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinities: the open end of an interval becomes null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _scores(probs: np.ndarray, labels: np.ndarray) -> Scores:
