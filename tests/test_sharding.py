@@ -1,5 +1,10 @@
 """Eight simulated devices: sharded training equals unsharded training, and arrays lie where the table says."""
 
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -227,3 +232,44 @@ def test_a_batch_that_the_devices_do_not_divide_is_named(params):
     step = make_train_step(apply, LOSS, optax.sgd(0.1), total_steps=1, microbatches=4, shardings=state_shardings(state))
     with pytest.raises(UserError, match="a batch of 16 cannot be cut into 4 microbatches over 8 devices"):
         step(state, {}, *next(batches()))
+
+
+PROCESS = """
+import sys
+import jax
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 4)
+jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
+import numpy as np
+import test_sharding as tests
+mesh = tests.sharding.make_mesh(2, 2, 2)
+host = jax.tree.map(np.asarray, tests.nn.unbox(jax.jit(tests.initialise)()))
+shardings = tests.sharding.param_shardings(jax.eval_shape(tests.initialise), mesh)
+state, values = tests.train(tests.sharding.place(host, shardings), mesh, 2)
+predict = tests.make_predict(tests.apply, mesh)
+logits = np.asarray(predict(state.params, {}, *next(tests.batches())[:2]))
+print(*values, *logits.ravel())
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(unsharded):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    here = Path(__file__).parent
+    processes = [
+        subprocess.Popen([sys.executable, "-c", PROCESS, address, str(rank)], cwd=here, stdout=subprocess.PIPE)
+        for rank in range(2)
+    ]
+    try:
+        printed = [process.communicate(timeout=300)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0]
+    state, values = unsharded[2]
+    logits = make_predict(apply)(state.params, {}, *next(batches())[:2])
+    for output in printed:
+        ours = np.array(output.split()[-len(values) - logits.size :], float)
+        np.testing.assert_allclose(ours, [*values, *np.ravel(logits)], rtol=1e-3, atol=1e-4)
