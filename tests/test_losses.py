@@ -1,6 +1,7 @@
 """Losses against PyTorch in float64, written here from the formulas, and one battery over every name."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -261,17 +262,18 @@ def test_result_is_float32_whatever_comes_in(name):
 
 
 @pytest.mark.parametrize("garbage", [np.nan, np.inf, -np.inf, 1e38])
-@pytest.mark.parametrize("name", NAMES)
-def test_padding_rows_are_zero_and_change_nothing(name, garbage):
-    logits, weak = batch(16)
+@pytest.mark.parametrize(("name", "options"), [(name, {}) for name in NAMES] + [("log_confidence", {"balance": True})])
+def test_padding_rows_are_zero_and_change_nothing(name, options, garbage):
+    logits, weak = batch()
+    logits[:, 0] += 2  # so that a padding row, were it counted, would move the threshold
     where = np.zeros(20, bool)
     where[np.random.default_rng(1).permutation(20)[:16]] = True
     padded, labels = (np.full((20, 2), garbage, np.float32) for _ in range(2))
     padded[where], labels[where] = logits, weak
-    values, gradient = run(LOSSES[name], padded, labels, where)
+    values, gradient = run(LOSSES[name], padded, labels, where, **options)
     assert (values[~where] == 0).all()
     assert (gradient[~where] == 0).all()
-    expected = run(LOSSES[name], logits, weak)
+    expected = run(LOSSES[name], logits, weak, **options)
     np.testing.assert_allclose(values[where], expected[0], rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(gradient[where], expected[1], rtol=1e-5, atol=1e-7)
 
@@ -361,6 +363,9 @@ def test_warmup_of_the_paper_is_linear_over_the_first_fifth():
 def test_warmup_of_openai_jumps():
     found = [coefficient(losses.openai_logconf, step) for step in (0, 5, 10, 11, 99)]
     np.testing.assert_allclose(found, [0, 0.025, 0.05, 0.5, 0.5], atol=1e-5)
+    for total in (10, 30, 70, 90, 130, 170):
+        step = total // 10  # as python's floats have it: step / total > 0.1 is false here
+        assert coefficient(losses.openai_logconf, step, total) == pytest.approx(0.5 * step / total, abs=1e-5)
 
 
 def test_warmup_of_eleuther_counts_steps():
@@ -450,6 +455,17 @@ def test_openai_threshold_equals_torch_quantile(rows):
         assert own_labels(losses.student_at_quantile(), logits, weak).tolist() == expected
 
 
+def test_half_a_row_rounds_down_in_any_order():
+    """The float32 sum of these labels is 2.5, or next to it, as the order will have it."""
+    weak = np.array([0.1, 0.2, 0.3, 0.9, 1.0], np.float32)
+    logits = np.stack([np.arange(5.0), np.zeros(5)], -1)
+    counts = {
+        int(own_labels(losses.student_at_prior, logits, np.stack([1 - p1, p1], -1)).sum())
+        for p1 in map(np.array, itertools.permutations(weak))
+    }
+    assert counts == {2}
+
+
 def test_more_than_two_classes_take_the_argmax():
     logits, weak = batch(12, classes=3)
     for transform in (losses.student_at_prior, losses.student_at_quantile()):
@@ -477,6 +493,21 @@ def test_the_entropy_term_has_a_gradient():
     assert np.abs(gradient - rescaled).max() > 0.01
     flat = run(losses.entropy, np.zeros((1, 2), np.float32), binary([0.9]), step=100)[1]
     np.testing.assert_allclose(flat, 0.5 * (0.5 - binary([0.9])), atol=1e-6)
+
+
+def test_balanced_labels_are_hardened_at_a_prior_of_a_half():
+    """Two rows that the supervisor is sure of: after centring, the mean of the weak labels is far from 1/2."""
+    logits, _ = batch()
+    weak = binary(scipy.special.expit([12.0] * 2 + [-1.0] * 14)).astype(np.float32)
+    found = run(losses.log_confidence, logits, weak, balance=True)
+    assert_same(found, oracle(functools.partial(t_log_confidence, balance=True), logits, weak))
+
+
+def test_balance_is_over_valid_rows():
+    probs, where = jnp.full((3, 2), 0.5), jnp.array([True, False, True])
+    balanced = losses.balance_targets(probs, jnp.asarray(binary([0.6, 0.999, 0.9]), jnp.float32), where=where)
+    expected = scipy.special.logit([0.6, 0.9]) - scipy.special.logit([0.6, 0.9]).mean()
+    np.testing.assert_allclose(scipy.special.logit(np.asarray(balanced)[[0, 2], 1]), expected, rtol=1e-4)
 
 
 def test_product_always_hardens():
@@ -523,6 +554,7 @@ def test_compose_applies_transforms_in_order_and_multiplies_weights():
         return jnp.full(len(targets), 2.0)
 
     def triple(probs, targets, *, where):
+        np.testing.assert_array_equal(targets, weak)  # as given, not as transformed
         return jnp.where(where, 3.0, 0.0)
 
     loss = losses.compose(
@@ -603,6 +635,15 @@ def test_bind_wants_required_hyperparameters_and_two_arguments():
 def test_a_loss_that_is_not_one_value_a_row_is_refused(wrong):
     with pytest.raises(UserError, match=r"one value a row, shape \(4,\)"):
         run(wrong, *batch(4))
+
+
+def test_a_loss_never_sees_what_padding_rows_hold():
+    def mine(logits, targets):
+        assert bool(jnp.isfinite(logits).all() & jnp.isfinite(targets).all())
+        return losses.cross_entropy(logits, targets)
+
+    garbage, where = jnp.full((3, 2), jnp.nan), jnp.zeros(3, bool)
+    bind(mine)(garbage, garbage, step=jnp.int32(0), total_steps=1, where=where)
 
 
 def test_a_bad_row_that_counts_stays_bad():

@@ -280,13 +280,18 @@ def test_seeds_that_differ_widen_the_interval():
     assert width(mixed.student) > 2 * 1.96 * 0.15 / np.sqrt(6) * 0.85  # the spread of a mean of six draws
 
 
+def test_a_seed_that_was_not_drawn_may_be_undefined():
+    values, counts = np.array([[[np.nan]], [[0.5]]]), np.array([[0.0, 2.0]])
+    assert metrics._weighted_mean(values, counts).tolist() == [[0.5]]
+
+
 def test_resamples_without_a_gap_fall_into_the_tail_on_their_side():
     part, whole = np.array([0.2, 0.2, -0.1, 0.0]), np.array([0.4, -0.1, 0.0, 0.1])
     np.testing.assert_array_equal(metrics._ratio(part, whole), [0.5, np.inf, -np.inf, 0.0])
     rng = np.random.default_rng(5)
     found = metrics.pgr([make_cell(rng, 60, (0.5, 2.0, 1.0))], min_gap=0)
-    if found.reason is None:
-        assert np.isfinite([found.low, found.high]).all()
+    assert found.reason is None
+    assert np.isfinite([found.low, found.high]).all()
 
 
 def simulate_cells(rng, seeds=5, n=250, spread=0.02, shares=(0.6, 0.72, 0.85)):

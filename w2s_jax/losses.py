@@ -130,10 +130,10 @@ def compose(divergence: Loss, *, targets: tuple[Transform, ...] = (), weights: t
         probs = jax.lax.stop_gradient(jax.nn.softmax(logits))
         labels = given
         for transform in transforms:
-            labels = jax.lax.stop_gradient(_call(transform, probs, labels, context))
+            labels = _call(transform, probs, labels, context)
         values = _call(divergence, logits, labels, context)
         for weight in weights:
-            values = values * jax.lax.stop_gradient(_call(weight, probs, given, context))
+            values = values * _call(weight, probs, given, context)
         return values
 
     return loss
@@ -444,8 +444,7 @@ def openai_logconf(
         raise UserError("openai_logconf needs `step` and `total_steps`")
 
     def a(step: Step) -> Array:
-        fraction = step / total_steps
-        return alpha * jnp.where(fraction > warmup_fraction, 1.0, fraction)
+        return alpha * jnp.where(step > warmup_fraction * total_steps, 1.0, step / total_steps)
 
     return compose(cross_entropy, targets=(mix(student_at_quantile(), a),))(logits, targets, step=step, where=where)
 

