@@ -482,6 +482,17 @@ def test_batch_threshold_is_of_the_whole_batch_not_of_its_parts():
     assert apart == [[1, 1], [0, 0]]
 
 
+@pytest.mark.parametrize("name", ["confidence", "openai_logconf", "log_confidence"])
+def test_a_batch_cut_over_eight_devices_has_one_threshold(name):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    logits, weak = batch(16)
+    cut = [jax.device_put(array, rows) for array in (logits, weak, np.arange(16) != 3)]
+    values, gradient = compiled(LOSSES[name], TOTAL, ())(cut[0], cut[1], jnp.int32(STEP), cut[2])
+    assert len(values.sharding.device_set) == 8
+    assert_same((values, gradient), run(LOSSES[name], logits, weak, np.arange(16) != 3))
+
+
 # ---- Peers' losses
 
 
