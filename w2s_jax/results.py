@@ -1,9 +1,10 @@
 """What an experiment found, as data with a versioned schema: docs/results-schema.md says what each field is."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,12 @@ class Summary:
 
     Attributes:
       accuracy, auroc: by role; AUROC is empty where it is undefined for a seed.
-      pgr: by statistic: accuracy, auroc.
+      pgr: by statistic: accuracy, auroc. An end of its interval that is not bounded is None.
       agreement: means over the seeds where they are defined.
+      reliability: by role, all seeds' test examples together.
+      curve: means over seeds, at the steps where every seed was evaluated.
+      stopping: the student's accuracy on validation against ground truth: `selected`, what the weak labels chose;
+        `last`; and `best`, what ground truth would have chosen, which is cheating.
     """
 
     task: str
@@ -107,6 +112,9 @@ class Summary:
     pgr: Mapping[str, PGR]
     agreement: Agreement
     calibration_error: Mapping[str, Mean]
+    reliability: Mapping[str, Bins]
+    curve: tuple[CurvePoint, ...]
+    stopping: Mapping[str, Mean]
 
 
 @dataclass(frozen=True)
@@ -114,9 +122,11 @@ class Comparison:
     """A method beside the baseline, on the same seeds and test examples.
 
     Attributes:
+      seeds: those that both have.
       difference, low, high: of the students' test accuracy, with its 95% interval.
       p: two-sided bootstrap p-value over seeds and examples; `p_holm` is adjusted for all comparisons of the run.
       tests: classical tests over seeds alone.
+      reason: why there is no difference to give; None where there is.
     """
 
     task: str
@@ -124,12 +134,14 @@ class Comparison:
     student: str
     method: str
     baseline: str
+    seeds: tuple[int, ...]
     difference: float | None
     low: float | None
     high: float | None
     p: float | None
     p_holm: float | None
     tests: PairedTests | None
+    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -144,7 +156,11 @@ class TaskFacts:
 
 @dataclass(frozen=True)
 class Results:
-    """All that a run found, and what made it."""
+    """All that a run found, and what made it.
+
+    Attributes:
+      parameters: how many a model has, by its name in the cells; of those whose number is known.
+    """
 
     name: str
     config: Mapping[str, Any]
@@ -153,6 +169,7 @@ class Results:
     cells: tuple[Cell, ...]
     summaries: tuple[Summary, ...]
     comparisons: tuple[Comparison, ...]
+    parameters: Mapping[str, int] = field(default_factory=dict)
     schema: str = SCHEMA
 
 
@@ -228,10 +245,8 @@ def summarise(measured: Sequence[Measured]) -> tuple[tuple[Summary, ...], tuple[
 
 def save(results: Results, folder: Path) -> Path:
     """Writes `results.json`."""
-    import cattrs
-
     path = Path(folder) / FILE
-    files.write_json(path, _finite(cattrs.Converter().unstructure(results)))
+    files.write_json(path, _converter().unstructure(results))
     return path
 
 
@@ -239,7 +254,7 @@ def load(folder: Path) -> Results:
     """Reads the `results.json` of a run's folder.
 
     Raises:
-      UserError: there is none, or it is of another schema, or a field is missing or wrong.
+      UserError: there is none, or it is of another schema, or a field is missing, unknown or of another type.
     """
     import cattrs
 
@@ -251,18 +266,31 @@ def load(folder: Path) -> Results:
     if found != SCHEMA:
         raise UserError(f"{path} has schema {found!r}; this version reads {SCHEMA!r}")
     try:
-        return cattrs.Converter(forbid_extra_keys=True).structure(value, Results)
+        return _converter().structure(value, Results)
     except cattrs.BaseValidationError as error:
-        raise UserError(f"{path} is not of schema {SCHEMA}: {'; '.join(cattrs.transform_error(error))}") from error
+        first = cattrs.transform_error(error, "results")[0]
+        raise UserError(f"{path} is not of schema {SCHEMA}: {first}") from error
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no infinities: the open end of an interval becomes null."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _converter() -> Any:
+    """Named tuples are objects in JSON, as dataclasses are, and nothing is converted to another type in reading."""
+    from cattrs import Converter, cols
+
+    converter = Converter(forbid_extra_keys=True)
+    converter.register_unstructure_hook_factory(cols.is_namedtuple, cols.namedtuple_dict_unstructure_factory)
+    converter.register_structure_hook_factory(
+        cols.is_namedtuple,
+        lambda kind: cols.namedtuple_dict_structure_factory(kind, converter, "from_converter", True),
+    )
+    for kind, allowed in ((str, (str,)), (int, (int,)), (float, (float, int))):
+        converter.register_structure_hook(kind, functools.partial(_exactly, allowed))
+    return converter
+
+
+def _exactly(allowed: tuple[type, ...], value: Any, kind: type) -> Any:
+    if type(value) not in allowed:
+        raise TypeError(f"{value!r} is not a {kind.__name__}")
+    return kind(value)
 
 
 def _scores(probs: np.ndarray, labels: np.ndarray) -> Scores:
@@ -285,6 +313,9 @@ def _bins(probs: np.ndarray, labels: np.ndarray) -> Bins:
 
 def _summary(key: tuple[str, str, str], method: str, items: Sequence[Measured]) -> Summary:
     cells = [item.cell for item in items]
+    predictions = [item.predictions for item in items]
+    labels = np.concatenate([each.labels for each in predictions])
+    pooled = {role: np.concatenate([getattr(each, role) for each in predictions]) for role in ROLES}
     statistics: tuple[Statistic, ...] = ("accuracy", "auroc")
     return Summary(
         *key,
@@ -292,10 +323,41 @@ def _summary(key: tuple[str, str, str], method: str, items: Sequence[Measured]) 
         tuple(cell.seed for cell in cells),
         accuracy=_means(cells, "accuracy"),
         auroc=_means(cells, "auroc"),
-        pgr={statistic: metrics.pgr([item.predictions for item in items], statistic) for statistic in statistics},
+        pgr={statistic: _bounded(metrics.pgr(predictions, statistic)) for statistic in statistics},
         agreement=Agreement(*(_defined_mean([cell.agreement[i] for cell in cells]) for i in range(3))),  # type: ignore[arg-type]
         calibration_error=_means(cells, "calibration_error"),
+        reliability={role: _bins(probs, labels) for role, probs in pooled.items()},
+        curve=_mean_curve([cell.curve for cell in cells]),
+        stopping=_stopping(cells),
     )
+
+
+def _bounded(found: PGR) -> PGR:
+    """JSON has no infinities."""
+    low, high = (end if end is not None and math.isfinite(end) else None for end in (found.low, found.high))
+    return dataclasses.replace(found, low=low, high=high)
+
+
+def _mean_curve(curves: Sequence[Sequence[CurvePoint]]) -> tuple[CurvePoint, ...]:
+    by_step = [{point.step: point for point in curve} for curve in curves]
+    shared = sorted(set.intersection(*(set(points) for points in by_step)))
+    return tuple(_mean_point([points[step] for points in by_step]) for step in shared)
+
+
+def _mean_point(points: Sequence[CurvePoint]) -> CurvePoint:
+    columns = zip(*(dataclasses.astuple(point)[1:] for point in points), strict=True)
+    means = (None if None in column else float(np.mean(column)) for column in columns)
+    return CurvePoint(points[0].step, *means)  # type: ignore[arg-type]
+
+
+def _stopping(cells: Sequence[Cell]) -> dict[str, Mean]:
+    reached = [{point.step: point.truth_accuracy for point in cell.curve} for cell in cells]
+    steps = {
+        "selected": [cell.selected_step for cell in cells],
+        "last": [cell.curve[-1].step for cell in cells],
+        "best": [cell.best_truth_step for cell in cells],
+    }
+    return {name: _mean([at[step] for at, step in zip(reached, each, strict=True)]) for name, each in steps.items()}
 
 
 def _means(cells: Sequence[Cell], score: str) -> dict[str, Mean]:
@@ -316,11 +378,27 @@ def _defined_mean(values: Sequence[float | None]) -> float | None:
 def _comparison(
     key: tuple[str, str, str], method: str, baseline: str, ours: Sequence[Measured], theirs: Sequence[Measured]
 ) -> Comparison:
-    found = metrics.paired_difference([item.predictions for item in ours], [item.predictions for item in theirs])
-    return Comparison(*key, method, baseline, found.value, found.low, found.high, found.p, None, found.tests)
+    """A cell that failed leaves its seed out, for both methods."""
+    of_method, of_baseline = ({item.cell.seed: item.predictions for item in items} for items in (ours, theirs))
+    seeds = tuple(seed for seed in of_baseline if seed in of_method)
+    if not seeds:
+        return Comparison(*key, method, baseline, (), *[None] * 6, reason="the two methods have no seed in common")
+    found = metrics.paired_difference([of_method[seed] for seed in seeds], [of_baseline[seed] for seed in seeds])
+    return Comparison(
+        *key,
+        method,
+        baseline,
+        seeds,
+        difference=found.value,
+        low=found.low,
+        high=found.high,
+        p=found.p,
+        p_holm=None,
+        tests=found.tests,
+        reason=found.reason,
+    )
 
 
 def _adjusted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    tested = [comparison for comparison in comparisons if comparison.p is not None]
-    adjusted = dict(zip(map(id, tested), metrics.holm([c.p for c in tested if c.p is not None]), strict=True))
-    return tuple(dataclasses.replace(c, p_holm=adjusted.get(id(c))) for c in comparisons)
+    p_values = iter(metrics.holm([comparison.p for comparison in comparisons if comparison.p is not None]))
+    return tuple(c if c.p is None else dataclasses.replace(c, p_holm=next(p_values)) for c in comparisons)
