@@ -1,9 +1,15 @@
 """A real supervisor teaches a real, stronger language model about the world's cities, in minutes on a laptop.
 
 MiniLM-L6 (22.7 M, an encoder that knows little geography) is finetuned on ground truth and labels statements such as
-"The city of Lyon is in France."; SmolLM2-135M, all of its weights, is finetuned on those labels.
+"The city of Lyon is in France."; SmolLM2-135M is finetuned on those labels, once naively and once with the confidence
+loss of Burns et al. 2023 (section 4.3), and, as the ceiling, on ground truth. Three seeds, each with its own splits.
+
+The student is read after its 20th of 30 layers, where it knows most about such facts (the layers above are not run),
+and all weights below are trained.
 
 Command:  w2s run configs/quickstart.py
+Needs:    2 CPU cores, 6 GiB of memory, 180 MB of downloads at the first run; under 8 minutes.
+Expect:   docs/results/quickstart.md
 """
 
 from w2s_jax.config import Experiment, Method, TaskConfig
@@ -26,9 +32,10 @@ experiment = Experiment(
     students={
         "smollm2-135m": Learner(
             "smollm2-135m",
+            read_layer=20,
             max_tokens=64,
             epochs=1,
-            optimizer=OptimizerConfig(learning_rate=1e-4, head_learning_rate=1e-3, warmup_fraction=0.1),
+            optimizer=OptimizerConfig(learning_rate=3e-4, head_learning_rate=1e-3, warmup_fraction=0.1),
             loop=LoopSettings(evaluations=1),
         )
     },

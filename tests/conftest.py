@@ -1,6 +1,7 @@
 """Types and shapes are checked in every test, and every test can make a mesh of eight devices."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,6 +9,9 @@ import jaxtyping
 from beartype import BeartypeConf, beartype
 
 jax.config.update("jax_num_cpu_devices", 8)
+# Tests build the same small programs again and again: each is compiled once, ever.
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "xla"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def check_types(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,8 +5,10 @@ nothing else: names of experiments, methods and folders do not count, so equal w
 """
 
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -76,7 +78,7 @@ class Stage:
 
     @property
     def folder(self) -> str:
-        task = self.task.name.replace("/", "-").replace(":", "-")
+        task = re.sub(r"[^A-Za-z0-9_-]", "-", Path(self.task.name).stem)
         return f"{self.role}-{task}-s{self.seed}-{self.key[:12]}"
 
 

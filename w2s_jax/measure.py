@@ -7,9 +7,10 @@ import numpy as np
 
 from w2s_jax import config, experiment, materials, metrics, results
 from w2s_jax.config import Experiment
+from w2s_jax.errors import UserError
 from w2s_jax.experiment import CellStages
 from w2s_jax.results import Results, TaskFacts
-from w2s_jax.store import Finished, Store
+from w2s_jax.store import PREDICTIONS, Finished, Store
 
 
 def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results | None:
@@ -42,6 +43,7 @@ def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results 
 
 def _cell(cell: CellStages, finished: Mapping[str, Finished]) -> results.Measured:
     student = cell.stages["student"]
+    _check_teacher(cell, finished)
     splits = materials.splits(student.task, cell.seed)
     test, validation = splits.test, splits.validation
     assert test.labels is not None
@@ -58,6 +60,14 @@ def _cell(cell: CellStages, finished: Mapping[str, Finished]) -> results.Measure
         curve=history.probs,
         selected=history.best,
     )
+
+
+def _check_teacher(cell: CellStages, finished: Mapping[str, Finished]) -> None:
+    """A student counts only beside the very labels it learned from."""
+    learned = finished["student"].manifest["made"]["teacher_predictions"]
+    if learned != finished["supervisor"].manifest["files"][PREDICTIONS]:
+        student, supervisor = cell.stages["student"].folder, cell.stages["supervisor"].folder
+        raise UserError(f"{student} learned from other labels than {supervisor} now holds; delete {student}")
 
 
 def _facts(task: config.TaskConfig, seed: int) -> TaskFacts:

@@ -1,7 +1,7 @@
 """Finetunes a pretrained model on labelled text, and labels other text with it."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
     params: Any
 
 
-def tokenize(learner: Learner, pretrained: Pretrained, texts: list[str]) -> Tokens:
+def tokenize(learner: Learner, pretrained: Pretrained, texts: Sequence[str]) -> Tokens:
     """Texts as token ids, within the learner's and the model's longest."""
     longest = min(learner.max_tokens, pretrained.config.max_positions)
     return encode(pretrained.tokenizer, texts, max_tokens=longest, too_long=learner.too_long)
@@ -45,9 +45,9 @@ def finetune(
     pretrained: Pretrained,
     loss: Callable[..., Any],
     *,
-    train: tuple[list[str], Float[np.ndarray, "n c"]],
-    validation: tuple[list[str], Float[np.ndarray, "m c"]],
-    predict: Mapping[str, list[str]],
+    train: tuple[Sequence[str], Float[np.ndarray, "n c"]],
+    validation: tuple[Sequence[str], Float[np.ndarray, "m c"]],
+    predict: Mapping[str, Sequence[str]],
     seed: int,
     folder: Path | None = None,
     progress: Progress | None = None,

@@ -1,0 +1,289 @@
+"""The graph of stages: what is shared, what a student can see, what survives a kill, and what is refused."""
+
+import dataclasses
+import io
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tests import tiny as make
+from tests.tiny import tiny  # noqa: F401
+from w2s_jax import experiment, materials, runner
+from w2s_jax.data import labels
+from w2s_jax.data.splits import Split
+from w2s_jax.errors import UserError
+from w2s_jax.progress import Reporter
+from w2s_jax.train import loop
+
+
+def quiet():
+    return Reporter(Console(file=io.StringIO()))
+
+
+def run(plan):
+    results, failures = runner.run(plan, quiet())
+    assert failures == []
+    assert results is not None
+    return results
+
+
+def bits(plan):
+    """Every stage's predictions and history, as bytes."""
+    store = runner.open_store(plan)
+    return {
+        stage.folder: [
+            (store.folder(stage.folder) / name).read_bytes()
+            for name in ("predictions.parquet", "history.json", "curve.npy")
+        ]
+        for stage in experiment.stages(plan)
+    }
+
+
+def test_it_runs_end_to_end(tiny):  # noqa: F811
+    results = run(tiny)
+    assert [cell.method for cell in results.cells] == ["naive", "confidence"]
+    assert {cell.stages["ceiling"] for cell in results.cells} == {results.cells[0].stages["ceiling"]}
+    cell = results.cells[0]
+    stage = next(stage for stage in experiment.stages(tiny) if stage.role == "ceiling")
+    predictions = runner.open_store(tiny).read(stage.folder).predictions
+    test = materials.splits(stage.task, 0).test
+    right = predictions.for_split("test", test.ids).argmax(-1) == test.labels
+    assert cell.scores["ceiling"].accuracy == pytest.approx(right.mean())
+    assert cell.scores["ceiling"].accuracy > 0.6, "random features of words must do better than chance"
+
+
+def test_equal_stages_are_made_once_whatever_they_are_called(tiny):  # noqa: F811
+    run(tiny)
+    store = runner.open_store(tiny)
+    before = {
+        stage.folder: (store.folder(stage.folder) / "manifest.json").stat().st_mtime_ns
+        for stage in experiment.stages(tiny)
+    }
+    renamed = dataclasses.replace(
+        tiny,
+        name="other",
+        methods={"a": tiny.methods["naive"], "b": tiny.methods["confidence"]},
+        students={"renamed": tiny.students["strong"]},
+    )
+    assert [cell.method for cell in run(renamed).cells] == ["a", "b"]
+    after = {name: (store.folder(name) / "manifest.json").stat().st_mtime_ns for name in before}
+    assert after == before
+    assert len(list(store.root.iterdir())) == len(before)
+
+
+@pytest.mark.parametrize(
+    ("change", "remade"),
+    [
+        (lambda e: dataclasses.replace(e, seeds=(1,)), 4),
+        (lambda e: _student(e, epochs=1), 3),
+        (lambda e: _student(e, loop=dataclasses.replace(e.students["strong"].loop, checkpoint_seconds=9.0)), 0),
+        (
+            lambda e: dataclasses.replace(
+                e, methods={"m": dataclasses.replace(e.methods["confidence"], options={"alpha": 0.75})}
+            ),
+            1,
+        ),
+        (
+            lambda e: dataclasses.replace(
+                e, methods={"m": dataclasses.replace(e.methods["confidence"], options={"alpha": 0.5})}
+            ),
+            0,
+        ),
+    ],
+)
+def test_a_stage_is_the_hash_of_what_decides_its_bits(tiny, change, remade):  # noqa: F811
+    before = {stage.key for stage in experiment.stages(tiny)}
+    after = {stage.key for stage in experiment.stages(change(tiny))}
+    assert len(after - before) == remade
+
+
+def _student(plan, **changes):
+    return dataclasses.replace(plan, students={"strong": dataclasses.replace(plan.students["strong"], **changes)})
+
+
+def test_changed_weights_or_data_change_the_stages(tmp_path):
+    first = {stage.key for stage in experiment.stages(make.experiment(tmp_path / "a"))}
+    assert first == {stage.key for stage in experiment.stages(make.experiment(tmp_path / "b"))}, "paths do not count"
+    plan = make.experiment(tmp_path / "c")
+    make.llama(tmp_path / "c" / "strong", seed=2)
+    assert len({stage.key for stage in experiment.stages(plan)} - first) == 3
+    plan = make.experiment(tmp_path / "d")
+    file = tmp_path / "d" / "reviews.jsonl"
+    file.write_text(file.read_text().replace("good", "film"))
+    assert not {stage.key for stage in experiment.stages(plan)} & first
+
+
+def test_a_student_is_given_no_ground_truth(tiny):  # noqa: F811
+    run(tiny)
+    store = runner.open_store(tiny)
+    for stage in experiment.stages(tiny):
+        weak = None if stage.teacher is None else store.read(stage.teacher.folder).predictions
+        inputs = experiment.stage_inputs(stage, weak)
+        splits = [inputs.train.split, inputs.validation.split, *inputs.predict.values()]
+        assert all(isinstance(split, Split) and split.labels is None for split in splits)
+        if stage.role == "student":
+            np.testing.assert_array_equal(inputs.train.targets, weak.for_split("transfer", inputs.train.split.ids))
+            assert set(inputs.train.targets.ravel()) - {0.0, 1.0}, "weak labels are soft"
+
+
+def test_a_students_bits_do_not_depend_on_ground_truth(tiny, monkeypatch):  # noqa: F811
+    """The labels of transfer, validation and test are scrambled after the supervisor is done: no student changes."""
+    run(tiny)
+    expected = bits(tiny)
+    store = runner.open_store(tiny)
+    students = [stage for stage in experiment.stages(tiny) if stage.role == "student"]
+    for stage in students:
+        shutil.rmtree(store.folder(stage.folder))
+    honest = materials.splits
+
+    def scrambled(task, seed):
+        found = honest(task, seed)
+        flip = {
+            name: dataclasses.replace(getattr(found, name), labels=1 - getattr(found, name).labels)
+            for name in ("transfer", "validation", "test")
+        }
+        return dataclasses.replace(found, **flip)
+
+    monkeypatch.setattr(materials, "splits", scrambled)
+    assert runner.run_stages(students, store, quiet()) == []
+    monkeypatch.undo()
+    assert {name: content for name, content in bits(tiny).items() if "student" in name} == {
+        name: content for name, content in expected.items() if "student" in name
+    }
+
+
+def test_student_and_ceiling_see_the_same_rows_in_the_same_order(tiny):  # noqa: F811
+    student, ceiling = (next(s for s in experiment.stages(tiny) if s.role == role) for role in ("student", "ceiling"))
+    assert experiment.stage_splits(student).train.ids == experiment.stage_splits(ceiling).train.ids
+    assert student.seed == ceiling.seed
+    supervisor = experiment.stage_splits(student.teacher)
+    assert not set(supervisor.train.ids) & set(experiment.stage_splits(student).train.ids)
+
+
+def _run_in_process(plan, ready=None):
+    runner.run(plan, quiet())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [1.5, 3.0, 5.0])
+def test_killed_at_any_moment_the_same_command_ends_with_the_same_bits(tmp_path, delay):
+    expected = make.experiment(tmp_path / "a")
+    run(expected)
+    plan = make.experiment(tmp_path / "b")
+    process = multiprocessing.get_context("spawn").Process(target=_run_in_process, args=(plan,))
+    process.start()
+    started = Path(plan.out) / "stages"
+    while not started.exists():
+        time.sleep(0.05)
+    time.sleep(delay)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    run(plan)
+    assert bits(plan) == bits(expected)
+
+
+def test_killed_inside_each_stage_it_goes_on_from_the_checkpoint(tmp_path, monkeypatch):
+    expected = make.experiment(tmp_path / "a")
+    run(expected)
+    plan = make.experiment(tmp_path / "b")
+    save, saves = loop._save, []
+
+    class Killed(BaseException):
+        pass
+
+    def save_and_die(*args):
+        save(*args)
+        saves.append(args)
+        if len(saves) % 4 == 3:
+            raise Killed
+
+    monkeypatch.setattr(loop, "_save", save_and_die)
+    for _ in range(20):
+        try:
+            run(plan)
+            break
+        except Killed:
+            pass
+    else:
+        pytest.fail("it never came to an end")
+    assert len(saves) > 10
+    assert bits(plan) == bits(expected)
+
+
+@pytest.mark.slow
+def test_two_processes_on_one_folder_share_the_work(tmp_path):
+    expected = make.experiment(tmp_path / "a")
+    run(expected)
+    plan = make.experiment(tmp_path / "b", seeds=(0,))
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_run_in_process, args=(plan,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert bits(plan) == bits(expected)
+
+
+@pytest.mark.parametrize("file", ["predictions.parquet", "history.json", "curve.npy", "manifest.json"])
+@pytest.mark.parametrize("damage", ["truncate", "edit"])
+def test_a_damaged_stage_is_named_and_refused(tiny, file, damage):  # noqa: F811
+    run(tiny)
+    supervisor = experiment.stages(tiny)[0]
+    path = runner.open_store(tiny).folder(supervisor.folder) / file
+    content = bytearray(path.read_bytes())
+    if damage == "truncate":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    if file == "manifest.json" and damage == "edit":
+        path.write_text(json.dumps({"schema": "another"}))
+    with pytest.raises(UserError, match=file):
+        run(tiny)
+
+
+def test_a_student_made_from_other_labels_is_refused(tiny):  # noqa: F811
+    """The supervisor's file is replaced, manifest and all, after the student has learned from it."""
+    run(tiny)
+    supervisor, student = experiment.stages(tiny)[:2]
+    store = runner.open_store(tiny)
+    folder = store.folder(supervisor.folder)
+    predictions = store.read(supervisor.folder).predictions
+    flipped = predictions._replace(probs=predictions.probs[:, ::-1], logits=predictions.logits[:, ::-1])
+    labels.write_predictions(folder / "predictions.parquet", flipped, {})
+    manifest = json.loads((folder / "manifest.json").read_text())
+    from w2s_jax import files
+
+    manifest["files"]["predictions.parquet"] = files.sha256_file(folder / "predictions.parquet")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=student.folder):
+        run(tiny)
+
+
+def test_a_stage_that_fails_does_not_stop_the_rest(tiny):  # noqa: F811
+    broken = dataclasses.replace(
+        tiny,
+        supervisors={
+            "broken": dataclasses.replace(tiny.supervisors["weak"], max_tokens=2),
+            "weak": tiny.supervisors["weak"],
+        },
+    )
+    results, failures = runner.run(broken, quiet())
+    assert {failure.stage.role for failure in failures} == {"supervisor", "student"}
+    assert any("max_tokens" in failure.reason for failure in failures)
+    assert [cell.supervisor for cell in results.cells] == ["weak", "weak"]
+
+
+@pytest.mark.parametrize("parameters", ["head", "lora", "probe"])
+def test_other_ways_to_train_run_through_the_same_graph(tiny, parameters):  # noqa: F811
+    results = run(_student(tiny, parameters=parameters, read_layer=1))
+    assert len(results.cells) == 2
