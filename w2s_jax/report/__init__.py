@@ -1,18 +1,20 @@
-"""Tables and figures of what is in the results, and nothing that is not."""
+"""Tables, figures and a page of what is in the results, and nothing that is not."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from w2s_jax import files, results
-from w2s_jax.report import figures, table
+from w2s_jax.report import figures, html_page, table
 from w2s_jax.results import Results
 
 
 def write(found: Results, folder: Path) -> list[Path]:
     """Writes results.json, report.md and, where matplotlib is installed, the figures."""
-    written = [results.save(found, folder)]
-    report = Path(folder) / "report.md"
+    folder = Path(folder)
+    report = folder / "report.md"
+    written = [results.save(found, folder), report]
     files.write_text(report, table.markdown(found))
-    return [*written, report, *figures.write(found, Path(folder))]
+    return written + figures.write(found, folder)
 
 
 def show(found: Results) -> None:
@@ -24,3 +26,12 @@ def show(found: Results) -> None:
         console = Console(highlight=False, width=100)
     for part in table.tables(found):
         console.print(part)
+
+
+def page(folders: Sequence[Path], out: Path) -> Path:
+    """Writes one self-contained HTML page over the finished runs in `folders`.
+
+    Raises:
+      UserError: a folder has no results.json, or one that this version cannot read.
+    """
+    return html_page.write(folders, out)

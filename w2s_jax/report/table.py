@@ -2,40 +2,48 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from w2s_jax.metrics import PGR
 from w2s_jax.results import Comparison, Mean, Results, Summary
 
-COLUMNS = ("model", "accuracy", "AUROC", "PGR [95%]", "PGR of AUROC [95%]", "agree: right", "wrong")
 LEGEND = (
-    "Means over seeds ± standard error, on the test split. PGR = (student - supervisor) / (ceiling - supervisor). "
-    "agree: how often the student predicts what its supervisor does, where that is right and where it is wrong."
+    "Means over seeds ± standard error, on the test split. PGR = (student - supervisor) / (ceiling - supervisor), "
+    "with its 95% interval over seeds and examples. agree: how often the student predicts what its supervisor does, "
+    "where that is right and where it is wrong."
 )
+COLUMNS = ("model", "accuracy", "AUROC", "PGR [95%]", "PGR of AUROC [95%]", "agree: right", "wrong")
+STOPPING_COLUMNS = ("student", "chosen by weak labels", "last", "best by ground truth (cheating)")
 Row = tuple[str, ...]
 
 
-def blocks(found: Results) -> Iterator[tuple[str, list[Row], list[str]]]:
-    """For each task and pair of models: a title, rows under `COLUMNS`, and notes."""
-    for (task, supervisor, student), group in groupby(found.summaries, lambda s: (s.task, s.supervisor, s.student)):
+class Block(NamedTuple):
+    """One task and pair of models.
+
+    Attributes:
+      rows: under `COLUMNS`.
+      notes: why a PGR is undefined, and how the methods compare.
+      stopping: under `STOPPING_COLUMNS`: the student's validation accuracy by what chose its step; empty where no
+        student was evaluated more than once.
+    """
+
+    title: str
+    rows: list[Row]
+    notes: list[str]
+    stopping: list[Row]
+
+
+def blocks(found: Results) -> Iterator[Block]:
+    """A block for each task and pair of models, in the order of the results."""
+    for key, group in groupby(found.summaries, lambda s: (s.task, s.supervisor, s.student)):
         summaries = list(group)
-        seeds = len(summaries[0].seeds)
-        title = f"{task}: {supervisor} -> {student}, {seeds} seed{'s' if seeds > 1 else ''}"
-        rows = [_model_row("supervisor", summaries[0], "supervisor")]
+        rows = [_model_row(summaries[0], "supervisor")]
         rows += [_student_row(summary) for summary in summaries]
-        rows.append(_model_row("ceiling", summaries[0], "ceiling"))
-        notes = [
-            f"{summary.method}: PGR ({statistic}) is undefined: {pgr.reason}"
-            for summary in summaries
-            for statistic, pgr in summary.pgr.items()
-            if pgr.reason
-        ]
-        notes += [
-            _comparison(comparison)
-            for comparison in found.comparisons
-            if (comparison.task, comparison.supervisor, comparison.student) == (task, supervisor, student)
-        ]
-        yield title, rows, notes
+        rows.append(_model_row(summaries[0], "ceiling"))
+        compared = [c for c in found.comparisons if (c.task, c.supervisor, c.student) == key]
+        notes = _undefined(summaries) + [_comparison(c) for c in compared]
+        stopping = [_stopping_row(summary) for summary in summaries if len(summary.curve) > 1]
+        yield Block(_title(summaries), rows, notes, stopping)
 
 
 def tables(found: Results) -> Iterator[Any]:
@@ -44,38 +52,44 @@ def tables(found: Results) -> Iterator[Any]:
     from rich.table import Table
     from rich.text import Text
 
-    for title, rows, notes in blocks(found):
-        table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", padding=(0, 1, 0, 0))
-        for column in COLUMNS:
-            table.add_column(column, no_wrap=True)
-        for row in rows:
-            table.add_row(*row)
+    for block in blocks(found):
+        title = Text(f"\n{block.title}", style="bold")
+        table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
+        for index, column in enumerate(COLUMNS):
+            table.add_column(column, no_wrap=index > 0, overflow="fold")
+        for row in block.rows:
+            table.add_row(*map(Text, row))
         yield table
-        yield from (Text(note) for note in notes)
+        yield from (Text(note) for note in block.notes)
     yield Text(f"\n{LEGEND}", style="dim")
 
 
 def markdown(found: Results) -> str:
-    """The same tables, and what made them."""
+    """The same tables, when training stopped, and what made them."""
     parts = [f"# {found.name}", LEGEND]
-    for title, rows, notes in blocks(found):
-        parts.append(f"## {title}")
-        parts.append(_markdown_table(COLUMNS, rows))
-        parts += notes
-    parts.append("## Made by")
-    parts.append(_markdown_table(("what", "value"), made_rows(found)))
+    for block in blocks(found):
+        parts += [f"## {block.title}", _markdown_table(COLUMNS, block.rows)]
+        if block.notes:
+            parts.append("\n".join(f"- {note}" for note in block.notes))
+        if block.stopping:
+            parts += [
+                "Accuracy on validation, by what chose the step:",
+                _markdown_table(STOPPING_COLUMNS, block.stopping),
+            ]
+    parts += ["## Made by", _markdown_table(("what", "value"), made_rows(found))]
     return "\n\n".join(parts) + "\n"
 
 
 def made_rows(found: Results) -> list[Row]:
     """What made the results, in words."""
     made = found.made
+    devices = made.get("devices", [])
     packages = ", ".join(f"{name} {version}" for name, version in made.get("packages", {}).items() if version)
-    rows = [
+    rows: list[Row] = [
         ("command", str(made.get("command", ""))),
         ("date", str(made.get("date", ""))),
-        ("hardware", f"{made.get('hardware', '')}; {len(made.get('devices', []))} x {_first(made.get('devices'))}"),
-        ("time", f"{made.get('seconds', 0):.0f} s"),
+        ("hardware", f"{made.get('hardware', '')}; {len(devices)} x {devices[0] if devices else 'no device'}"),
+        ("time of this command", f"{made.get('seconds', 0):.0f} s"),
         ("peak memory", f"{made.get('peak_memory_bytes', 0) / 2**30:.1f} GiB"),
         ("w2s_jax", f"{made.get('w2s_jax', '')} ({made.get('git') or 'not a checkout'})"),
         ("python", str(made.get("python", ""))),
@@ -83,7 +97,8 @@ def made_rows(found: Results) -> list[Row]:
     ]
     for task in found.tasks:
         sizes = ", ".join(f"{name} {size}" for name, size in task.sizes.items())
-        rows.append((f"task {task.name}", f"{task.n_classes} classes; {sizes}"))
+        balance = " / ".join(f"{share:.2f}" for share in task.test_balance)
+        rows.append((f"task {task.name}", f"{task.n_classes} classes ({balance} of test); {sizes}"))
     return rows
 
 
@@ -98,33 +113,56 @@ def pgr(value: PGR) -> str:
     """`0.58 [0.51, 0.66]`, or `undefined`."""
     if value.value is None:
         return "undefined"
-    low, high = (("unbounded" if end is None else f"{end:.2f}") for end in (value.low, value.high))
+    low = "-∞" if value.low is None else f"{value.low:.2f}"
+    high = "∞" if value.high is None else f"{value.high:.2f}"
     return f"{value.value:.2f} [{low}, {high}]"
 
 
-def _model_row(label: str, summary: Summary, role: str) -> Row:
-    return (label, mean(summary.accuracy.get(role)), _value(summary.auroc.get(role)), "", "", "", "")
+def _title(summaries: Sequence[Summary]) -> str:
+    first = summaries[0]
+    counts = {len(summary.seeds) for summary in summaries}
+    seeds = "1 seed" if counts == {1} else f"{' or '.join(map(str, sorted(counts)))} seeds"
+    return f"{first.task}: {first.supervisor} -> {first.student}, {seeds}"
+
+
+def _model_row(summary: Summary, role: str) -> Row:
+    return (role, mean(summary.accuracy.get(role)), _value(summary.auroc.get(role)), "", "", "", "")
 
 
 def _student_row(summary: Summary) -> Row:
-    agreement = summary.agreement
     return (
-        f"student: {summary.method}",
+        summary.method,
         mean(summary.accuracy.get("student")),
         _value(summary.auroc.get("student")),
         pgr(summary.pgr["accuracy"]),
         pgr(summary.pgr["auroc"]),
-        _share(agreement.where_right),
-        _share(agreement.where_wrong),
+        _share(summary.agreement.where_right),
+        _share(summary.agreement.where_wrong),
     )
 
 
+def _stopping_row(summary: Summary) -> Row:
+    return (summary.method, *(mean(summary.stopping[name]) for name in ("selected", "last", "best")))
+
+
+def _undefined(summaries: Sequence[Summary]) -> list[str]:
+    """Where PGR is undefined, once for all methods that have the same reason."""
+    reasons: dict[str, list[str]] = {}
+    for name, statistic in (("accuracy", "accuracy"), ("AUROC", "auroc")):
+        for summary in summaries:
+            reason = summary.pgr[statistic].reason
+            if reason:
+                reasons.setdefault(f"PGR of {name} is undefined: {reason}", []).append(summary.method)
+    return [f"{', '.join(methods)}: {reason}" for reason, methods in reasons.items()]
+
+
 def _comparison(comparison: Comparison) -> str:
+    pair = f"{comparison.method} against {comparison.baseline}, accuracy"
     if comparison.difference is None:
-        return f"{comparison.method} against {comparison.baseline}: undefined"
+        return f"{pair}: undefined: {comparison.reason}"
     return (
-        f"{comparison.method} against {comparison.baseline}, accuracy: {comparison.difference:+.3f} "
-        f"[{comparison.low:+.3f}, {comparison.high:+.3f}], p = {comparison.p:.3g} (Holm {comparison.p_holm:.3g})"
+        f"{pair}: {comparison.difference:+.3f} [{comparison.low:+.3f}, {comparison.high:+.3f}], "
+        f"p = {comparison.p:.2g} (Holm {comparison.p_holm:.2g})"
     )
 
 
@@ -134,10 +172,6 @@ def _value(value: Mean | None) -> str:
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _first(values: Sequence[Any] | None) -> str:
-    return str(values[0]) if values else "no device"
 
 
 def _markdown_table(header: Sequence[str], rows: Sequence[Row]) -> str:

@@ -1,0 +1,142 @@
+"""One HTML page over any set of finished runs: it needs no network, follows light and dark, and reads well aloud."""
+
+import base64
+import dataclasses
+import json
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from w2s_jax import files, results
+from w2s_jax.report import figures, style, table
+from w2s_jax.report.style import Figure
+from w2s_jax.results import Results
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1b1b1b; --paper: #ffffff; --quiet: #5f6368; --line: #d5d8dc; --link: #0b57a4; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e6e6; --paper: #16181b; --quiet: #a3a8ae; --line: #3b4046; --link: #8ab8ea; }
+}
+body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; color: var(--ink); background: var(--paper);
+  font: 1rem/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.3rem; margin-top: 3rem; } h3 { font-size: 1.05rem; margin: 2rem 0 .5rem; }
+h1, h2, h3 { line-height: 1.25; overflow-wrap: anywhere; }
+a { color: var(--link); }
+.wide { overflow-x: auto; }
+.quiet, figcaption, caption { color: var(--quiet); font-size: .875rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0; }
+caption { text-align: left; }
+th, td { padding: .3rem 1rem .3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+.numbers th, .numbers td { white-space: nowrap; }
+.numbers th { font-weight: 600; } .numbers tbody th { font-weight: 400; }
+.made td { overflow-wrap: anywhere; }
+figure { margin: 1.5rem 0; } figcaption { max-width: 44rem; }
+svg { display: block; }
+pre { overflow-x: auto; font-size: .8rem; }
+"""
+
+
+def write(folders: Sequence[Path], out: Path) -> Path:
+    """Writes the page at `out`.
+
+    Raises:
+      UserError: a folder has no results.json, or one that this version cannot read.
+    """
+    unique = list(dict.fromkeys(Path(folder).resolve() for folder in folders))
+    files.write_text(out, html(_named_apart([results.load(folder) for folder in unique], unique)))
+    return out
+
+
+def html(runs: Sequence[Results]) -> str:
+    """The page's text."""
+    title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
+    links = "".join(f'<li><a href="#run{i}">{escape(run.name)}</a></li>' for i, run in enumerate(runs))
+    drawn = figures.available()
+    parts = [
+        f"<h1>Weak-to-strong generalization: {escape(title)}</h1>",
+        f'<p class="quiet">{escape(table.LEGEND)}</p>',
+        f"<nav><ul>{links}</ul></nav>" if len(runs) > 1 else "",
+        "" if drawn else "<p>There are no figures: they need matplotlib.</p>",
+        _across(runs) if drawn else "",
+        *(_run(run, f"run{i}", drawn) for i, run in enumerate(runs)),
+        "<h2>What made this</h2>",
+        *(_made(run) for run in runs),
+    ]
+    return _document(title, "\n".join(filter(None, parts)))
+
+
+def _named_apart(runs: Sequence[Results], folders: Sequence[Path]) -> list[Results]:
+    """Runs of the same name go by their folders."""
+    if len({run.name for run in runs}) == len(runs):
+        return list(runs)
+    return [dataclasses.replace(run, name=str(folder)) for run, folder in zip(runs, folders, strict=True)]
+
+
+def _document(title: str, body: str) -> str:
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)} - w2s</title><style>{STYLE}</style>"
+    )
+    return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
+
+
+def _across(runs: Sequence[Results]) -> str:
+    drawn = figures.across(runs)
+    return "\n".join(["<h2>Over all</h2>", *(_figure(figure, "all") for figure in drawn)]) if drawn else ""
+
+
+def _run(found: Results, anchor: str, drawn: bool) -> str:
+    parts = [f'<h2 id="{anchor}">{escape(found.name)}</h2>']
+    for block in table.blocks(found):
+        parts += [f"<h3>{escape(block.title)}</h3>", _numbers(table.COLUMNS, block.rows, "Test split")]
+        if block.notes:
+            parts.append(f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in block.notes)}</ul>")
+        if block.stopping:
+            caption = "Accuracy on validation against ground truth, by what chose the step"
+            parts.append(_numbers(table.STOPPING_COLUMNS, block.stopping, caption))
+    if drawn:
+        parts += [_figure(figure, anchor) for figure in figures.of_run(found)]
+    return "\n".join(parts)
+
+
+def _made(found: Results) -> str:
+    rows = "".join(f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>' for k, v in table.made_rows(found))
+    config = escape(json.dumps(found.config, indent=1))
+    return (
+        f'<h3>{escape(found.name)}</h3>\n<div class="wide"><table class="made"><tbody>{rows}</tbody></table></div>\n'
+        f"<details><summary>Config</summary><pre>{config}</pre></details>"
+    )
+
+
+def _numbers(columns: Sequence[str], rows: Sequence[table.Row], caption: str) -> str:
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
+        for name, *cells in rows
+    )
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="numbers">'
+        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _figure(figure: Figure, prefix: str) -> str:
+    data = base64.b64encode(figures.numbers(figure).encode()).decode()
+    link = f'<a download="{figure.name}.csv" href="data:text/csv;base64,{data}">Numbers as CSV</a>'
+    label = escape(f"{figure.caption} {figure.alt}")
+    drawing = _inline(figures.svg(figure), f"{prefix}-{figure.name}-").replace(
+        "<svg", f'<svg role="img" aria-label="{label}"', 1
+    )
+    caption = f"<figcaption>{escape(figure.caption)} {link}</figcaption>"
+    return f'<figure><div class="wide" tabindex="0">{drawing}</div>{caption}</figure>'
+
+
+def _inline(svg: str, prefix: str) -> str:
+    """Fit for HTML: no prolog or metadata, ids of its own on the page, and ink in the colour of the page's text."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
+    svg = re.sub(r'\bid="', f'id="{prefix}', svg)
+    svg = re.sub(r'href="#', f'href="#{prefix}', svg).replace("url(#", f"url(#{prefix}")
+    return svg.replace(style.INK, "currentColor").strip()

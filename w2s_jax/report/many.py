@@ -1,0 +1,183 @@
+"""Figures over many tasks, supervisors and students: what is recovered, and how it grows with the student."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from w2s_jax.report import style, table
+from w2s_jax.report.style import INK, MUTED, Figure
+from w2s_jax.results import Results, Summary
+
+SIZE_COLUMNS = (
+    *("task", "supervisor", "student", "method", "student_parameters"),
+    *("supervisor_accuracy", "student_accuracy", "ceiling_accuracy", "agree_where_right", "agree_where_wrong"),
+)
+PGR_VIEW = (-1.0, 2.0)  # an interval that ends beyond it, and beyond every estimate, runs off the edge
+
+
+def recovered(runs: Sequence[Results]) -> Figure | None:
+    """PGR with its interval for each task and pair of models; None for a single one."""
+    summaries = _summaries(runs)
+    places = list(dict.fromkeys((s.task, s.supervisor, s.student) for s in summaries))
+    if len(places) < 2:
+        return None
+    looks = style.method_looks(summaries)
+    image, (axis,) = style.panels(1, height=0.9 + len(places) * (0.2 + 0.13 * len(looks)), width=style.PANEL[0] * 1.5)
+    view = _pgr_view(summaries)
+    rows = []
+    for summary in summaries:
+        key = (summary.task, summary.supervisor, summary.student)
+        place = places.index(key) + 0.7 * ((list(looks).index(summary.method) + 0.5) / len(looks) - 0.5)
+        pgr, look = summary.pgr["accuracy"], looks[summary.method]
+        if pgr.value is None:
+            axis.text(0.03, place, "undefined", color=look["color"], va="center", fontsize=6.5)
+        else:
+            low, high = view[0] if pgr.low is None else pgr.low, view[1] if pgr.high is None else pgr.high
+            axis.plot([max(low, view[0]), min(high, view[1])], [place, place], "-", color=look["color"])
+            axis.plot(pgr.value, place, ls="", **look)
+        rows.append((*key, summary.method, pgr.value, pgr.low, pgr.high, pgr.reason))
+    axis.set_xlim(view)
+    axis.axvline(0, color=MUTED, lw=0.6, zorder=0)
+    axis.axvline(1, color=MUTED, lw=0.6, ls=":", zorder=0)
+    names = [f"{style.short(task)}\n{style.short(weak)} → {style.short(strong)}" for task, weak, strong in places]
+    axis.set_yticks(range(len(places)), names)
+    axis.set_ylim(len(places) - 0.5, -0.5)
+    axis.set_xlabel("PGR of accuracy (0: supervisor, 1: ceiling)")
+    style.legend(image, [style.key(method, **look) for method, look in looks.items()])
+    parts = (f"{s.task}, {s.supervisor} to {s.student}, {s.method}: {table.pgr(s.pgr['accuracy'])}" for s in summaries)
+    columns = ("task", "supervisor", "student", "method", "pgr", "low", "high", "undefined_because")
+    caption = "Performance gap recovered, with 95% intervals: 0 is the supervisor, 1 the ceiling."
+    return Figure("pgr", caption, f"{'; '.join(parts)}.", columns, rows, image)
+
+
+def scaling(runs: Sequence[Results]) -> Figure | None:
+    """Accuracy against the student's size, for each supervisor and method; None where no supervisor has several."""
+    entries = [
+        style.key("supervisor alone", color=MUTED, lw=0.6, ls=":"),
+        style.key("ceiling", color=INK, marker="D"),
+    ]
+    caption = "Test accuracy of students of different size. Vertical lines are 95% intervals over seeds and examples."
+    return _against_size(runs, "scaling", "test accuracy", caption, _draw_accuracy, entries)
+
+
+def agreement(runs: Sequence[Results]) -> Figure | None:
+    """How far students follow their supervisor where it is right and where it is wrong, against their size."""
+    entries = [style.key("where it is right", color=MUTED), style.key("where it is wrong", color=MUTED, ls="--")]
+    caption = "How often students predict what their supervisor does, where it is right and where it is wrong."
+    return _against_size(runs, "agreement", "agreement with supervisor", caption, _draw_agreement, entries)
+
+
+def _against_size(
+    runs: Sequence[Results], name: str, label: str, caption: str, draw: Callable[..., None], entries: Sequence[Any]
+) -> Figure | None:
+    """A panel for each task; `draw` gets its axis, the student's place for each summary, and a look for each."""
+    summaries = _with_several_students(_summaries(runs))
+    if not summaries:
+        return None
+    places, set_axis = _student_axis(runs, summaries)
+    methods = style.method_looks(summaries)
+    supervisors = list(dict.fromkeys(summary.supervisor for summary in summaries))
+    colours = {name: style.COLOURS[i % len(style.COLOURS)] for i, name in enumerate(supervisors)}
+    tasks = list(dict.fromkeys(summary.task for summary in summaries))
+    image, axes = style.panels(len(tasks))
+    for axis, task in zip(axes, tasks, strict=True):
+        here = sorted((s for s in summaries if s.task == task), key=lambda s: places[s.student])
+        for supervisor in supervisors:
+            for method in methods:
+                line = [s for s in here if (s.supervisor, s.method) == (supervisor, method)]
+                look = {"color": colours[supervisor], "marker": methods[method]["marker"]}
+                draw(axis, line, [places[s.student] for s in line], look)
+        axis.set_title(style.short(task, 36))
+        axis.set_ylabel(label)
+        set_axis(axis)
+    handles = [style.key(f"supervisor {name}", color=colour) for name, colour in colours.items()]
+    handles += [style.key(method, color=MUTED, marker=look["marker"], ls="") for method, look in methods.items()]
+    style.legend(image, [*handles, *entries])
+    alt = f"{label.capitalize()} against student size on {', '.join(tasks)}, supervised by {', '.join(supervisors)}."
+    return Figure(name, caption, alt, SIZE_COLUMNS, [_size_row(summary, runs) for summary in summaries], image)
+
+
+def _draw_accuracy(axis: Any, line: Sequence[Summary], places: Sequence[float], look: dict[str, Any]) -> None:
+    if line:
+        axis.plot(places, [s.accuracy["ceiling"].value for s in line], color=INK, marker="D")
+        axis.axhline(line[0].accuracy["supervisor"].value, color=look["color"], lw=0.6, ls=":", zorder=0)
+        axis.plot(places, [s.accuracy["student"].value for s in line], **look)
+        for place, interval in zip(places, (s.pgr["accuracy"].student for s in line), strict=True):
+            if interval:
+                axis.plot([place, place], [interval.low, interval.high], "-", color=look["color"], lw=0.6, alpha=0.6)
+
+
+def _draw_agreement(axis: Any, line: Sequence[Summary], places: Sequence[float], look: dict[str, Any]) -> None:
+    for part, drawn in (("where_right", {}), ("where_wrong", {"ls": "--", "markerfacecolor": "white"})):
+        shares = [float("nan") if (share := getattr(s.agreement, part)) is None else share for s in line]
+        axis.plot(places, shares, **look, **drawn)
+
+
+def _student_axis(
+    runs: Sequence[Results], summaries: Sequence[Summary]
+) -> tuple[dict[str, float], Callable[[Any], None]]:
+    """Where each student stands: by its parameters where all are known, else in the order given."""
+    students = list(dict.fromkeys(summary.student for summary in summaries))
+    parameters = _parameters(runs)
+    if not all(name in parameters for name in students):
+        return {name: float(place) for place, name in enumerate(students)}, functools.partial(_name_axis, students)
+    sizes = {name: float(parameters[name]) for name in students}
+    return sizes, functools.partial(_parameter_axis, list(sizes.values()))
+
+
+def _name_axis(names: Sequence[str], axis: Any) -> None:
+    axis.set_xticks(range(len(names)), [style.short(name, 14) for name in names])
+    axis.set_xlabel("student")
+
+
+def _parameter_axis(sizes: Sequence[float], axis: Any) -> None:
+    """Ticks at the sizes themselves; a label that would touch the one before is left out."""
+    axis.set_xscale("log")
+    axis.minorticks_off()
+    ticks, labels, least = sorted(set(sizes)), [], 0.0
+    for size in ticks:
+        labels.append(_count(size) if size >= least else "")
+        least = size * (ticks[-1] / ticks[0]) ** 0.15 if labels[-1] else least
+    axis.set_xticks(ticks, labels)
+    axis.set_xlabel("student parameters")
+
+
+def _count(value: float) -> str:
+    """`135M`, `1.4B`."""
+    return f"{value / 1e9:.3g}B" if value >= 1e9 else f"{value / 1e6:.3g}M"
+
+
+def _pgr_view(summaries: Sequence[Summary]) -> tuple[float, float]:
+    """Every estimate, 0 and 1, and intervals as far as `PGR_VIEW`."""
+    found = [s.pgr["accuracy"] for s in summaries]
+    values = [0.0, 1.0, *(pgr.value for pgr in found if pgr.value is not None)]
+    lows = [max(pgr.low, PGR_VIEW[0]) for pgr in found if pgr.low is not None]
+    highs = [min(pgr.high, PGR_VIEW[1]) for pgr in found if pgr.high is not None]
+    return min(values + lows) - 0.05, max(values + highs) + 0.05
+
+
+def _summaries(runs: Sequence[Results]) -> list[Summary]:
+    """Of all runs; where two have the same cell, tasks are named with their run."""
+    keys = [(s.task, s.supervisor, s.student, s.method) for run in runs for s in run.summaries]
+    if len(set(keys)) == len(keys):
+        return [summary for run in runs for summary in run.summaries]
+    return [dataclasses.replace(s, task=f"{run.name}: {s.task}") for run in runs for s in run.summaries]
+
+
+def _with_several_students(summaries: Sequence[Summary]) -> list[Summary]:
+    students: dict[tuple[str, str], set[str]] = {}
+    for summary in summaries:
+        students.setdefault((summary.task, summary.supervisor), set()).add(summary.student)
+    return [summary for summary in summaries if len(students[summary.task, summary.supervisor]) > 1]
+
+
+def _parameters(runs: Sequence[Results]) -> dict[str, int]:
+    return {name: count for run in runs for name, count in run.parameters.items()}
+
+
+def _size_row(summary: Summary, runs: Sequence[Results]) -> tuple[Any, ...]:
+    identity = (summary.task, summary.supervisor, summary.student, summary.method)
+    scores = (summary.accuracy[role].value for role in ("supervisor", "student", "ceiling"))
+    agreement = (summary.agreement.where_right, summary.agreement.where_wrong)
+    return (*identity, _parameters(runs).get(summary.student), *scores, *agreement)
