@@ -99,7 +99,7 @@ def three_tasks(seeds: int = 3) -> Results:
     )
 
 
-def scaling() -> Results:
+def scaling(tasks: tuple[str, ...] = ("cities", "reviews"), seeds: int = 3) -> Results:
     """Two supervisors, four students of rising size."""
     sizes = {"70m": 70_000_000, "160m": 160_000_000, "410m": 410_000_000, "1b": 1_000_000_000, "1.4b": 1_400_000_000}
     students = {"160m": 0.72, "410m": 0.78, "1b": 0.84, "1.4b": 0.88}
@@ -110,7 +110,7 @@ def scaling() -> Results:
                 reached = weak + share * (ceiling - weak)
                 measured += [
                     cell(weak, reached, ceiling, pair=(supervisor, student), method=method, seed=seed, task=task)
-                    for task in ("cities", "reviews")
-                    for seed in range(3)
+                    for task in tasks
+                    for seed in range(seeds)
                 ]
     return of(measured, "scaling", sizes)

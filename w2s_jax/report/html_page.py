@@ -14,7 +14,8 @@ from w2s_jax.report.style import Figure
 from w2s_jax.results import Results
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #1b1b1b; --paper: #ffffff; --quiet: #5f6368; --line: #d5d8dc; --link: #0b57a4; }
+:root { color-scheme: light dark;
+  --ink: #1b1b1b; --paper: #ffffff; --quiet: #5f6368; --line: #d5d8dc; --link: #0b57a4; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e6e6; --paper: #16181b; --quiet: #a3a8ae; --line: #3b4046; --link: #8ab8ea; }
 }
@@ -51,18 +52,18 @@ def write(folders: Sequence[Path], out: Path) -> Path:
 def html(runs: Sequence[Results]) -> str:
     """The page's text."""
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
-    links = "".join(f'<li><a href="#run{i}">{escape(run.name)}</a></li>' for i, run in enumerate(runs))
-    drawn = figures.available()
     parts = [
         f"<h1>Weak-to-strong generalization: {escape(title)}</h1>",
         f'<p class="quiet">{escape(table.LEGEND)}</p>',
-        f"<nav><ul>{links}</ul></nav>" if len(runs) > 1 else "",
-        "" if drawn else "<p>There are no figures: they need matplotlib.</p>",
-        _across(runs) if drawn else "",
-        *(_run(run, f"run{i}", drawn) for i, run in enumerate(runs)),
-        "<h2>What made this</h2>",
-        *(_made(run) for run in runs),
+        "" if figures.available() else "<p>There are no figures: they need matplotlib.</p>",
     ]
+    sections = [_run(run, f"run{i}") for i, run in enumerate(runs)]
+    if len(runs) == 1:
+        parts += [*sections, *_across(runs)]
+    else:
+        over_all = _across(runs)
+        parts += [_links(runs), "<h2>Over all runs</h2>" if over_all else "", *over_all, *sections]
+    parts += ["<h2>What made this</h2>", *(_made(run) for run in runs)]
     return _document(title, "\n".join(filter(None, parts)))
 
 
@@ -81,12 +82,16 @@ def _document(title: str, body: str) -> str:
     return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
 
 
-def _across(runs: Sequence[Results]) -> str:
-    drawn = figures.across(runs)
-    return "\n".join(["<h2>Over all</h2>", *(_figure(figure, "all") for figure in drawn)]) if drawn else ""
+def _links(runs: Sequence[Results]) -> str:
+    links = "".join(f'<li><a href="#run{i}">{escape(run.name)}</a></li>' for i, run in enumerate(runs))
+    return f"<nav><ul>{links}</ul></nav>"
 
 
-def _run(found: Results, anchor: str, drawn: bool) -> str:
+def _across(runs: Sequence[Results]) -> list[str]:
+    return [_figure(figure, "all") for figure in figures.across(runs)] if figures.available() else []
+
+
+def _run(found: Results, anchor: str) -> str:
     parts = [f'<h2 id="{anchor}">{escape(found.name)}</h2>']
     for block in table.blocks(found):
         parts += [f"<h3>{escape(block.title)}</h3>", _numbers(table.COLUMNS, block.rows, "Test split")]
@@ -95,7 +100,7 @@ def _run(found: Results, anchor: str, drawn: bool) -> str:
         if block.stopping:
             caption = "Accuracy on validation against ground truth, by what chose the step"
             parts.append(_numbers(table.STOPPING_COLUMNS, block.stopping, caption))
-    if drawn:
+    if figures.available():
         parts += [_figure(figure, anchor) for figure in figures.of_run(found)]
     return "\n".join(parts)
 

@@ -44,7 +44,7 @@ def recovered(runs: Sequence[Results]) -> Figure | None:
     axis.set_yticks(range(len(places)), names)
     axis.set_ylim(len(places) - 0.5, -0.5)
     axis.set_xlabel("PGR of accuracy (0: supervisor, 1: ceiling)")
-    style.legend(image, [style.key(method, **look) for method, look in looks.items()])
+    style.legend(image, [style.key(style.short(method), **look) for method, look in looks.items()])
     parts = (f"{s.task}, {s.supervisor} to {s.student}, {s.method}: {table.pgr(s.pgr['accuracy'])}" for s in summaries)
     columns = ("task", "supervisor", "student", "method", "pgr", "low", "high", "undefined_because")
     caption = "Performance gap recovered, with 95% intervals: 0 is the supervisor, 1 the ceiling."
@@ -91,8 +91,10 @@ def _against_size(
         axis.set_title(style.short(task, 36))
         axis.set_ylabel(label)
         set_axis(axis)
-    handles = [style.key(f"supervisor {name}", color=colour) for name, colour in colours.items()]
-    handles += [style.key(method, color=MUTED, marker=look["marker"], ls="") for method, look in methods.items()]
+    handles = [style.key(f"supervisor {style.short(name)}", color=colour) for name, colour in colours.items()]
+    handles += [
+        style.key(style.short(method), color=MUTED, marker=look["marker"], ls="") for method, look in methods.items()
+    ]
     style.legend(image, [*handles, *entries])
     alt = f"{label.capitalize()} against student size on {', '.join(tasks)}, supervised by {', '.join(supervisors)}."
     return Figure(name, caption, alt, SIZE_COLUMNS, [_size_row(summary, runs) for summary in summaries], image)

@@ -73,8 +73,8 @@ def curves(found: Results) -> Figure | None:
         axis.set_xlabel("training step")
         axis.set_ylabel("validation accuracy")
         axis.set_title(style.pair_title(summaries[0]))
-    handles = [style.key(method, **look) for method, look in looks.items()]
-    handles += [style.key("against ground truth", color=INK), style.key("against weak labels", color=INK, ls="--")]
+    handles = [style.key(style.short(method), **look) for method, look in looks.items()]
+    handles += [style.key("ground truth", color=INK), style.key("weak labels", color=INK, ls="--")]
     style.legend(image, handles)
     caption = (
         "Validation accuracy of the students during training, against ground truth (solid) and against their weak "
@@ -109,7 +109,7 @@ def reliability(found: Results) -> Figure:
         axis.set_ylabel("test accuracy")
         axis.set_title(style.pair_title(summaries[0]))
     handles = [style.key("supervisor", **SUPERVISOR)]
-    handles += [style.key(method, **look) for method, look in looks.items()]
+    handles += [style.key(style.short(method), **look) for method, look in looks.items()]
     handles += [style.key("ceiling", **CEILING), style.key("calibrated", color=MUTED, lw=0.6, ls=":")]
     style.legend(image, handles)
     caption = (

@@ -27,6 +27,7 @@ SETTINGS: Any = {
     "legend.frameon": False,
     "legend.fontsize": 7,
     "svg.hashsalt": "w2s_jax",
+    "text.parse_math": False,  # a dollar in a name is a dollar
 }
 
 
@@ -74,7 +75,7 @@ def key(label: str, **look: Any) -> Any:
     """A legend entry."""
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], label=short(label), **look)
+    return Line2D([], [], label=label, **look)
 
 
 def method_looks(summaries: Sequence[Summary]) -> dict[str, dict[str, Any]]:
@@ -87,7 +88,7 @@ def method_looks(summaries: Sequence[Summary]) -> dict[str, dict[str, Any]]:
 
 def short(name: str, width: int = 18) -> str:
     """A name that fits beside an axis: of a path its last part, and of that the two ends."""
-    name = name.rsplit("/", 1)[-1]
+    name = name.rstrip("/").rsplit("/", 1)[-1]
     half = width // 2 - 1
     return name if len(name) <= width else f"{name[:half]}…{name[-half:]}"
 

@@ -1,0 +1,292 @@
+"""Tables, figures and the page show what the results hold."""
+
+import csv
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests import synthetic
+from w2s_jax import report, results
+from w2s_jax.errors import UserError
+from w2s_jax.metrics import PGR
+from w2s_jax.report import figures, html_page, table
+from w2s_jax.results import Mean, Results
+
+needs_matplotlib = pytest.mark.skipif(not figures.available(), reason="matplotlib is not installed")
+
+
+@pytest.fixture(scope="module")
+def found() -> Results:
+    return synthetic.three_tasks()
+
+
+@pytest.fixture(scope="module")
+def grown() -> Results:
+    return synthetic.scaling(tasks=("cities",), seeds=1)
+
+
+def _words(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+# ---- Tables
+
+
+def test_the_table_holds_the_numbers(found: Results) -> None:
+    summary = found.summaries[1]
+    block = next(table.blocks(found))
+    assert block.title == "cities: minilm-l6 -> smollm2-135m, 3 seeds"
+    assert [row[0] for row in block.rows] == ["supervisor", "naive", "confidence", "ceiling"]
+    row = dict(zip(table.COLUMNS, block.rows[2], strict=True))
+    student, pgr = summary.accuracy["student"], summary.pgr["accuracy"]
+    assert student.standard_error is not None
+    assert None not in (pgr.value, pgr.low, pgr.high)
+    assert row["accuracy"] == f"{student.value:.3f} ± {student.standard_error:.3f}"
+    assert row["AUROC"] == f"{summary.auroc['student'].value:.3f}"
+    assert row["PGR [95%]"] == f"{pgr.value:.2f} [{pgr.low:.2f}, {pgr.high:.2f}]"
+    assert row["agree: right"] == f"{summary.agreement.where_right:.3f}"
+    assert row["wrong"] == f"{summary.agreement.where_wrong:.3f}"
+
+
+def test_undefined_pgr_says_why(found: Results) -> None:
+    _, coin_flips, _ = table.blocks(found)
+    assert coin_flips.rows[1][3] == "undefined"
+    assert coin_flips.notes[0].startswith("naive, confidence: PGR of accuracy is undefined: ceiling and supervisor")
+
+
+def test_a_student_below_its_supervisor_has_negative_pgr(found: Results) -> None:
+    *_, negations = table.blocks(found)
+    assert negations.rows[1][3].startswith("-0.")
+
+
+def test_comparisons_are_shown_with_interval_and_p(found: Results) -> None:
+    comparison = found.comparisons[0]
+    note = next(table.blocks(found)).notes[-1]
+    assert note.startswith(f"confidence against naive, accuracy: {comparison.difference:+.3f} [")
+    assert f"(Holm {comparison.p_holm:.2g})" in note
+
+
+@pytest.mark.parametrize(
+    ("pgr", "text"),
+    [
+        (PGR(0.5, 0.25, 1.125, None), "0.50 [0.25, 1.12]"),
+        (PGR(-0.5, None, 0.1, None), "-0.50 [-∞, 0.10]"),
+        (PGR(0.5, -0.001, None, None), "0.50 [0.00, ∞]"),
+        (PGR(None, None, None, "why"), "undefined"),
+    ],
+)
+def test_pgr_as_text(pgr: PGR, text: str) -> None:
+    assert table.pgr(pgr) == text
+
+
+def test_means_as_text() -> None:
+    assert [table.mean(value) for value in (Mean(0.5, 0.01), Mean(0.5, None), None)] == ["0.500 ± 0.010", "0.500", "-"]
+
+
+def test_printed_tables_fit_a_hundred_columns_with_every_number_whole(
+    found: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
+    renamed = tuple(dataclasses.replace(s, method=f"my_very_long_loss_name_{s.method}") for s in found.summaries)
+    report.show(dataclasses.replace(found, summaries=renamed))
+    printed = capsys.readouterr().out
+    assert max(len(line) for line in printed.splitlines()) <= 100
+    assert "…" not in printed
+    for block in table.blocks(found):
+        for row in block.rows:
+            assert all(cell in printed for cell in row[1:])
+
+
+def test_markdown_holds_tables_notes_and_what_made_it(found: Results) -> None:
+    text = table.markdown(found)
+    for block in table.blocks(found):
+        assert f"## {block.title}" in text
+        for row in (*block.rows, *block.stopping):
+            assert f"| {' | '.join(row)} |" in text
+        assert all(note in text for note in block.notes)
+    assert "best by ground truth (cheating)" in text
+    for made in ("w2s run configs/synthetic.py", "0123456789ab", "jax 0.10.2", "Some CPU, 2 cores", "12 s"):
+        assert made in text
+
+
+def test_a_bar_in_a_name_does_not_break_the_markdown(found: Results) -> None:
+    renamed = tuple(dataclasses.replace(s, method="a|b") for s in found.summaries)
+    assert "| a\\|b |" in table.markdown(dataclasses.replace(found, summaries=renamed))
+
+
+# ---- Figures
+
+
+@needs_matplotlib
+def test_every_figure_is_made_of_the_results_and_is_the_same_again(found: Results, tmp_path: Path) -> None:
+    first, again = report.write(found, tmp_path / "first"), report.write(found, tmp_path / "again")
+    names = ["results.json", "report.md"]
+    names += [
+        f"{name}{end}" for name in ("accuracy", "curves", "reliability", "pgr") for end in (".png", ".svg", ".csv")
+    ]
+    assert [path.name for path in first] == names
+    for one, two in zip(first, again, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+        assert one.stat().st_size > 200
+    for path in first:
+        if path.suffix == ".svg":
+            ElementTree.parse(path)
+
+
+@needs_matplotlib
+def test_plotted_numbers_are_those_of_the_results(found: Results, tmp_path: Path) -> None:
+    report.write(found, tmp_path)
+    with (tmp_path / "accuracy.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["task"] == "cities"]
+    cell = found.cells[0]
+    (plotted,) = (row for row in rows if row["model"] == "naive" and row["seed"] == "0")
+    assert float(plotted["accuracy"]) == cell.scores["student"].accuracy
+    (ceiling,) = (row for row in rows if row["role"] == "ceiling" and row["seed"] == "mean")
+    interval = found.summaries[0].pgr["accuracy"].ceiling
+    assert interval is not None
+    assert [float(ceiling[name]) for name in ("accuracy", "low", "high")] == pytest.approx(list(interval))
+
+
+@needs_matplotlib
+def test_lines_lie_where_the_results_say(grown: Results) -> None:
+    (scaling,) = (figure for figure in figures.across([grown]) if figure.name == "scaling")
+    lines = [line.get_xydata().tolist() for line in scaling.image.axes[0].lines]
+    naive = [s for s in grown.summaries if (s.supervisor, s.method) == ("70m", "naive")]
+    assert [[grown.parameters[s.student], s.accuracy["student"].value] for s in naive] in lines
+    assert [[grown.parameters[s.student], s.accuracy["ceiling"].value] for s in naive] in lines
+
+
+@needs_matplotlib
+def test_students_of_unknown_size_stand_in_their_order(grown: Results) -> None:
+    unknown = dataclasses.replace(grown, parameters={})
+    (scaling,) = (figure for figure in figures.across([unknown]) if figure.name == "scaling")
+    axis = scaling.image.axes[0]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["160m", "410m", "1b", "1.4b"]
+
+
+@needs_matplotlib
+def test_agreement_with_a_supervisor_that_is_never_wrong_is_drawn(grown: Results) -> None:
+    perfect = tuple(dataclasses.replace(s, agreement=s.agreement._replace(where_wrong=None)) for s in grown.summaries)
+    figure = figures.across([dataclasses.replace(grown, summaries=perfect)])[-1]
+    assert figure.name == "agreement"
+    assert {row[-1] for row in figure.rows} == {None}
+
+
+@needs_matplotlib
+def test_a_probe_evaluated_once_has_no_curves() -> None:
+    once = synthetic.of([synthetic.cell(0.7, 0.8, 0.9, steps=(100,))])
+    assert [figure.name for figure in figures.of_run(once)] == ["accuracy", "reliability"]
+    assert figures.across([once]) == []
+
+
+@needs_matplotlib
+def test_the_same_cell_in_two_runs_is_told_apart(found: Results) -> None:
+    pgr = figures.across([found, dataclasses.replace(found, name="other")])[0]
+    assert {row[0] for row in pgr.rows} >= {"synthetic: cities", "other: cities"}
+
+
+def test_without_matplotlib_there_are_tables_and_no_figures(
+    found: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "available", lambda: False)
+    assert [path.name for path in report.write(found, tmp_path)] == ["results.json", "report.md"]
+    text = report.page([tmp_path], tmp_path / "page.html").read_text()
+    assert "they need matplotlib" in text
+    assert "<svg" not in text
+    assert "0.51 [" in text or "0.50 [" in text
+
+
+# ---- The page
+
+
+class Page(HTMLParser):
+    """Checks that every element is closed in order, and collects what the page refers to."""
+
+    VOID = ("meta", "br", "hr", "img", "link", "input")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.stack: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.drawings: list[dict[str, str | None]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert not self.stack
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.stack.append(tag)
+        self._look(tag, dict(attrs))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._look(tag, dict(attrs))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def _look(self, tag: str, attributes: dict[str, str | None]) -> None:
+        self.ids += [attributes["id"]] if attributes.get("id") else []
+        self.references += [
+            value for name, value in attributes.items() if name in ("href", "xlink:href", "src") and value
+        ]
+        if tag == "svg":
+            self.drawings.append(attributes)
+
+
+@needs_matplotlib
+def test_the_page_is_whole_and_needs_no_network(found: Results, grown: Results, tmp_path: Path) -> None:
+    for name, run in (("found", found), ("grown", grown)):
+        results.save(run, tmp_path / name)
+    text = report.page([tmp_path / "found", tmp_path / "grown"], tmp_path / "out" / "page.html").read_text()
+    page = Page(text)
+    assert not re.search(r"https?:|@import|url\((?!#)|//[a-z]", text)
+    assert all(reference.startswith(("#", "data:text/csv;base64,")) for reference in page.references)
+    assert len(page.ids) == len(set(page.ids))
+    inner = {reference[1:] for reference in page.references if reference.startswith("#")}
+    inner |= set(re.findall(r"url\(#([^)]+)\)", text))
+    assert inner <= set(page.ids)
+    for run in (found, grown):
+        for block in table.blocks(run):
+            assert block.title in page.text
+            assert all(cell in page.text for row in block.rows for cell in row)
+            assert all(note in page.text for note in block.notes)
+    assert "w2s run configs/synthetic.py" in page.text
+
+
+@needs_matplotlib
+def test_figures_on_the_page_have_words_for_those_who_cannot_see_them(found: Results) -> None:
+    drawings = Page(html_page.html([found])).drawings
+    assert len(drawings) == 4
+    assert all(drawing["role"] == "img" for drawing in drawings)
+    assert f"naive {found.summaries[0].accuracy['student'].value:.3f}" in (drawings[0]["aria-label"] or "")
+
+
+def test_names_cannot_break_the_page(found: Results) -> None:
+    hostile = '</style><script>alert("1")</script>'
+    changed = tuple(dataclasses.replace(s, method=hostile, task=hostile) for s in found.summaries[:1])
+    text = html_page.html([dataclasses.replace(found, name=hostile, summaries=changed, comparisons=(), cells=())])
+    assert "<script" not in text
+    assert hostile in Page(text).text
+
+
+def test_runs_of_the_same_name_go_by_their_folders(found: Results, tmp_path: Path) -> None:
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        results.save(found, folder)
+    text = report.page([*folders, folders[0]], tmp_path / "page.html").read_text()
+    headings = re.findall(r'<h2 id="run\d">(.*?)</h2>', text)
+    assert headings == [str(folder.resolve()) for folder in folders]
+
+
+def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no results.json"):
+        report.page([tmp_path], tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()

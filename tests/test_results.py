@@ -1,0 +1,217 @@
+"""Results: what is measured, what is written, and that nothing else is read."""
+
+import dataclasses
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics as sklearn_metrics
+
+from tests import synthetic
+from w2s_jax import results
+from w2s_jax.errors import UserError
+from w2s_jax.results import Measured, Results
+
+
+@pytest.fixture(scope="module")
+def found() -> Results:
+    return synthetic.three_tasks()
+
+
+@pytest.fixture(scope="module")
+def naive() -> list[Measured]:
+    return [synthetic.cell(0.70, 0.78, 0.85, seed=seed) for seed in range(3)]
+
+
+@pytest.mark.parametrize("role", results.ROLES)
+def test_scores_are_those_of_scikit_learn(naive: list[Measured], role: str) -> None:
+    cell, predictions = naive[0].cell, naive[0].predictions
+    probs, labels = getattr(predictions, role), predictions.labels
+    assert cell.scores[role].accuracy == sklearn_metrics.accuracy_score(labels, probs.argmax(-1))
+    assert cell.scores[role].auroc == pytest.approx(sklearn_metrics.roc_auc_score(labels, probs[:, 1]))
+    assert cell.scores[role].log_loss == pytest.approx(sklearn_metrics.log_loss(labels, probs))
+
+
+def test_agreement_is_split_by_whether_the_supervisor_is_right(naive: list[Measured]) -> None:
+    cell, predictions = naive[0].cell, naive[0].predictions
+    weak, strong = predictions.supervisor.argmax(-1), predictions.student.argmax(-1)
+    right = weak == predictions.labels
+    assert cell.agreement.overall == pytest.approx((weak == strong).mean())
+    assert cell.agreement.where_right == pytest.approx((weak == strong)[right].mean())
+    assert cell.agreement.where_wrong == pytest.approx((weak == strong)[~right].mean())
+
+
+def test_the_curve_is_measured_against_weak_labels_and_ground_truth() -> None:
+    labels, weak = np.array([0, 1, 1, 0]), np.array([0, 1, 0, 1])
+    curve = np.eye(2)[np.stack([labels, weak])]
+    cell = results.measure(
+        names={"task": "t", "supervisor": "a", "student": "b", "method": "naive", "seed": 0},
+        stages={},
+        test=synthetic.cell(0.7, 0.8, 0.9, n=20).predictions,
+        weak_validation=np.eye(2)[weak],
+        truth_validation=labels,
+        steps=[10, 20],
+        curve=curve,
+        selected=1,
+    ).cell
+    assert [(p.step, p.truth_accuracy, p.weak_accuracy) for p in cell.curve] == [(10, 1.0, 0.5), (20, 0.5, 1.0)]
+    assert [(p.truth_auroc, p.weak_auroc) for p in cell.curve] == [(1.0, 0.5), (0.5, 1.0)]
+    assert (cell.selected_step, cell.best_truth_step) == (20, 10)
+
+
+def test_a_summary_is_the_mean_over_seeds_and_its_standard_error(naive: list[Measured]) -> None:
+    (summary,), _ = results.summarise(naive)
+    accuracies = [item.cell.scores["student"].accuracy for item in naive]
+    assert summary.seeds == (0, 1, 2)
+    assert summary.accuracy["student"].value == pytest.approx(np.mean(accuracies))
+    assert summary.accuracy["student"].standard_error == pytest.approx(stats.sem(accuracies))
+    weak, student, ceiling = (summary.accuracy[role].value for role in results.ROLES)
+    assert summary.pgr["accuracy"].value == pytest.approx((student - weak) / (ceiling - weak))
+
+
+def test_one_seed_has_no_standard_error(naive: list[Measured]) -> None:
+    (summary,), _ = results.summarise(naive[:1])
+    assert summary.accuracy["student"].standard_error is None
+
+
+def test_pgr_is_undefined_with_its_reason_or_negative(found: Results) -> None:
+    by_task = {summary.task: summary.pgr["accuracy"] for summary in found.summaries}
+    assert by_task["coin flips"].value is None
+    assert "not apart" in (by_task["coin flips"].reason or "")
+    assert by_task["negations"].value is not None
+    assert by_task["negations"].value < 0
+
+
+def test_pooled_reliability_counts_every_seed(naive: list[Measured]) -> None:
+    (summary,), _ = results.summarise(naive)
+    bins = summary.reliability["student"]
+    counts = np.sum([item.cell.reliability["student"].counts for item in naive], axis=0)
+    assert bins.counts == tuple(counts)
+    probs = np.concatenate([item.predictions.student for item in naive])
+    labels = np.concatenate([item.predictions.labels for item in naive])
+    last = probs.max(-1) > 0.9
+    assert bins.accuracy[-1] == pytest.approx((probs.argmax(-1) == labels)[last].mean())
+    assert bins.confidence[0] is None
+
+
+def test_the_mean_curve_has_the_steps_that_all_seeds_reached() -> None:
+    measured = [
+        synthetic.cell(0.7, 0.8, 0.9, seed=seed, steps=steps) for seed, steps in enumerate([(10, 20, 30), (10, 20)])
+    ]
+    (summary,), _ = results.summarise(measured)
+    assert [point.step for point in summary.curve] == [10, 20]
+    expected = np.mean([item.cell.curve[1].truth_accuracy for item in measured])
+    assert summary.curve[1].truth_accuracy == pytest.approx(expected)
+    last = np.mean([item.cell.curve[-1].truth_accuracy for item in measured])
+    assert summary.stopping["last"].value == pytest.approx(last)
+
+
+def test_methods_are_compared_with_the_first_and_adjusted_together(found: Results) -> None:
+    assert [(c.method, c.baseline) for c in found.comparisons] == [("confidence", "naive")] * 3
+    for comparison in found.comparisons:
+        accuracy = {s.method: s.accuracy["student"].value for s in found.summaries if s.task == comparison.task}
+        assert comparison.difference == pytest.approx(accuracy["confidence"] - accuracy["naive"])
+    p = [c.p for c in found.comparisons if c.p is not None]
+    adjusted = [c.p_holm for c in found.comparisons if c.p_holm is not None]
+    order = np.argsort(p)
+    assert adjusted[order[0]] == pytest.approx(min(1, 3 * p[order[0]]))
+    assert np.array(adjusted)[order].tolist() == sorted(adjusted)
+
+
+def test_only_seeds_that_both_methods_have_are_compared() -> None:
+    naive = [synthetic.cell(0.7, 0.78, 0.85, seed=seed) for seed in (0, 1, 2)]
+    other = [synthetic.cell(0.7, 0.81, 0.85, seed=seed, method="confidence") for seed in (2, 1)]
+    _, (comparison,) = results.summarise([*naive, *other])
+    assert comparison.seeds == (1, 2)
+    accuracy = {(i.cell.method, i.cell.seed): i.cell.scores["student"].accuracy for i in [*naive, *other]}
+    each = [accuracy["confidence", seed] - accuracy["naive", seed] for seed in (1, 2)]
+    assert comparison.difference == pytest.approx(np.mean(each))
+
+
+def test_methods_without_a_common_seed_say_so() -> None:
+    measured = [synthetic.cell(0.7, 0.8, 0.9, seed=0), synthetic.cell(0.7, 0.8, 0.9, seed=1, method="confidence")]
+    _, (comparison,) = results.summarise(measured)
+    assert (comparison.difference, comparison.p_holm) == (None, None)
+    assert comparison.reason == "the two methods have no seed in common"
+
+
+def test_results_come_back_from_json_as_they_were(found: Results, tmp_path: Path) -> None:
+    results.save(found, tmp_path)
+    assert results.load(tmp_path) == found
+
+
+def test_the_json_is_plain_and_names_every_field(found: Results, tmp_path: Path) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    value = json.loads(results.save(found, tmp_path).read_text(), parse_constant=refuse)
+    assert value["schema"] == "w2s_jax/results/1"
+    assert set(value["cells"][0]["agreement"]) == {"overall", "where_right", "where_wrong"}
+    assert set(value["summaries"][0]["pgr"]["accuracy"]["gap"]) == {"value", "low", "high"}
+
+
+def test_an_open_end_of_an_interval_is_null(tmp_path: Path) -> None:
+    measured = [synthetic.cell(0.70, 0.78, 0.85, n=40, seed=seed) for seed in range(3)]
+    summaries, _ = results.summarise(measured)
+    open_ended = dataclasses.replace(summaries[0].pgr["accuracy"], value=1.0, low=-math.inf, high=math.inf)
+    bounded = results._bounded(open_ended)
+    assert (bounded.value, bounded.low, bounded.high) == (1.0, None, None)
+
+
+def test_documentation_names_every_field() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "results-schema.md").read_text()
+    documented = set(re.findall(r"`(\w+)`", text))
+    for kind in (results.Results, results.Cell, results.Summary, results.Comparison, results.TaskFacts):
+        assert {field.name for field in dataclasses.fields(kind)} <= documented
+
+
+def test_a_folder_without_results_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no results.json; give the folder of a finished run"):
+        results.load(tmp_path)
+
+
+def _change(value: Any, path: list[Any], change: Any) -> Any:
+    for step in path[:-1]:
+        value = value[step]
+    if change is None:
+        del value[path[-1]]
+    else:
+        value[path[-1]] = change
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "message"),
+    [
+        (["schema"], "w2s_jax/results/99", "has schema 'w2s_jax/results/99'; this version reads 'w2s_jax/results/1'"),
+        (["schema"], None, "has schema None"),
+        (["cells", 0, "seed"], None, r"required field missing @ results.cells\[0\].seed"),
+        (["cells", 0, "seed"], "0", r"@ results.cells\[0\].seed"),
+        (["cells", 0, "seed"], True, r"@ results.cells\[0\].seed"),
+        (["cells", 0, "task"], 3, r"@ results.cells\[0\].task"),
+        (["cells", 0, "scores", "student", "accuracy"], "0.5", r"scores\['student'\].accuracy"),
+        (["cells", 0, "agreement", "overall"], None, r"required field missing @ results.cells\[0\].agreement"),
+        (["summaries", 1, "seed"], 1, r"extra fields found \(seed\) @ results.summaries\[1\]"),
+        (["summaries"], None, "required field missing @ results.summaries"),
+    ],
+)
+def test_reading_is_strict(found: Results, tmp_path: Path, path: list[Any], change: Any, message: str) -> None:
+    file = results.save(found, tmp_path)
+    value = json.loads(file.read_text())
+    _change(value, path, change)
+    file.write_text(json.dumps(value))
+    with pytest.raises(UserError, match=message) as error:
+        results.load(tmp_path)
+    assert str(file) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ['{"schema": "w2s_jax/resu', "[]", "null"])
+def test_a_file_that_is_not_results_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / results.FILE).write_text(text)
+    with pytest.raises(UserError, match=r"results.json"):
+        results.load(tmp_path)
