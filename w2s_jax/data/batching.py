@@ -1,6 +1,6 @@
 """Padded batches of few shapes, each a pure function of its number, so that resuming is trivial."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +26,8 @@ class Batch(NamedTuple):
 def bucket(length: int) -> int:
     """The padded length: multiples of 4 up to 16, of 8 up to 64, of 16 up to 128, and so on.
 
-    A row is so padded by a quarter at most, and the shapes, each of which compiles once, grow with the logarithm of
-    the longest text.
+    From 17 tokens on less than 30% of the padded length is padding, and the shapes, each of which compiles once, grow
+    with the logarithm of the longest text.
 
     >>> [bucket(n) for n in (1, 11, 17, 33, 100, 129)]
     [4, 12, 24, 40, 112, 160]
@@ -50,6 +50,8 @@ class TrainBatches:
         return self.epochs * self.steps_per_epoch
 
     def __getitem__(self, step: int) -> Batch:
+        if not 0 <= step < len(self):
+            raise IndexError(f"step {step} of {len(self)}")
         epoch, index = divmod(step, self.steps_per_epoch)
         if epoch != self._permuted[0]:
             order = np.random.default_rng([self.seed, epoch]).permutation(len(self.tokens))
@@ -89,7 +91,7 @@ def pad(tokens: Tokens, rows: Int[np.ndarray, " n"], batch_size: int) -> Batch:
     return Batch(padded, lengths, numbers)
 
 
-def padding_share(batches: Iterator[Batch]) -> float:
+def padding_share(batches: Iterable[Batch]) -> float:
     """The fraction of the batches' positions that hold no token, in [0, 1)."""
     real = positions = 0
     for batch in batches:

@@ -11,6 +11,7 @@ from w2s_jax import files
 from w2s_jax.errors import UserError
 
 SCHEMA = "w2s_jax/predictions/1"
+COLUMNS = ["id", "split", "probs", "logits"]  # there is none for the truth
 
 
 class Predictions(NamedTuple):
@@ -50,14 +51,14 @@ def write_predictions(path: Path, predictions: Predictions, provenance: Mapping[
     import pyarrow.parquet
 
     _check(path, predictions)
-    columns = {
-        "id": pyarrow.array(list(predictions.ids), pyarrow.string()),
-        "split": pyarrow.array(list(predictions.splits), pyarrow.string()),
-        "probs": _vectors(predictions.probs),
-        "logits": _vectors(predictions.logits),
-    }
+    columns = [
+        pyarrow.array(list(predictions.ids), pyarrow.string()),
+        pyarrow.array(list(predictions.splits), pyarrow.string()),
+        _vectors(predictions.probs),
+        _vectors(predictions.logits),
+    ]
     with files.atomic(path) as temporary:
-        pyarrow.parquet.write_table(pyarrow.table(columns), temporary)
+        pyarrow.parquet.write_table(pyarrow.table(columns, names=COLUMNS), temporary)
     manifest = {
         "schema": SCHEMA,
         "sha256": files.sha256_file(path),
@@ -77,13 +78,16 @@ def read_predictions(path: Path) -> Predictions:
     import pyarrow.parquet
 
     manifest = files.read_json(Path(path).with_suffix(".json"))
-    if manifest.get("schema") != SCHEMA:
-        raise UserError(f"{path} has schema {manifest.get('schema')!r}; this version reads {SCHEMA!r}")
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA:
+        raise UserError(f"{path} has schema {schema!r}; this version reads {SCHEMA!r}")
     if not Path(path).exists():
         raise UserError(f"{path} is missing; delete its folder and run the same command again")
-    if files.sha256_file(path) != manifest["sha256"]:
+    if files.sha256_file(path) != manifest.get("sha256"):
         raise UserError(f"{path} was truncated or edited; delete its folder and run the same command again")
-    table = pyarrow.parquet.read_table(path)
+    table = pyarrow.parquet.ParquetFile(path).read()
+    if table.column_names != COLUMNS:
+        raise UserError(f"{path} has columns {', '.join(table.column_names)}; it must have {', '.join(COLUMNS)}")
     predictions = Predictions(
         table["id"].to_pylist(), table["split"].to_pylist(), _matrix(table["probs"]), _matrix(table["logits"])
     )
@@ -95,6 +99,10 @@ def _check(path: Path, predictions: Predictions) -> None:
     probs = predictions.probs
     if not len(predictions.ids) == len(predictions.splits) == len(probs) == len(predictions.logits):
         raise UserError(f"{path}: ids, splits, probabilities and logits are not equally many")
+    if probs.shape != predictions.logits.shape:
+        raise UserError(
+            f"{path}: probabilities are of {probs.shape[1]} classes, logits of {predictions.logits.shape[1]}"
+        )
     if len(set(zip(predictions.splits, predictions.ids, strict=True))) < len(probs):
         raise UserError(f"{path}: an example appears twice in one split")
     if not np.all((probs >= 0) & (probs <= 1)):

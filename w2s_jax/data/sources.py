@@ -4,10 +4,14 @@ import csv
 import gzip
 import importlib
 import json
+import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
 
 from w2s_jax import downloads
 from w2s_jax.errors import UserError
@@ -61,7 +65,7 @@ class Local:
 
     Attributes:
       path: .jsonl, .json, .csv, .tsv (each also .gz) or .parquet.
-      columns: names for a file without a header.
+      columns: names for a .csv or .tsv file without a header; a file whose first line holds one of them has one.
     """
 
     path: str
@@ -126,9 +130,7 @@ class Tfds:
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UserError(f"TFDS cannot give {self.name!r} split {self.split!r}: {reason}") from error
-        parts = list(source.values()) if isinstance(source, dict) else source
-        for part in parts if isinstance(parts, list) else [parts]:
-            yield from map(_plain, part)
+        yield from map(_plain, source)
 
     def describe(self) -> str:
         return f"TFDS {self.name}"
@@ -159,17 +161,16 @@ def read(path: Path, columns: Sequence[str] = ()) -> Iterator[Record]:
     suffix = _suffix(path)
     try:
         if suffix == ".parquet":
-            import pyarrow.parquet
-
-            yield from pyarrow.parquet.read_table(path).to_pylist()
+            yield from _read_parquet(path)
         elif suffix in (".jsonl", ".json"):
             yield from _read_json(path)
         elif suffix in (".csv", ".tsv"):
             yield from _read_table(path, columns, "," if suffix == ".csv" else "\t")
         else:
             raise UserError(f"{path} must end with one of {', '.join(SUFFIXES)}")
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as {suffix}: {str(error).splitlines()[0]}") from error
+    except (ValueError, OSError, EOFError, zlib.error, csv.Error) as error:
+        reason = str(error) or type(error).__name__
+        raise UserError(f"{path} cannot be read as {suffix}: {reason.splitlines()[0]}") from error
 
 
 def field(record: Record, *names: str) -> Any:
@@ -184,36 +185,92 @@ def field(record: Record, *names: str) -> Any:
     raise UserError(f"a record has no column {' or '.join(map(repr, names))}; it has: {', '.join(map(str, record))}")
 
 
+def text_field(record: Record, *names: str) -> str:
+    """The first of these columns that the record has, which must hold text."""
+    value = field(record, *names)
+    if not isinstance(value, str):
+        raise UserError(f"{value!r} stands where text should, in a record with: {', '.join(map(str, record))}")
+    return value
+
+
+def class_field(record: Record, *names: str) -> int:
+    """The first of these columns that the record has, as a class number; yes or no may be written true or false."""
+    value = field(record, *names)
+    number = {"true": "1", "false": "0"}.get(str(value).lower(), value)
+    try:
+        label = int(number)
+        whole = label == float(number)
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
+        raise UserError(f"label {value!r} is not a whole number; number the classes 0, 1, ...")
+    return label
+
+
 def _suffix(path: Path) -> str:
     return Path(path.name.removesuffix(".gz")).suffix
 
 
 def _open(path: Path) -> Any:
     opened = gzip.open if path.name.endswith(".gz") else open
-    return opened(path, "rt", encoding="utf-8", newline="")
+    return opened(path, "rt", encoding="utf-8-sig", newline="")
+
+
+def _read_parquet(path: Path) -> Iterator[Record]:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as table:
+        for batch in table.iter_batches():
+            yield from batch.to_pylist()
 
 
 def _read_json(path: Path) -> Iterator[Record]:
     """One object a line, or one list of objects."""
     with _open(path) as handle:
-        start = handle.read(1)
+        listed = handle.read(1) == "["
         handle.seek(0)
-        if start == "[":
-            yield from json.load(handle)
-        else:
-            yield from (json.loads(line) for line in handle if line.strip())
+        entries = json.load(handle) if listed else (line for line in handle if line.strip())
+        for number, entry in enumerate(entries, start=1):
+            yield _object(entry, number)
+
+
+def _object(entry: Any, number: int) -> Record:
+    try:
+        record = json.loads(entry) if isinstance(entry, str) else entry
+    except json.JSONDecodeError as error:
+        raise ValueError(f"record {number} is not JSON: {error.msg}") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"record {number} is not an object with named values")
+    return record
 
 
 def _read_table(path: Path, columns: Sequence[str], delimiter: str) -> Iterator[Record]:
     # Tab-separated files of the field hold bare quotes; comma-separated ones quote their fields.
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    quoting: Any = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    csv.field_size_limit(sys.maxsize)
     with _open(path) as handle:
-        rows = csv.DictReader(handle, fieldnames=columns or None, delimiter=delimiter, quoting=quoting)
+        rows = csv.reader(handle, delimiter=delimiter, quoting=quoting, strict=True)
+        first = next(rows, [])
+        headed = not columns or bool(set(first) & set(columns))
+        names = first if headed else list(columns)
+        yield from () if headed else [_row(names, first, 1)]
         for row in rows:
-            if None in row or None in row.values():
-                raise UserError(f"{path} line {rows.line_num} has another number of columns than {rows.fieldnames}")
-            yield row
+            if row:
+                yield _row(names, row, rows.line_num)
 
 
-def _plain(record: Record) -> Record:
-    return {key: value.decode("utf-8") if isinstance(value, bytes) else value for key, value in record.items()}
+def _row(names: list[str], values: list[str], line: int) -> Record:
+    if len(values) != len(names):
+        raise ValueError(f"line {line} has {len(values)} columns, not {len(names)} ({', '.join(names)})")
+    return dict(zip(names, values, strict=True))
+
+
+def _plain(value: Any) -> Any:
+    """What TFDS gives (bytes, arrays, nested) as Python values."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list) else value

