@@ -75,7 +75,7 @@ def test_comparisons_are_shown_with_interval_and_p(found: Results) -> None:
     [
         (PGR(0.5, 0.25, 1.125, None), "0.50 [0.25, 1.12]"),
         (PGR(-0.5, None, 0.1, None), "-0.50 [-∞, 0.10]"),
-        (PGR(0.5, -0.001, None, None), "0.50 [0.00, ∞]"),
+        (PGR(0.5, -0.001, None, None), "0.50 [-0.00, ∞]"),
         (PGR(None, None, None, "why"), "undefined"),
     ],
 )

@@ -18,6 +18,7 @@ STYLE = """
   --ink: #1b1b1b; --paper: #ffffff; --quiet: #5f6368; --line: #d5d8dc; --link: #0b57a4; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e6e6; --paper: #16181b; --quiet: #a3a8ae; --line: #3b4046; --link: #8ab8ea; }
+  svg { filter: brightness(1.3); }
 }
 body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; color: var(--ink); background: var(--paper);
   font: 1rem/1.5 system-ui, sans-serif; }

@@ -113,9 +113,9 @@ def pgr(value: PGR) -> str:
     """`0.58 [0.51, 0.66]`, or `undefined`."""
     if value.value is None:
         return "undefined"
-    low = "-∞" if value.low is None else f"{value.low:z.2f}"
-    high = "∞" if value.high is None else f"{value.high:z.2f}"
-    return f"{value.value:z.2f} [{low}, {high}]"
+    low = "-∞" if value.low is None else f"{value.low:.2f}"
+    high = "∞" if value.high is None else f"{value.high:.2f}"
+    return f"{value.value:.2f} [{low}, {high}]"
 
 
 def _title(summaries: Sequence[Summary]) -> str:
@@ -161,7 +161,7 @@ def _comparison(comparison: Comparison) -> str:
     if comparison.difference is None:
         return f"{pair}: undefined: {comparison.reason}"
     return (
-        f"{pair}: {comparison.difference:+z.3f} [{comparison.low:+z.3f}, {comparison.high:+z.3f}], "
+        f"{pair}: {comparison.difference:+.3f} [{comparison.low:+.3f}, {comparison.high:+.3f}], "
         f"p = {comparison.p:.2g} (Holm {comparison.p_holm:.2g})"
     )
 
