@@ -19,7 +19,7 @@ from w2s_jax.train.optimizer import OptimizerConfig
 
 experiment = Experiment(
     name="quickstart",
-    tasks=(TaskConfig("cities", supervisor=800, transfer=800, validation=200, test=500),),
+    tasks=(TaskConfig("cities", supervisor=640, transfer=640, validation=100, test=500),),
     supervisors={
         "minilm-l6": Learner(
             "minilm-l6",

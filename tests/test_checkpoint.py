@@ -41,7 +41,9 @@ def test_items_are_restored_alone(tmp_path, tree):
 
 
 def largest_file(folder):
-    return max((p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json"), key=lambda p: p.stat().st_size)
+    return max(
+        (p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json"), key=lambda p: p.stat().st_size
+    )
 
 
 @pytest.mark.parametrize("damage", ["truncate", "edit", "remove"])

@@ -1,11 +1,14 @@
 """Runs the stages that are missing, then measures every cell."""
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from w2s_jax import experiment, materials, models, provenance
 from w2s_jax.config import Experiment
@@ -16,6 +19,7 @@ from w2s_jax.experiment import Stage, StageInputs
 from w2s_jax.measure import measure
 from w2s_jax.progress import Reporter
 from w2s_jax.results import Results
+from w2s_jax.sharding import make_mesh
 from w2s_jax.store import Store
 from w2s_jax.train import probing
 from w2s_jax.train.finetune import Outcome, finetune, softmax
@@ -39,7 +43,8 @@ def run(plan: Experiment, reporter: Reporter) -> tuple[Results | None, list[Fail
     started = time.monotonic()
     made = provenance.made()
     store = open_store(plan)
-    failures = run_stages(experiment.stages(plan), store, reporter, plan.keep_params)
+    mesh = None if jax.device_count() == 1 else make_mesh(**dataclasses.asdict(plan.mesh))
+    failures = run_stages(experiment.stages(plan), store, reporter, mesh, plan.keep_params)
     spent = {"seconds": round(time.monotonic() - started, 1), "peak_memory_bytes": provenance.peak_memory()}
     return measure(plan, store, made | spent), failures
 
@@ -61,7 +66,9 @@ def status(plan: Experiment) -> list[tuple[str, Stage, str]]:
     return [(stage.folder, stage, state(stage)) for stage in experiment.stages(plan)]
 
 
-def run_stages(stages: list[Stage], store: Store, reporter: Reporter, keep_params: bool = True) -> list[Failure]:
+def run_stages(
+    stages: list[Stage], store: Store, reporter: Reporter, mesh: Mesh | None = None, keep_params: bool = True
+) -> list[Failure]:
     """Makes every stage that is not done, each after its teacher, and never one that another process is making.
 
     A stage that fails does not stop the rest; the stages that learn from it are not tried.
@@ -86,7 +93,7 @@ def run_stages(stages: list[Stage], store: Store, reporter: Reporter, keep_param
                 if not store.done(stage.folder):
                     title = f"[{len(stages) - len(pending) + 1}/{len(stages)}] {describe(stage)}"
                     try:
-                        _make(stage, store, reporter, title, keep_params)
+                        _make(stage, store, reporter, title, mesh, keep_params)
                     except UserError as error:
                         failures[stage.key] = Failure(stage, str(error))
                         reporter.note(f"{title}: failed: {error}")
@@ -108,12 +115,12 @@ def describe(stage: Stage) -> str:
     return f"{stage.role} {stage.learner.model} on {stage.task.name}, seed {stage.seed}{method}"
 
 
-def _make(stage: Stage, store: Store, reporter: Reporter, title: str, keep_params: bool) -> None:
+def _make(stage: Stage, store: Store, reporter: Reporter, title: str, mesh: Mesh | None, keep_params: bool) -> None:
     started = time.monotonic()
     teacher = None if stage.teacher is None else store.read(stage.teacher.folder)
     inputs = experiment.stage_inputs(stage, None if teacher is None else teacher.predictions)
     with reporter.stage(title):
-        outcome = _train(stage, inputs, store, reporter)
+        outcome = _train(stage, inputs, store, reporter, mesh)
     predictions = _predictions(inputs.predict, outcome)
     made = provenance.made() | {"seconds": round(time.monotonic() - started, 3)}
     if stage.teacher is not None:
@@ -123,7 +130,7 @@ def _make(stage: Stage, store: Store, reporter: Reporter, title: str, keep_param
     reporter.note(f"{title}: done in {made['seconds']:.0f} s")
 
 
-def _train(stage: Stage, inputs: StageInputs, store: Store, reporter: Reporter) -> Outcome:
+def _train(stage: Stage, inputs: StageInputs, store: Store, reporter: Reporter, mesh: Mesh | None) -> Outcome:
     common: dict[str, Any] = {
         "loss": materials.loss(stage.method),
         "train": (inputs.train.split.texts, inputs.train.targets),
@@ -138,6 +145,7 @@ def _train(stage: Stage, inputs: StageInputs, store: Store, reporter: Reporter) 
     return finetune(
         stage.learner,
         models.load(stage.learner.model, read_layer=stage.learner.read_layer),
+        mesh=mesh,
         folder=store.progress(stage.folder),
         progress=reporter.step,
         **common,

@@ -24,16 +24,16 @@ class Batch(NamedTuple):
 
 
 def bucket(length: int) -> int:
-    """The padded length: multiples of 4 up to 16, of 8 up to 64, of 16 up to 128, and so on.
+    """The padded length: multiples of 4 up to 32, of 8 up to 64, of 16 up to 128, and so on.
 
-    From 17 tokens on less than 30% of the padded length is padding, and the shapes, each of which compiles once, grow
-    with the logarithm of the longest text.
+    A long row is so padded by a fifth at most, and the shapes, each of which compiles once, grow with the logarithm of
+    the longest text.
 
     >>> [bucket(n) for n in (1, 11, 17, 33, 100, 129)]
-    [4, 12, 24, 40, 112, 160]
+    [4, 12, 20, 40, 112, 160]
     """
     unit = 4
-    while length > unit * 8 or (unit == 4 and length > 16):
+    while length > unit * 8:
         unit *= 2
     return -(-length // unit) * unit
 

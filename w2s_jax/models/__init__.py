@@ -111,13 +111,20 @@ def classifier(
       The module, and its parameters `{"backbone": ..., "head": ...}`; the pretrained ones are not copied.
     """
     module = Classifier(pretrained.config, n_classes, pooling, None, dropout, scan, remat, dtype, lora)
-    tokens, lengths = jnp.zeros((1, 2), jnp.int32), jnp.full(1, 2, jnp.int32)
 
     def fresh(key: jax.Array) -> Any:
-        made = nn.unbox(module.init(key, tokens, lengths)["params"])
-        return _only_new(made, {"backbone": pretrained.params})
+        return _only_new(nn.unbox(_init(module, key)), {"backbone": pretrained.params})
 
     return module, _overlay(jax.jit(fresh)(rng), {"backbone": pretrained.params})
+
+
+def boxed_shapes(module: Classifier) -> Any:
+    """The classifier's parameters as shapes, in the Flax boxes that name their logical axes."""
+    return jax.eval_shape(lambda: _init(module, jax.random.key(0)))
+
+
+def _init(module: Classifier, key: jax.Array) -> Any:
+    return module.init(key, jnp.zeros((1, 2), jnp.int32), jnp.full(1, 2, jnp.int32))["params"]
 
 
 def _only_new(made: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:

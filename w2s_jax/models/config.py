@@ -7,7 +7,13 @@ from typing import Any, Literal
 
 from w2s_jax.errors import UserError
 
-ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
+ACTIVATIONS = {
+    "silu": "silu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,8 @@ class ModelConfig:
       mlp_size: width of the feed-forward layer.
       max_positions: the longest text, in tokens.
       norm: `rms` (Zhang & Sennrich 2019) or `layer` (Ba et al. 2016).
-      gated: the feed-forward layer is `down(activation(gate(x)) * up(x))` (Shazeer 2020) instead of `down(activation(up(x)))`.
+      gated: the feed-forward layer is `down(activation(gate(x)) * up(x))` (Shazeer 2020) instead of
+        `down(activation(up(x)))`.
       qkv_bias, output_bias, mlp_bias: whether those linear maps have one.
       qk_norm: RMS norm of each query and key head.
       parallel_residual: attention and feed-forward layer read the same input.
@@ -176,7 +183,9 @@ def _refuse(config: Mapping[str, Any], **supported: Any) -> None:
 def _rope(config: Mapping[str, Any], theta: float = 10000.0, fraction: float = 1.0) -> Rope:
     given = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
     theta = given.get("rope_theta", config.get("rope_theta") or config.get("rotary_emb_base") or theta)
-    fraction = given.get("partial_rotary_factor", config.get("rotary_pct") or config.get("partial_rotary_factor") or fraction)
+    fraction = given.get(
+        "partial_rotary_factor", config.get("rotary_pct") or config.get("partial_rotary_factor") or fraction
+    )
     match given.get("rope_type", given.get("type", "default")):
         case "default":
             return Rope(theta, fraction)

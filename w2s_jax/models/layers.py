@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from einops import rearrange, repeat
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
@@ -86,7 +87,9 @@ class Dense(nn.Module):
         lora = self.settings.lora
         if lora is not None and re.search(lora.targets, "/".join(self.path)):
             down = self._param("lora_a", _lora_init, (*names[: self.n_inputs], None), (*inputs, lora.rank))
-            up = self._param("lora_b", nn.initializers.zeros, (None, *names[self.n_inputs :]), (lora.rank, *self.outputs))
+            up = self._param(
+                "lora_b", nn.initializers.zeros, (None, *names[self.n_inputs :]), (lora.rank, *self.outputs)
+            )
             low = flat @ down.reshape(-1, lora.rank).astype(dtype)
             y = y + lora.scale * (low @ up.reshape(lora.rank, width).astype(dtype))
         y = y.reshape(*flat.shape[:-1], *self.outputs)
@@ -139,8 +142,8 @@ class Embedding(nn.Module):
         init = nn.with_logical_partitioning(_INIT, (self.axis, "embed"))
         self.embedding = self.param("embedding", init, (self.size, self.width))
 
-    def __call__(self, ids: Array) -> Float[Array, "... d"]:
-        return self.embedding[ids].astype(self.dtype)
+    def __call__(self, ids: Array | np.ndarray) -> Float[Array, "... d"]:
+        return jnp.asarray(self.embedding)[ids].astype(self.dtype)
 
     def attend(self, x: Float[Array, "... d"]) -> Float[Array, "... v"]:
         """Scores of every vector, float32."""

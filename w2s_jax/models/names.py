@@ -48,7 +48,7 @@ _IGNORED = "|".join(
         r"^classifier\.",
         r"position_ids$",
         r"rotary_emb\.inv_freq$",
-        r"attn\.(masked_)?bias$",  # GPT-2: a constant causal mask; its real biases are called c_attn.bias and c_proj.bias
+        r"attn\.(masked_)?bias$",  # GPT-2's constant causal mask
         r"attention\.(masked_)?bias$",
         r"^output\.weight$",
         r"^rope_freqs\.weight$",

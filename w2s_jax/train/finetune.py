@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import linen as nn
+from jax.sharding import Mesh
 from jaxtyping import Float
 
-from w2s_jax import models
+from w2s_jax import models, sharding
 from w2s_jax.data.batching import EvalBatches, TrainBatches
 from w2s_jax.data.tokens import Tokens, encode
 from w2s_jax.models import Pretrained
@@ -20,8 +22,8 @@ from w2s_jax.models.layers import Lora
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History, Progress, fit
 from w2s_jax.train.optimizer import make_optimizer
-from w2s_jax.train.state import create
-from w2s_jax.train.step import make_predict, make_train_step
+from w2s_jax.train.state import create, state_shardings
+from w2s_jax.train.step import Predict, Step, make_predict, make_train_step
 
 EVAL_BATCH = 64
 
@@ -49,6 +51,7 @@ def finetune(
     validation: tuple[Sequence[str], Float[np.ndarray, "m c"]],
     predict: Mapping[str, Sequence[str]],
     seed: int,
+    mesh: Mesh | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
@@ -57,6 +60,7 @@ def finetune(
     Args:
       loss: from `losses.bind`.
       seed: of the batch order, the head's initial values and dropout.
+      mesh: the devices to cut parameters and batches over; None is one device.
       folder: where unfinished work is checkpointed.
     """
     n_classes = train[1].shape[-1]
@@ -76,17 +80,23 @@ def finetune(
         dtype=learner.dtype,
         lora=Lora(learner.lora_rank) if learner.parameters == "lora" else None,
     )
+    if mesh is not None:
+        params = sharding.place(params, sharding.param_shardings(models.boxed_shapes(module), mesh))
     labels = parameter_sets.label(params, parameter_sets.TRAINABLE[learner.parameters])
     trainable, frozen = parameter_sets.partition(params, labels)
     del params
-    step, predict_step, tx = _compiled(learner, module, loss, len(batches))
-    state = create(trainable, tx, key_state)
+    state = create(trainable, _optimizer(learner, len(batches)), key_state)
     frozen = jax.tree.map(jnp.asarray, frozen)
     del trainable
+    placed = None if mesh is None else jax.tree.flatten(state_shardings(state))
+    step, predict_step = _compiled(
+        learner, module, loss, len(batches), mesh, *((None, None) if placed is None else (tuple(placed[0]), placed[1]))
+    )
+    eval_rows = EVAL_BATCH if mesh is None else EVAL_BATCH * sharding.batch_ways(mesh)
 
     def label(params: Any, tokens: Tokens) -> Float[np.ndarray, "n c"]:
         logits = np.zeros((len(tokens), n_classes), np.float32)
-        for batch in EvalBatches(tokens, EVAL_BATCH):
+        for batch in EvalBatches(tokens, eval_rows):
             real = batch.rows >= 0
             logits[batch.rows[real]] = np.asarray(predict_step(params, frozen, batch.tokens, batch.lengths))[real]
         return logits
@@ -112,15 +122,36 @@ def softmax(logits: Float[np.ndarray, "*n c"]) -> Float[np.ndarray, "*n c"]:
     return np.asarray(jax.nn.softmax(jnp.asarray(logits, jnp.float32), axis=-1))
 
 
+def _optimizer(learner: Learner, total_steps: int) -> optax.GradientTransformation:
+    return make_optimizer(learner.optimizer, total_steps, head_mask=parameter_sets.head_mask)
+
+
 @functools.lru_cache(maxsize=8)
-def _compiled(learner: Learner, module: nn.Module, loss: Callable[..., Any], total_steps: int) -> Any:
-    """The jitted steps of one kind of stage; seeds and splits share them, so each compiles once."""
-    tx = make_optimizer(learner.optimizer, total_steps, head_mask=parameter_sets.head_mask)
+def _compiled(
+    learner: Learner,
+    module: nn.Module,
+    loss: Callable[..., Any],
+    total_steps: int,
+    mesh: Mesh | None,
+    leaves: tuple[Any, ...] | None,
+    structure: Any,
+) -> tuple[Step, Predict]:
+    """The jitted steps of one kind of stage; seeds and splits share them, so each compiles once.
+
+    `leaves` and `structure` are the state's shardings on the mesh, flattened.
+    """
 
     def apply(trainable: Any, frozen: Any, tokens: jax.Array, lengths: jax.Array, rng: jax.Array | None) -> jax.Array:
         params = parameter_sets.combine(trainable, frozen)
         rngs = None if rng is None else {"dropout": rng}
         return module.apply({"params": params}, tokens, lengths, deterministic=rng is None, rngs=rngs)
 
-    step = make_train_step(apply, loss, tx, total_steps=total_steps, microbatches=learner.microbatches)
-    return step, make_predict(apply), tx
+    step = make_train_step(
+        apply,
+        loss,
+        _optimizer(learner, total_steps),
+        total_steps=total_steps,
+        microbatches=learner.microbatches,
+        shardings=None if leaves is None else jax.tree.unflatten(structure, leaves),
+    )
+    return step, make_predict(apply, mesh)

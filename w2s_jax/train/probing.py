@@ -88,7 +88,8 @@ def probe(
         return np.asarray(predict_probes(features.matrix[features.rows(texts)], fitted.weights, fitted.biases))[0]
 
     probs = softmax(label(validation[0]))
-    history = History(np.asarray(fitted.losses[0]).tolist(), [steps], [-metrics.soft_log_loss(probs, validation[1])], probs[None], 0)
+    score = -metrics.soft_log_loss(probs, validation[1])
+    history = History(np.asarray(fitted.losses[0]).tolist(), [steps], [score], probs[None], 0)
     params = {"kernel": fitted.weights[0], "bias": fitted.biases[0]}
     return Outcome({name: label(texts) for name, texts in predict.items()}, history, params)
 

