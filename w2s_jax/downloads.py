@@ -156,7 +156,9 @@ def _check_hash(path: Path, sha256: str) -> None:
     found = files.sha256_file(path)
     if found != sha256:
         path.unlink()
-        raise UserError(f"{path.name} has SHA-256 {found}, expected {sha256}; the file was removed, run again")
+        raise UserError(
+            f"{path.name.removesuffix('.part')} has SHA-256 {found}, expected {sha256}; the file was removed, run again"
+        )
 
 
 def _extract(wheel: Path, member: str, path: Path) -> None:
