@@ -100,6 +100,22 @@ def test_printed_tables_fit_a_hundred_columns_with_every_number_whole(
             assert all(cell in printed for cell in row[1:])
 
 
+def test_a_narrow_terminal_folds_between_numbers_and_not_within(
+    found: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    for width in (72, 80, 99):
+        console = Console(width=width)
+        for part in table.tables(found, width):
+            console.print(part)
+        printed = capsys.readouterr().out
+        assert max(len(line) for line in printed.splitlines()) <= width
+        words = set(printed.split())
+        for block in table.blocks(found):
+            assert {word for row in block.rows for cell in row for word in cell.split()} <= words
+
+
 def test_markdown_holds_tables_notes_and_what_made_it(found: Results) -> None:
     text = table.markdown(found)
     for block in table.blocks(found):
@@ -108,7 +124,7 @@ def test_markdown_holds_tables_notes_and_what_made_it(found: Results) -> None:
             assert f"| {' | '.join(row)} |" in text
         assert all(note in text for note in block.notes)
     assert "best by ground truth (cheating)" in text
-    for made in ("w2s run configs/synthetic.py", "0123456789ab", "jax 0.10.2", "Some CPU, 2 cores", "12 s"):
+    for made in ("w2s run configs/synthetic.py", "0123456789ab", "jax 0.10.2", "Some CPU, 2 cores", "12 s", "0, 1, 2"):
         assert made in text
 
 
@@ -189,10 +205,11 @@ def test_the_same_cell_in_two_runs_is_told_apart(found: Results) -> None:
 
 
 def test_without_matplotlib_there_are_tables_and_no_figures(
-    found: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    found: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(figures, "available", lambda: False)
     assert [path.name for path in report.write(found, tmp_path)] == ["results.json", "report.md"]
+    assert re.fullmatch(r"no figures: they need matplotlib.*\n", capsys.readouterr().err)
     text = report.page([tmp_path], tmp_path / "page.html").read_text()
     assert "they need matplotlib" in text
     assert "<svg" not in text

@@ -9,7 +9,7 @@ from w2s_jax.results import Results
 
 
 def write(found: Results, folder: Path) -> list[Path]:
-    """Writes results.json, report.md and, where matplotlib is installed, the figures."""
+    """Writes results.json, report.md and the figures; without matplotlib it says in one line that there are none."""
     folder = Path(folder)
     report = folder / "report.md"
     written = [results.save(found, folder), report]
@@ -23,8 +23,8 @@ def show(found: Results) -> None:
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=100)
-    for part in table.tables(found):
+        console = Console(highlight=False, width=table.WIDTH)
+    for part in table.tables(found, console.width):
         console.print(part)
 
 

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,8 +39,9 @@ def across(runs: Sequence[Results]) -> list[Figure]:
 
 
 def write(found: Results, folder: Path) -> list[Path]:
-    """Writes every figure of a run; nothing where matplotlib is not installed."""
+    """Writes every figure of a run; where matplotlib is not installed, says so on standard error."""
     if not available():
+        print("no figures: they need matplotlib, which `pip install 'w2s-jax[plot]'` adds", file=sys.stderr)
         return []
     return [path for figure in [*of_run(found), *across([found])] for path in _save(figure, folder)]
 

@@ -13,6 +13,7 @@ LEGEND = (
     "where that is right and where it is wrong."
 )
 COLUMNS = ("model", "accuracy", "AUROC", "PGR [95%]", "PGR of AUROC [95%]", "agree: right", "wrong")
+WIDTH = 100  # of a terminal, at least, for every number to stay on one line
 STOPPING_COLUMNS = ("student", "chosen by weak labels", "last", "best by ground truth (cheating)")
 Row = tuple[str, ...]
 
@@ -46,8 +47,8 @@ def blocks(found: Results) -> Iterator[Block]:
         yield Block(_title(summaries), rows, notes, stopping)
 
 
-def tables(found: Results) -> Iterator[Any]:
-    """Renderables for rich."""
+def tables(found: Results, width: int = WIDTH) -> Iterator[Any]:
+    """Renderables for rich; in fewer columns than `WIDTH` cells fold between numbers, never within one."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -56,7 +57,10 @@ def tables(found: Results) -> Iterator[Any]:
         title = Text(f"\n{block.title}", style="bold")
         table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
         for index, column in enumerate(COLUMNS):
-            table.add_column(column, no_wrap=index > 0, overflow="fold")
+            is_number = index > 0
+            words = " ".join([column, *(row[index] for row in block.rows)]).split()
+            least = max(map(len, words)) if is_number else None
+            table.add_column(column, no_wrap=is_number and width >= WIDTH, overflow="fold", min_width=least)
         for row in block.rows:
             table.add_row(*map(Text, row))
         yield table
@@ -95,6 +99,7 @@ def made_rows(found: Results) -> list[Row]:
         ("python", str(made.get("python", ""))),
         ("packages", packages),
     ]
+    rows.append(("seeds", ", ".join(map(str, sorted({cell.seed for cell in found.cells})))))
     for task in found.tasks:
         sizes = ", ".join(f"{name} {size}" for name, size in task.sizes.items())
         balance = " / ".join(f"{share:.2f}" for share in task.test_balance)
