@@ -1,10 +1,12 @@
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 setup(
     name="w2s-jax",
     version="0.1.0",
     description="Weak-to-strong generalization in JAX and Flax, from a laptop CPU to a TPU pod",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=["w2s_jax", "w2s_jax.*"]),
@@ -33,14 +35,12 @@ setup(
     extras_require={
         "plot": ["matplotlib>=3.9"],
         "tfds": ["tensorflow-datasets>=4.9.10", "array_record>=0.8"],
-        "onnx": ["onnx>=1.17"],
         "test": [
-            "w2s-jax[plot,tfds,onnx]",
+            "w2s-jax[plot,tfds]",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "beartype>=0.20",
             "scikit-learn>=1.5",
-            "torch>=2.6",
             "ruff>=0.12",
             "mypy>=1.14",
         ],

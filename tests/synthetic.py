@@ -27,6 +27,7 @@ def cell(
     seed: int = 0,
     n: int = 800,
     steps: tuple[int, ...] = STEPS,
+    selected: int = -1,
 ) -> Measured:
     """One cell; supervisor, ceiling and examples depend on the seed alone, as in a real run."""
     rng = np.random.default_rng(seed)
@@ -50,7 +51,7 @@ def cell(
         truth_validation=labels[:200],
         steps=list(steps),
         curve=curve,
-        selected=len(steps) - 1,
+        selected=selected,
     )
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from w2s_jax import __version__
 from w2s_jax.errors import Interrupted, UserError
@@ -102,8 +103,8 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> int:
 
     reporter = Reporter()
     if options.dry_run:
-        for folder, stage, state in runner.status(experiment):
-            print(f"{state:<8} {runner.describe(stage)}  [{folder}]")
+        for name, stage, state in runner.status(experiment):
+            print(f"{state:<8} {runner.describe(stage)}  [{name}]")
         return OK
     results, failures = runner.run(experiment, reporter)
     for failure in failures:
@@ -117,11 +118,11 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> int:
     return FAILED if failures else OK
 
 
-def _extra_methods(specs: Sequence[str]) -> dict[str, object]:
+def _extra_methods(specs: Sequence[str]) -> dict[str, Any]:
     from w2s_jax import materials
     from w2s_jax.config import Method, split_reference
 
-    methods = {}
+    methods: dict[str, Any] = {}
     for spec in specs:
         materials.loss_function(spec)
         reference = split_reference(spec)
@@ -171,7 +172,7 @@ def _use_compilation_cache() -> None:
 
     from w2s_jax.downloads import cache_folder
 
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 

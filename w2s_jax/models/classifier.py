@@ -88,6 +88,7 @@ class Classifier(nn.Module):
         if not layers or not all(1 <= layer <= last for layer in layers):
             raise ValueError(f"layers must be in 1..{last}, not {tuple(layers)}")
         hidden, emitted = self.backbone(tokens, lengths, emit=self._pooling)
+        assert emitted is not None
         final = pool(hidden, jnp.asarray(lengths), self._pooling)
         picked = [final if layer == last else emitted[layer - 1] for layer in layers]
         return jnp.stack(picked, axis=1).astype(jnp.float32)

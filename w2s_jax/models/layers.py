@@ -64,6 +64,11 @@ class Settings:
     lora: Lora | None = None
 
 
+def named(init: Any, *axes: str | None) -> Any:
+    """An initialiser whose parameter carries the logical names of its axes."""
+    return nn.with_logical_partitioning(init, axes)
+
+
 class Dense(nn.Module):
     """`y = x W + b` over the last `n_inputs` axes, W of shape [*inputs, *outputs].
 
@@ -98,7 +103,7 @@ class Dense(nn.Module):
         return y
 
     def _param(self, name: str, init: Any, axes: tuple[str | None, ...], shape: tuple[int, ...]) -> Array:
-        return self.param(name, nn.with_logical_partitioning(init, axes), shape)
+        return self.param(name, named(init, *axes), shape)
 
 
 def _lora_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
@@ -119,11 +124,11 @@ class Norm(nn.Module):
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         x = x.astype(jnp.float32)
         shape = x.shape[-1:]
-        scale = self.param("scale", nn.with_logical_partitioning(nn.initializers.ones, (self.axis,)), shape)
+        scale = self.param("scale", named(nn.initializers.ones, self.axis), shape)
         if self.kind == "rms":
             y = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + self.eps) * scale
         else:
-            bias = self.param("bias", nn.with_logical_partitioning(nn.initializers.zeros, (self.axis,)), shape)
+            bias = self.param("bias", named(nn.initializers.zeros, self.axis), shape)
             centred = x - jnp.mean(x, -1, keepdims=True)
             variance = jnp.mean(jnp.square(centred), -1, keepdims=True)
             y = centred * jax.lax.rsqrt(variance + self.eps) * scale + bias
@@ -139,8 +144,7 @@ class Embedding(nn.Module):
     axis: str | None = "vocab"
 
     def setup(self) -> None:
-        init = nn.with_logical_partitioning(_INIT, (self.axis, "embed"))
-        self.embedding = self.param("embedding", init, (self.size, self.width))
+        self.embedding = self.param("embedding", named(_INIT, self.axis, "embed"), (self.size, self.width))
 
     def __call__(self, ids: Array | np.ndarray) -> Float[Array, "... d"]:
         return jnp.asarray(self.embedding)[ids].astype(self.dtype)

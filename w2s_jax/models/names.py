@@ -4,7 +4,7 @@ A row is (our path, their name, conversion). `{i}` in a name is the layer; our l
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -178,7 +178,7 @@ def _bert(config: ModelConfig) -> list[Row]:
     return table + _norm(f"{ours}mlp_norm", f"{layer}output.LayerNorm", "layer")
 
 
-_TABLES: dict[str, Callable[[ModelConfig], Sequence[Row]]] = {
+_TABLES: dict[str, Callable[[ModelConfig], list[Row]]] = {
     "bert": _bert,
     "gpt2": _gpt2,
     "gpt_neox": _gpt_neox,

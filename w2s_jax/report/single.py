@@ -12,6 +12,7 @@ from w2s_jax.results import Cell, Results, Summary
 LEAST_IN_BIN = 10
 SUPERVISOR = {"color": MUTED, "marker": "s"}
 CEILING = {"color": INK, "marker": "D"}
+SELECTED = {"marker": "o", "ls": "", "ms": 6.5, "markerfacecolor": "none", "markeredgewidth": 0.8}
 
 
 def accuracy(found: Results) -> Figure:
@@ -22,7 +23,7 @@ def accuracy(found: Results) -> Figure:
     looks = style.method_looks(found.summaries)
     rows: list[tuple[Any, ...]] = []
     for axis, summaries in zip(axes, pairs, strict=True):
-        names = []
+        names, pgrs = [], []
         for place, (name, role, summary, look) in enumerate(_models(summaries, looks)):
             mean, interval = summary.accuracy[role].value, getattr(summary.pgr["accuracy"], role)
             low, high = (interval.low, interval.high) if isinstance(interval, Interval) else (None, None)
@@ -32,14 +33,14 @@ def accuracy(found: Results) -> Figure:
             axis.plot([value for _, value in seeds], [place] * len(seeds), "|", color=look["color"], ms=5, alpha=0.6)
             axis.plot(mean, place, **look, ls="", ms=5.5, markeredgecolor="white", markeredgewidth=0.5)
             names.append(style.short(name))
-            if role == "student":
-                _annotate(axis, place, f"PGR {table.pgr(summary.pgr['accuracy'])}")
+            pgrs.append(table.pgr(summary.pgr["accuracy"]) if role == "student" else "")
             shown = (summary.task, summary.supervisor, summary.student, name, role)
             rows += [(*shown, seed, value, None, None) for seed, value in seeds]
             rows.append((*shown, "mean", mean, low, high))
         for role in ("supervisor", "ceiling"):
             axis.axvline(summaries[0].accuracy[role].value, color=MUTED, lw=0.6, ls=":", zorder=0)
         axis.set_yticks(range(len(names)), names)
+        _write_beside(axis, ["PGR [95%]", *pgrs[1:]])
         axis.set_ylim(len(names) - 0.4, -0.7)
         axis.set_xlabel("test accuracy")
         axis.set_title(style.pair_title(summaries[0]))
@@ -66,21 +67,26 @@ def curves(found: Results) -> Figure | None:
                 for cell in _cells(found, summary):
                     points = [(point.step, getattr(point, name)) for point in cell.curve]
                     axis.plot(*zip(*points, strict=True), ls=line, color=colour, lw=0.5, alpha=0.35)
-                    rows += [_curve_row(summary, name, cell.seed, *point) for point in points]
+                    rows += [_curve_row(summary, name, cell.seed, *p, p[0] == cell.selected_step) for p in points]
+                    if name == "truth_accuracy":
+                        kept = cell.selected_step
+                        axis.plot(kept, dict(points)[kept], color=colour, **SELECTED)
                 means = [(point.step, getattr(point, name)) for point in summary.curve]
                 axis.plot(*zip(*means, strict=True), line, **looks[summary.method])
-                rows += [_curve_row(summary, name, "mean", *point) for point in means]
+                rows += [_curve_row(summary, name, "mean", *point, None) for point in means]
         axis.set_xlabel("training step")
         axis.set_ylabel("validation accuracy")
         axis.set_title(style.pair_title(summaries[0]))
     handles = [style.key(style.short(method), **look) for method, look in looks.items()]
     handles += [style.key("ground truth", color=INK), style.key("weak labels", color=INK, ls="--")]
+    handles.append(style.key("selected", color=INK, **SELECTED))
     style.legend(image, handles)
     caption = (
         "Validation accuracy of the students during training, against ground truth (solid) and against their weak "
-        "labels (dashed). Thick lines are means over seeds, thin ones single seeds."
+        "labels (dashed). Thick lines are means over seeds, thin ones single seeds; rings are the steps whose "
+        "parameters were kept, chosen by the weak labels."
     )
-    columns = ("task", "supervisor", "student", "method", "against", "seed", "step", "accuracy")
+    columns = ("task", "supervisor", "student", "method", "against", "seed", "step", "accuracy", "selected")
     return Figure("curves", caption, _curves_alt(pairs), columns, rows, image)
 
 
@@ -139,21 +145,19 @@ def _cells(found: Results, summary: Summary) -> list[Cell]:
     return [cell for cell in found.cells if (cell.task, cell.supervisor, cell.student, cell.method) == key]
 
 
-def _annotate(axis: Any, place: int, text: str) -> None:
-    axis.annotate(
-        text,
-        (1.0, place),
-        (0, 6),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        ha="right",
-        fontsize=6.5,
-    )
+def _write_beside(axis: Any, texts: list[str]) -> None:
+    """One text for each row, to the right of the panel."""
+    right = axis.secondary_yaxis("right")
+    right.set_yticks(range(len(texts)), texts, fontsize=6.5)
+    right.tick_params(length=0)
+    right.spines["right"].set_visible(False)
 
 
-def _curve_row(summary: Summary, name: str, seed: int | str, step: int, value: float) -> tuple[Any, ...]:
+def _curve_row(
+    summary: Summary, name: str, seed: int | str, step: int, value: float, selected: bool | None
+) -> tuple[Any, ...]:
     against = "ground truth" if name == "truth_accuracy" else "weak labels"
-    return (summary.task, summary.supervisor, summary.student, summary.method, against, seed, step, value)
+    return (summary.task, summary.supervisor, summary.student, summary.method, against, seed, step, value, selected)
 
 
 def _accuracy_alt(pairs: list[list[Summary]]) -> str:

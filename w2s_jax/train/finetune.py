@@ -144,7 +144,8 @@ def _compiled(
     def apply(trainable: Any, frozen: Any, tokens: jax.Array, lengths: jax.Array, rng: jax.Array | None) -> jax.Array:
         params = parameter_sets.combine(trainable, frozen)
         rngs = None if rng is None else {"dropout": rng}
-        return module.apply({"params": params}, tokens, lengths, deterministic=rng is None, rngs=rngs)
+        logits: Any = module.apply({"params": params}, tokens, lengths, deterministic=rng is None, rngs=rngs)
+        return logits
 
     step = make_train_step(
         apply,

@@ -104,7 +104,7 @@ def _compute(learner: Learner, texts: Sequence[str], folder: Path, starts: Seque
 
     @jax.jit
     def hidden(params: Any, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
-        states = module.apply({"params": params}, tokens, lengths, last, method="hidden_states")
+        states: Any = module.apply({"params": params}, tokens, lengths, last, method="hidden_states")
         return states[:, 0]
 
     for start in starts:
