@@ -216,7 +216,9 @@ def test_no_index_is_one_line_that_says_what_to_do(tmp_path, monkeypatch):
 
 
 def test_hub_errors_are_one_line(monkeypatch):
-    hub = pytest.importorskip("huggingface_hub")
+    errors = pytest.importorskip("huggingface_hub.errors")
+    import huggingface_hub as hub
+
     answer = SimpleNamespace(headers={}, request=None, status_code=404)
 
     def refuse(error):
@@ -225,10 +227,10 @@ def test_hub_errors_are_one_line(monkeypatch):
 
         monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
 
-    refuse(hub.errors.RepositoryNotFoundError("404\nlong story", response=answer))
+    refuse(errors.RepositoryNotFoundError("404\nlong story", response=answer))
     with pytest.raises(UserError, match=r"^Hub has no model 'org/name' at revision 'main'$"):
         downloads.hub_folder("org/name", "main", ["*"])
-    refuse(hub.errors.GatedRepoError("403", response=answer))
+    refuse(errors.GatedRepoError("403", response=answer))
     with pytest.raises(UserError, match="is gated; accept its terms"):
         downloads.hub_folder("org/name", "main", ["*"])
     refuse(ConnectionError("no route\nlong story"))
