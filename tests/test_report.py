@@ -16,6 +16,7 @@ from w2s_jax.metrics import PGR
 from w2s_jax.report import figures, html_page, table
 from w2s_jax.results import Mean, Results
 
+FIGURES = ("accuracy", "curves", "reliability", "pgr", "agreement")
 needs_matplotlib = pytest.mark.skipif(not figures.available(), reason="matplotlib is not installed")
 
 
@@ -140,9 +141,7 @@ def test_a_bar_in_a_name_does_not_break_the_markdown(found: Results) -> None:
 def test_every_figure_is_made_of_the_results_and_is_the_same_again(found: Results, tmp_path: Path) -> None:
     first, again = report.write(found, tmp_path / "first"), report.write(found, tmp_path / "again")
     names = ["results.json", "report.md"]
-    names += [
-        f"{name}{end}" for name in ("accuracy", "curves", "reliability", "pgr") for end in (".png", ".svg", ".csv")
-    ]
+    names += [f"{name}{end}" for name in FIGURES for end in (".png", ".svg", ".csv")]
     assert [path.name for path in first] == names
     for one, two in zip(first, again, strict=True):
         assert one.read_bytes() == two.read_bytes()
@@ -189,6 +188,31 @@ def test_agreement_with_a_supervisor_that_is_never_wrong_is_drawn(grown: Results
     figure = figures.across([dataclasses.replace(grown, summaries=perfect)])[-1]
     assert figure.name == "agreement"
     assert {row[-1] for row in figure.rows} == {None}
+
+
+@needs_matplotlib
+def test_one_student_for_each_supervisor_has_its_agreement_by_task(found: Results) -> None:
+    (figure,) = (figure for figure in figures.across([found]) if figure.name == "agreement")
+    (axis,) = figure.image.axes
+    assert [label.get_text().split("\n")[0] for label in axis.get_yticklabels()] == [
+        "cities",
+        "coin flips",
+        "negations",
+    ]
+    shown = {float(x) for line in axis.lines for x in line.get_xdata()}
+    for summary in found.summaries:
+        assert {summary.agreement.where_right, summary.agreement.where_wrong} <= shown
+
+
+@needs_matplotlib
+def test_curves_mark_the_step_that_the_weak_labels_chose() -> None:
+    chosen = synthetic.cell(0.7, 0.8, 0.9, selected=1).cell
+    run = synthetic.of([synthetic.cell(0.7, 0.8, 0.9, selected=1)])
+    (curves,) = (figure for figure in figures.of_run(run) if figure.name == "curves")
+    rings = [line for line in curves.image.axes[0].lines if line.get_markerfacecolor() == "none"]
+    assert [ring.get_xydata().tolist() for ring in rings] == [[[50.0, chosen.curve[1].truth_accuracy]]]
+    kept = [dict(zip(curves.columns, row, strict=True)) for row in curves.rows if row[-1]]
+    assert {(row["step"], row["against"]) for row in kept} == {(50, "ground truth"), (50, "weak labels")}
 
 
 @needs_matplotlib
@@ -281,7 +305,7 @@ def test_the_page_is_whole_and_needs_no_network(found: Results, grown: Results, 
 @needs_matplotlib
 def test_figures_on_the_page_have_words_for_those_who_cannot_see_them(found: Results) -> None:
     drawings = Page(html_page.html([found])).drawings
-    assert len(drawings) == 4
+    assert len(drawings) == len(FIGURES)
     assert all(drawing["role"] == "img" for drawing in drawings)
     assert f"naive {found.summaries[0].accuracy['student'].value:.3f}" in (drawings[0]["aria-label"] or "")
 

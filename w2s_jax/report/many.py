@@ -13,22 +13,18 @@ SIZE_COLUMNS = (
     *("task", "supervisor", "student", "method", "student_parameters"),
     *("supervisor_accuracy", "student_accuracy", "ceiling_accuracy", "agree_where_right", "agree_where_wrong"),
 )
+AGREEMENT = "How often students predict what their supervisor does, where it is right and where it is wrong."
 PGR_VIEW = (-1.0, 2.0)  # an interval that ends beyond it, and beyond every estimate, runs off the edge
 
 
 def recovered(runs: Sequence[Results]) -> Figure | None:
     """PGR with its interval for each task and pair of models; None for a single one."""
     summaries = _summaries(runs)
-    places = list(dict.fromkeys((s.task, s.supervisor, s.student) for s in summaries))
-    if len(places) < 2:
+    if len(_pairs(summaries)) < 2:
         return None
-    looks = style.method_looks(summaries)
-    image, (axis,) = style.panels(1, height=0.9 + len(places) * (0.2 + 0.13 * len(looks)), width=style.PANEL[0] * 1.5)
+    image, axis, looks, places = _row_for_each_pair(summaries)
     view = _pgr_view(summaries)
-    rows = []
-    for summary in summaries:
-        key = (summary.task, summary.supervisor, summary.student)
-        place = places.index(key) + 0.7 * ((list(looks).index(summary.method) + 0.5) / len(looks) - 0.5)
+    for summary, place in zip(summaries, places, strict=True):
         pgr, look = summary.pgr["accuracy"], looks[summary.method]
         if pgr.value is None:
             axis.text(0.03, place, "undefined", color=look["color"], va="center", fontsize=6.5)
@@ -36,19 +32,15 @@ def recovered(runs: Sequence[Results]) -> Figure | None:
             low, high = view[0] if pgr.low is None else pgr.low, view[1] if pgr.high is None else pgr.high
             axis.plot([max(low, view[0]), min(high, view[1])], [place, place], "-", color=look["color"])
             axis.plot(pgr.value, place, ls="", **look)
-        rows.append((*key, summary.method, pgr.value, pgr.low, pgr.high, pgr.reason))
     axis.set_xlim(view)
     axis.axvline(0, color=MUTED, lw=0.6, zorder=0)
     axis.axvline(1, color=MUTED, lw=0.6, ls=":", zorder=0)
-    names = [f"{style.short(task)}\n{style.short(weak)} → {style.short(strong)}" for task, weak, strong in places]
-    axis.set_yticks(range(len(places)), names)
-    axis.set_ylim(len(places) - 0.5, -0.5)
     axis.set_xlabel("PGR of accuracy (0: supervisor, 1: ceiling)")
     style.legend(image, [style.key(style.short(method), **look) for method, look in looks.items()])
     parts = (f"{s.task}, {s.supervisor} to {s.student}, {s.method}: {table.pgr(s.pgr['accuracy'])}" for s in summaries)
     columns = ("task", "supervisor", "student", "method", "pgr", "low", "high", "undefined_because")
     caption = "Performance gap recovered, with 95% intervals: 0 is the supervisor, 1 the ceiling."
-    return Figure("pgr", caption, f"{'; '.join(parts)}.", columns, rows, image)
+    return Figure("pgr", caption, f"{'; '.join(parts)}.", columns, [_pgr_row(s) for s in summaries], image)
 
 
 def scaling(runs: Sequence[Results]) -> Figure | None:
@@ -62,10 +54,55 @@ def scaling(runs: Sequence[Results]) -> Figure | None:
 
 
 def agreement(runs: Sequence[Results]) -> Figure | None:
-    """How far students follow their supervisor where it is right and where it is wrong, against their size."""
+    """How far students follow their supervisor where it is right and where it is wrong; None for a single pair.
+
+    Against the students' size where a supervisor has several, else for each task and pair of models.
+    """
     entries = [style.key("where it is right", color=MUTED), style.key("where it is wrong", color=MUTED, ls="--")]
-    caption = "How often students predict what their supervisor does, where it is right and where it is wrong."
-    return _against_size(runs, "agreement", "agreement with supervisor", caption, _draw_agreement, entries)
+    return _against_size(
+        runs, "agreement", "agreement with supervisor", AGREEMENT, _draw_agreement, entries
+    ) or _agreement_of_pairs(runs)
+
+
+def _agreement_of_pairs(runs: Sequence[Results]) -> Figure | None:
+    summaries = _summaries(runs)
+    if len(_pairs(summaries)) < 2:
+        return None
+    image, axis, looks, places = _row_for_each_pair(summaries)
+    for summary, place in zip(summaries, places, strict=True):
+        look, found = looks[summary.method], summary.agreement
+        ends = [share for share in (found.where_right, found.where_wrong) if share is not None]
+        axis.plot(ends, [place] * len(ends), "-", color=look["color"], lw=0.6, alpha=0.6)
+        for share, fill in ((found.where_right, look["color"]), (found.where_wrong, "white")):
+            if share is not None:
+                axis.plot(share, place, ls="", **look, markerfacecolor=fill)
+    axis.set_xlabel("agreement with supervisor")
+    dot = {"color": MUTED, "marker": "o", "ls": ""}
+    handles = [style.key(style.short(method), **look, ls="") for method, look in looks.items()]
+    handles += [style.key("where it is right", **dot), style.key("where it is wrong", **dot, markerfacecolor="white")]
+    style.legend(image, handles)
+    parts = (
+        f"{s.task}, {s.supervisor} to {s.student}, {s.method}: {table.share(s.agreement.where_right)} where right, "
+        f"{table.share(s.agreement.where_wrong)} where wrong"
+        for s in summaries
+    )
+    rows = [_size_row(summary, runs) for summary in summaries]
+    return Figure("agreement", AGREEMENT, f"{'; '.join(parts)}.", SIZE_COLUMNS, rows, image)
+
+
+def _row_for_each_pair(summaries: Sequence[Summary]) -> tuple[Any, Any, dict[str, dict[str, Any]], list[float]]:
+    """Image, axis, the methods' looks, and each summary's place: in its task and pair's row, by its method."""
+    pairs, looks = _pairs(summaries), style.method_looks(summaries)
+    methods = list(looks)
+    image, (axis,) = style.panels(1, height=0.9 + len(pairs) * (0.2 + 0.13 * len(looks)), width=style.PANEL[0] * 1.5)
+    names = [f"{style.short(task)}\n{style.short(weak)} → {style.short(strong)}" for task, weak, strong in pairs]
+    axis.set_yticks(range(len(pairs)), names)
+    axis.set_ylim(len(pairs) - 0.5, -0.5)
+    places = [
+        pairs.index((s.task, s.supervisor, s.student)) + 0.7 * ((methods.index(s.method) + 0.5) / len(methods) - 0.5)
+        for s in summaries
+    ]
+    return image, axis, looks, places
 
 
 def _against_size(
@@ -167,6 +204,11 @@ def _summaries(runs: Sequence[Results]) -> list[Summary]:
     return [dataclasses.replace(s, task=f"{run.name}: {s.task}") for run in runs for s in run.summaries]
 
 
+def _pairs(summaries: Sequence[Summary]) -> list[tuple[str, str, str]]:
+    """Tasks and pairs of models, in order."""
+    return list(dict.fromkeys((s.task, s.supervisor, s.student) for s in summaries))
+
+
 def _with_several_students(summaries: Sequence[Summary]) -> list[Summary]:
     students: dict[tuple[str, str], set[str]] = {}
     for summary in summaries:
@@ -176,6 +218,12 @@ def _with_several_students(summaries: Sequence[Summary]) -> list[Summary]:
 
 def _parameters(runs: Sequence[Results]) -> dict[str, int]:
     return {name: count for run in runs for name, count in run.parameters.items()}
+
+
+def _pgr_row(summary: Summary) -> tuple[Any, ...]:
+    pgr = summary.pgr["accuracy"]
+    identity = (summary.task, summary.supervisor, summary.student, summary.method)
+    return (*identity, pgr.value, pgr.low, pgr.high, pgr.reason)
 
 
 def _size_row(summary: Summary, runs: Sequence[Results]) -> tuple[Any, ...]:

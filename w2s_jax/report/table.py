@@ -114,6 +114,11 @@ def mean(value: Mean | None) -> str:
     return f"{value.value:.3f}" if value.standard_error is None else f"{value.value:.3f} ± {value.standard_error:.3f}"
 
 
+def share(value: float | None) -> str:
+    """`0.812`, or `-`."""
+    return "-" if value is None else f"{value:.3f}"
+
+
 def pgr(value: PGR) -> str:
     """`0.58 [0.51, 0.66]`, or `undefined`."""
     if value.value is None:
@@ -141,8 +146,8 @@ def _student_row(summary: Summary) -> Row:
         _value(summary.auroc.get("student")),
         pgr(summary.pgr["accuracy"]),
         pgr(summary.pgr["auroc"]),
-        _share(summary.agreement.where_right),
-        _share(summary.agreement.where_wrong),
+        share(summary.agreement.where_right),
+        share(summary.agreement.where_wrong),
     )
 
 
@@ -172,11 +177,7 @@ def _comparison(comparison: Comparison) -> str:
 
 
 def _value(value: Mean | None) -> str:
-    return _share(None if value is None else value.value)
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return share(None if value is None else value.value)
 
 
 def _markdown_table(header: Sequence[str], rows: Sequence[Row]) -> str:
