@@ -44,11 +44,12 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turns a full disk or a folder that cannot be written, met while writing `path`, into one line."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, ValueError, RuntimeError) as error:  # tensorstore's are not OSError
+        code = getattr(error, "errno", None)
+        if code in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
             raise UserError(f"the disk is full, writing {path}; free some and run the same command again") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UserError(f"cannot write {path}: {error.strerror}; choose another folder") from error
+        if code in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise UserError(f"cannot write {path}: {os.strerror(code)}; choose another folder") from error
         raise
 
 

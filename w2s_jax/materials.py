@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from w2s_jax import config, files, losses
@@ -42,13 +43,30 @@ def splits(task: TaskConfig, seed: int) -> Splits:
 
 
 @functools.lru_cache(maxsize=64)
-def _bound(loss: str, options: str) -> Callable[..., Any]:
-    return losses.bind(loss_function(loss), **json.loads(options))
+def _bound(function: Callable[..., Any], options: str) -> Callable[..., Any]:
+    return losses.bind(function, **json.loads(options))
 
 
 def loss(method: Method) -> Callable[..., Any]:
     """The method's loss with its hyperparameters; the same method gives the same function, so it compiles once."""
-    return _bound(method.loss, files.canonical(dict(method.options)))
+    return _bound(loss_function(method.loss), files.canonical(dict(method.options)))
+
+
+def check_loss(method: Method, n_classes: int) -> None:
+    """Traces the loss on a small batch, without computing anything.
+
+    Raises:
+      UserError: it cannot be traced, or does not give one value a row.
+    """
+    batch = jax.ShapeDtypeStruct((4, n_classes), np.float32)
+    step, where = jax.ShapeDtypeStruct((), np.int32), jax.ShapeDtypeStruct((4,), np.bool_)
+    traced = functools.partial(loss(method), total_steps=10)
+    try:
+        jax.eval_shape(lambda *arrays: traced(*arrays[:2], step=arrays[2], where=arrays[3]), batch, batch, step, where)
+    except (TypeError, ValueError, IndexError, AttributeError, NameError) as error:
+        raise UserError(
+            f"loss {method.loss!r} fails on logits [4, {n_classes}]: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def loss_function(name: str) -> Callable[..., Any]:

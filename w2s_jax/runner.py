@@ -19,10 +19,10 @@ from w2s_jax.experiment import Stage, StageInputs
 from w2s_jax.measure import measure
 from w2s_jax.progress import Reporter
 from w2s_jax.results import Results
-from w2s_jax.sharding import make_mesh
+from w2s_jax.sharding import batch_ways, make_mesh
 from w2s_jax.store import Store
 from w2s_jax.train import probing
-from w2s_jax.train.finetune import Outcome, finetune, softmax
+from w2s_jax.train.finetune import Outcome, finetune, softmax, tokenize
 
 WAIT_SECONDS = 1.0
 
@@ -44,9 +44,31 @@ def run(plan: Experiment, reporter: Reporter) -> tuple[Results | None, list[Fail
     made = provenance.made()
     store = open_store(plan)
     mesh = None if jax.device_count() == 1 else make_mesh(**dataclasses.asdict(plan.mesh))
-    failures = run_stages(experiment.stages(plan), store, reporter, mesh, plan.keep_params)
+    stages = experiment.stages(plan)
+    check([stage for stage in stages if not store.done(stage.folder)], mesh)
+    failures = run_stages(stages, store, reporter, mesh, plan.keep_params)
     spent = {"seconds": round(time.monotonic() - started, 1), "peak_memory_bytes": provenance.peak_memory()}
     return measure(plan, store, made | spent), failures
+
+
+def check(stages: list[Stage], mesh: Mesh | None) -> None:
+    """Finds what would stop a stage, before any is made: that a model is there, and that it can read every text.
+
+    Raises:
+      UserError: the first problem.
+    """
+    for stage in stages:
+        materials.check_loss(stage.method, materials.splits(stage.task, stage.seed).n_classes)
+    for task, learner in dict.fromkeys((stage.task, stage.learner) for stage in stages):
+        model, _ = models.outline(learner.model)
+        model.cut(learner.read_layer)
+        tokenize(learner, materials.texts(task))
+        ways = learner.microbatches * (1 if mesh is None else batch_ways(mesh))
+        if learner.parameters != "probe" and learner.batch_size % ways:
+            raise UserError(
+                f"batch_size {learner.batch_size} cannot be cut into {learner.microbatches} microbatches over "
+                f"{ways // learner.microbatches} devices; use a multiple of {ways}"
+            )
 
 
 def open_store(plan: Experiment) -> Store:

