@@ -163,8 +163,8 @@ def test_mmlu_file_without_a_header(tmp_path):
 
 def test_creak():
     record = {"sentence": "Fax works without internet. ", "label": "true", "entity": "Fax", "explanation": "secret"}
-    assert list(tasks.creak(record))[0][1:] == ("Fax works without internet.", 1, "Fax")
-    assert list(tasks.creak({**record, "label": "false"}))[0].label == 0
+    assert next(iter(tasks.creak(record)))[1:] == ("Fax works without internet.", 1, "Fax")
+    assert next(iter(tasks.creak({**record, "label": "false"}))).label == 0
 
 
 def pair(opening, good, bad):

@@ -65,7 +65,7 @@ class Local:
 
     Attributes:
       path: .jsonl, .json, .csv, .tsv (each also .gz) or .parquet.
-      columns: names for a .csv or .tsv file without a header; a file whose first line holds one of them has one.
+      columns: names for a .csv or .tsv file without a header; a file whose first line has the first of them has one.
     """
 
     path: str
@@ -251,7 +251,7 @@ def _read_table(path: Path, columns: Sequence[str], delimiter: str) -> Iterator[
     with _open(path) as handle:
         rows = csv.reader(handle, delimiter=delimiter, quoting=quoting, strict=True)
         first = next(rows, [])
-        headed = not columns or bool(set(first) & set(columns))
+        headed = not columns or columns[0] in first
         names = first if headed else list(columns)
         yield from () if headed else [_row(names, first, 1)]
         for row in rows:
