@@ -199,9 +199,10 @@ def test_one_student_for_each_supervisor_has_its_agreement_by_task(found: Result
         "coin flips",
         "negations",
     ]
-    shown = {float(x) for line in axis.lines for x in line.get_xdata()}
-    for summary in found.summaries:
-        assert {summary.agreement.where_right, summary.agreement.where_wrong} <= shown
+    for hollow, part in ((False, "where_right"), (True, "where_wrong")):
+        dots = [line for line in axis.lines if line.get_marker() != "None"]
+        shown = [float(dot.get_xdata()[0]) for dot in dots if (dot.get_markerfacecolor() == "white") == hollow]
+        assert shown == [getattr(summary.agreement, part) for summary in found.summaries]
 
 
 @needs_matplotlib

@@ -32,9 +32,11 @@ caption { text-align: left; }
 th, td { padding: .3rem 1rem .3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 .numbers th, .numbers td { white-space: nowrap; }
 .numbers th { font-weight: 600; } .numbers tbody th { font-weight: 400; }
+.numbers th:first-child { position: sticky; left: 0; background: var(--paper); }
 .made td { overflow-wrap: anywhere; }
 figure { margin: 1.5rem 0; } figcaption { max-width: 44rem; }
 svg { display: block; }
+@media (min-width: 50rem) { svg { zoom: 1.35; max-width: 100%; height: auto; } }
 pre { overflow-x: auto; font-size: .8rem; }
 """
 

@@ -26,6 +26,7 @@ SETTINGS: Any = {
     "lines.markersize": 3.5,
     "legend.frameon": False,
     "legend.fontsize": 7,
+    "figure.constrained_layout.w_pad": 0.09,  # inches
     "svg.hashsalt": "w2s_jax",
     "text.parse_math": False,  # a dollar in a name is a dollar
 }

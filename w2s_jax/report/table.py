@@ -48,7 +48,7 @@ def blocks(found: Results) -> Iterator[Block]:
 
 
 def tables(found: Results, width: int = WIDTH) -> Iterator[Any]:
-    """Renderables for rich; in fewer columns than `WIDTH` cells fold between numbers, never within one."""
+    """Renderables for rich; in fewer columns than `WIDTH` cells fold between numbers."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -57,10 +57,7 @@ def tables(found: Results, width: int = WIDTH) -> Iterator[Any]:
         title = Text(f"\n{block.title}", style="bold")
         table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
         for index, column in enumerate(COLUMNS):
-            is_number = index > 0
-            words = " ".join([column, *(row[index] for row in block.rows)]).split()
-            least = max(map(len, words)) if is_number else None
-            table.add_column(column, no_wrap=is_number and width >= WIDTH, overflow="fold", min_width=least)
+            table.add_column(column, no_wrap=index > 0 and width >= WIDTH, overflow="fold")
         for row in block.rows:
             table.add_row(*map(Text, row))
         yield table
