@@ -21,6 +21,7 @@ from w2s_jax.data import labels
 from w2s_jax.data.splits import Split
 from w2s_jax.errors import UserError
 from w2s_jax.progress import Reporter
+from w2s_jax.sharding import make_mesh
 from w2s_jax.train import loop
 from w2s_jax.train.optimizer import OptimizerConfig
 
@@ -154,7 +155,7 @@ def test_a_students_bits_do_not_depend_on_ground_truth(tiny, monkeypatch):  # no
         return dataclasses.replace(found, **flip)
 
     monkeypatch.setattr(materials, "splits", scrambled)
-    assert runner.run_stages(students, store, quiet()) == []
+    assert runner.run_stages(students, store, quiet(), make_mesh()) == []
     monkeypatch.undo()
     assert {name: content for name, content in bits(tiny).items() if "student" in name} == {
         name: content for name, content in expected.items() if "student" in name

@@ -423,3 +423,8 @@ def test_bad_cells_and_settings_are_refused():
         metrics.pgr([cell], resamples=10)
     with pytest.raises(UserError, match="bins"):
         metrics.reliability(cell.student, cell.labels, bins=0)
+
+
+def test_a_resample_without_gap_and_without_gain_counts_as_nothing_recovered():
+    part, whole = np.array([0.0, 1.0, -1.0, 1.0]), np.array([0.0, 0.0, -1.0, 2.0])
+    np.testing.assert_array_equal(metrics._ratio(part, whole), [0.0, np.inf, -np.inf, 0.5])

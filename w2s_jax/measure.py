@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from w2s_jax import config, experiment, materials, metrics, results
+from w2s_jax import config, experiment, materials, metrics, models, results
 from w2s_jax.config import Experiment
 from w2s_jax.errors import UserError
 from w2s_jax.experiment import CellStages
@@ -38,6 +38,7 @@ def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results 
         cells=tuple(item.cell for item in cells),
         summaries=summaries,
         comparisons=comparisons,
+        parameters=_sizes(plan),
     )
 
 
@@ -68,6 +69,11 @@ def _check_teacher(cell: CellStages, finished: Mapping[str, Finished]) -> None:
     if learned != finished["supervisor"].manifest["files"][PREDICTIONS]:
         student, supervisor = cell.stages["student"].folder, cell.stages["supervisor"].folder
         raise UserError(f"{student} learned from other labels than {supervisor} now holds; delete {student}")
+
+
+def _sizes(plan: Experiment) -> dict[str, int]:
+    learners = {**plan.supervisors, **plan.students}
+    return {name: models.size(learner.model, read_layer=learner.read_layer) for name, learner in learners.items()}
 
 
 def _facts(task: config.TaskConfig, seed: int) -> TaskFacts:

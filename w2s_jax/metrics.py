@@ -262,7 +262,7 @@ def _not_apart(gap: Interval, level: float, min_gap: float) -> str:
 def _ratio(part: Float[np.ndarray, " r"], whole: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:
     """A whole of 0 or less is the limit from above: it puts the resample into the tail where it belongs."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(whole > 0, part / whole, np.sign(part) * np.inf)
+        return np.where(whole > 0, part / whole, np.where(part == 0, 0.0, np.copysign(np.inf, part)))
 
 
 # ---- Two methods

@@ -144,12 +144,13 @@ def _make(stage: Stage, store: Store, reporter: Reporter, title: str, mesh: Mesh
     with reporter.stage(title):
         outcome = _train(stage, inputs, store, reporter, mesh)
     predictions = _predictions(inputs.predict, outcome)
-    made = provenance.made() | {"seconds": round(time.monotonic() - started, 3)}
+    made = provenance.made() | {"seconds": round(time.monotonic() - started, 3), "padding_share": outcome.padding_share}
     if stage.teacher is not None:
         made["teacher_predictions"] = store.predictions_hash(stage.teacher.folder)
     params = outcome.params if keep_params else None
     store.write(stage.folder, predictions, outcome.history, stage.identity, made, params)
-    reporter.note(f"{title}: done in {made['seconds']:.0f} s")
+    padding = "" if outcome.padding_share is None else f", {outcome.padding_share:.0%} of positions were padding"
+    reporter.note(f"{title}: done in {made['seconds']:.0f} s{padding}")
 
 
 def _train(stage: Stage, inputs: StageInputs, store: Store, reporter: Reporter, mesh: Mesh | None) -> Outcome:

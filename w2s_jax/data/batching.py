@@ -61,7 +61,7 @@ class TrainBatches:
 
     def padding_share(self) -> float:
         """The fraction of all positions trained on that hold no token, in [0, 1)."""
-        return padding_share(self[step] for step in range(len(self)))
+        return padding_share(self[step] for step in range(self.steps_per_epoch))
 
 
 class EvalBatches:

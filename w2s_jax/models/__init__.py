@@ -1,6 +1,7 @@
 """Pretrained models by name, folder, file or Hub id, and classifiers on top of them."""
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,11 @@ def fingerprint(source: str) -> str:
     tokenizer = found.folder / "tokenizer.json"
     parts += [tokenizer] if tokenizer.exists() else []
     return files.sha256_text(files.canonical([files.sha256_file(path) for path in parts]))
+
+
+def size(source: str, *, read_layer: int | None = None) -> int:
+    """How many parameters the backbone has, as far as it is run."""
+    return sum(math.prod(shape) for shape in weights.shapes(outline(source)[0].cut(read_layer)).values())
 
 
 def classifier(

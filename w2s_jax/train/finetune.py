@@ -29,11 +29,17 @@ EVAL_BATCH = 64
 
 
 class Outcome(NamedTuple):
-    """A trained stage: logits of every split it was asked to label, its history and its parameters."""
+    """A trained stage.
+
+    Attributes:
+      logits: of every split it was asked to label.
+      padding_share: the fraction of the positions of an epoch's batches that held no token; None where none are cut.
+    """
 
     logits: dict[str, Float[np.ndarray, "n c"]]
     history: History
     params: Any
+    padding_share: float | None = None
 
 
 def tokenize(learner: Learner, texts: Sequence[str]) -> Tokens:
@@ -119,7 +125,7 @@ def finetune(
         progress=progress,
     )
     logits = {name: label(trained.params, split_tokens) for name, split_tokens in tokens.items()}
-    return Outcome(logits, trained.history, trained.params)
+    return Outcome(logits, trained.history, trained.params, batches.padding_share())
 
 
 def softmax(logits: Float[np.ndarray, "*n c"]) -> Float[np.ndarray, "*n c"]:
