@@ -1,0 +1,114 @@
+"""Batches and tokens: every row once an epoch, a batch is a function of its number, and padding is told by lengths."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from w2s_jax.data.batching import EvalBatches, TrainBatches, bucket, padding_share
+from w2s_jax.data.tokens import Tokens, encode
+from w2s_jax.errors import UserError
+
+
+class Letters:
+    """One token a letter; "!" is token 0, as in GPT-2."""
+
+    def encode(self, texts):
+        return [[ord(letter) - ord("!") for letter in text] for text in texts]
+
+
+def make_tokens(rows=53, longest=70, seed=0):
+    rng = np.random.default_rng(seed)
+    return encode(Letters(), ["!" * rng.integers(1, longest + 1) for _ in range(rows)], max_tokens=longest)
+
+
+def same(first, second):
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_encode_is_ragged():
+    tokens = encode(Letters(), ["abc", "!", "de"], max_tokens=3)
+    assert len(tokens) == 3
+    assert tokens.lengths.tolist() == [3, 1, 2]
+    assert tokens.ids.dtype == np.int32
+    assert [tokens[i].tolist() for i in range(3)] == Letters().encode(["abc", "!", "de"])
+
+
+def test_empty_text_is_one_token():
+    assert encode(Letters(), ["", "a"], max_tokens=2).lengths.tolist() == [1, 1]
+
+
+def test_texts_that_are_too_long_are_counted_or_cut():
+    with pytest.raises(UserError, match=r"2 of 3 texts are longer than max_tokens=2 \(the longest has 4\)"):
+        encode(Letters(), ["abc", "a", "abcd"], max_tokens=2)
+    cut = encode(Letters(), ["abc", "a", "abcd"], max_tokens=2, too_long="truncate")
+    assert cut.lengths.tolist() == [2, 1, 2]
+    assert cut[2].tolist() == Letters().encode(["ab"])[0]
+
+
+def test_every_row_once_an_epoch_in_another_order():
+    tokens = make_tokens()
+    batches = TrainBatches(tokens, 8, seed=3, epochs=3)
+    assert len(batches) == 3 * batches.steps_per_epoch == 21
+    orders = []
+    for epoch in range(3):
+        rows = np.concatenate([batches[epoch * 7 + step].rows for step in range(7)])
+        orders.append(rows[rows >= 0].tolist())
+        assert sorted(orders[-1]) == list(range(53))
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_batch_is_a_function_of_its_number():
+    tokens = make_tokens()
+    forward, backward = (TrainBatches(tokens, 8, seed=3, epochs=3) for _ in range(2))
+    seen = {step: backward[step] for step in reversed(range(len(backward)))}
+    assert all(same(forward[step], seen[step]) for step in range(len(forward)))
+    other = TrainBatches(tokens, 8, seed=4, epochs=3)
+    assert not np.array_equal(forward[0].rows, other[0].rows)
+    longer = TrainBatches(tokens, 8, seed=3, epochs=9)
+    assert same(forward[20], longer[20])
+
+
+def test_batches_end():
+    batches = TrainBatches(make_tokens(), 8, seed=3, epochs=2)
+    assert len(list(batches)) == len(batches)
+    with pytest.raises(IndexError):
+        batches[-1]
+
+
+@pytest.mark.parametrize("kind", ["train", "eval"])
+def test_rows_hold_their_tokens_and_padding_is_told_by_lengths_alone(kind):
+    tokens = make_tokens()
+    batches = TrainBatches(tokens, 8, seed=0, epochs=1) if kind == "train" else EvalBatches(tokens, 8)
+    for batch in batches:
+        assert batch.tokens.dtype == batch.lengths.dtype == batch.rows.dtype == np.int32
+        assert batch.tokens.shape == (8, bucket(int(batch.lengths.max())))
+        for row, length, padded in zip(batch.rows, batch.lengths, batch.tokens, strict=True):
+            assert length == (0 if row < 0 else tokens.lengths[row])
+            if row >= 0:
+                np.testing.assert_array_equal(padded[:length], tokens[row])
+            assert not padded[length:].any()
+
+
+def test_eval_has_every_row_once_and_pads_less():
+    tokens = make_tokens(rows=400)
+    batches = EvalBatches(tokens, 16)
+    assert len(list(batches)) == len(batches) == 25
+    assert Counter(int(row) for batch in batches for row in batch.rows) == Counter(range(400))
+    in_order = TrainBatches(tokens, 16, seed=0, epochs=1)
+    assert padding_share(batches) < 0.15 < 0.35 < in_order.padding_share()
+
+
+def test_padding_share_is_counted():
+    tokens = Tokens(np.arange(10, dtype=np.int32), np.array([0, 3, 10]))
+    assert bucket(7) == 8
+    assert TrainBatches(tokens, 2, seed=0, epochs=1).padding_share() == 1 - 10 / 16
+    assert padding_share(EvalBatches(tokens, 1)) == 1 - 10 / 12
+
+
+def test_buckets_are_few_and_fit():
+    shapes = [bucket(length) for length in range(1, 2049)]
+    assert all(shape >= length for length, shape in enumerate(shapes, start=1))
+    assert shapes == sorted(shapes)
+    assert len(set(shapes)) < 35
+    assert max((shape - length) / shape for length, shape in enumerate(shapes, start=1) if length > 16) < 0.3

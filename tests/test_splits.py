@@ -1,0 +1,157 @@
+"""Splits: disjoint, whole groups, balanced, the same on every machine, and different for every seed."""
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from w2s_jax.data.example import Example
+from w2s_jax.data.splits import SplitSizes, draw_pool, make_splits
+from w2s_jax.errors import UserError
+
+NAMES = ("supervisor", "transfer", "validation", "test")
+SIZES = SplitSizes(supervisor=40, transfer=40, validation=10, test=20)
+
+
+def singles(count, positive=0.5):
+    labels = (np.random.default_rng(1).random(count) < positive).astype(int)
+    return [Example(f"id{i:04d}", f"text {i}", int(labels[i]), f"group {i}") for i in range(count)]
+
+
+def families(count):
+    """Groups of one to five rows, of either class."""
+    rng = np.random.default_rng(2)
+    return [
+        Example(f"id{i:04d}-{j}", f"text {i} {j}", int(rng.integers(2)), f"group {i}")
+        for i in range(count)
+        for j in range(rng.integers(1, 6))
+    ]
+
+
+def parts(splits):
+    return {name: getattr(splits, name) for name in NAMES}
+
+
+def test_sizes_and_rows_are_those_of_the_examples():
+    examples = {example.id: example for example in singles(300)}
+    splits = make_splits(list(examples.values()), SIZES, seed=0)
+    for name, part in parts(splits).items():
+        assert len(part) == len(set(part.ids)) == getattr(SIZES, name)
+        assert part.labels.dtype == np.int32
+        rows = zip(part.ids, part.texts, part.labels.tolist(), part.groups, strict=True)
+        assert all(examples[row[0]] == row for row in rows)
+
+
+def test_no_group_and_no_text_is_in_two_splits():
+    examples = families(120)
+    twins = [Example(f"twin{i}", examples[i].text, examples[i].label, f"twin group {i}") for i in range(0, 200, 5)]
+    for seed in range(5):
+        splits = make_splits(examples + twins, SIZES, seed)
+        for column in ("ids", "groups", "texts"):
+            where = Counter(value for part in parts(splits).values() for value in set(getattr(part, column)))
+            assert max(where.values()) == 1, column
+
+
+def test_groups_joined_by_a_chain_of_texts_stay_together():
+    chain = [Example(f"{i}{end}", f"shared {i + (end == 'b')}", i % 2, f"g{i}") for i in range(30) for end in "ab"]
+    splits = make_splits(chain + singles(300), SIZES, seed=0)
+    holders = [name for name, part in parts(splits).items() if any(text.startswith("shared") for text in part.texts)]
+    assert len(holders) <= 1
+
+
+@pytest.mark.parametrize("make", [lambda: singles(1000, positive=0.3), lambda: families(300)])
+def test_every_split_has_equally_many_of_each_class(make):
+    for part in parts(make_splits(make(), SIZES, seed=3)).values():
+        assert part.labels.mean() == 0.5
+
+
+def test_three_classes_are_balanced():
+    examples = [example._replace(label=i % 3) for i, example in enumerate(singles(300))]
+    splits = make_splits(examples, SplitSizes(30, 30, 9, 12), seed=0, n_classes=3)
+    assert splits.n_classes == 3
+    for part in parts(splits).values():
+        assert len(set(np.bincount(part.labels, minlength=3))) == 1
+
+
+def test_without_balance_the_classes_are_as_they_come():
+    shares = [make_splits(singles(1000, 0.2), SIZES, s, balance=False).supervisor.labels.mean() for s in range(10)]
+    assert 0.1 < np.mean(shares) < 0.3
+
+
+def test_order_of_the_source_does_not_matter():
+    examples = families(120)
+    shuffled = random.Random(0).sample(examples, len(examples))
+    assert make_splits(examples, SIZES, 7).transfer.ids == make_splits(shuffled, SIZES, 7).transfer.ids
+
+
+def test_seed_changes_which_examples_are_drawn():
+    """Over many seeds every example is drawn about equally often: no seed takes the first rows (METHODS 2.1, bug 6)."""
+    examples = singles(300)
+    drawn, tested = Counter(), Counter()
+    for seed in range(200):
+        splits = make_splits(examples, SIZES, seed)
+        drawn.update(splits.supervisor.ids)
+        tested.update(splits.test.ids)
+    for counts, size in ((drawn, 40), (tested, 20)):
+        expected = 200 * size / 300
+        shares = np.array([counts[example.id] for example in examples]) / expected
+        assert 0.9 < shares[:150].mean() / shares[150:].mean() < 1.1
+        assert shares.min() > 0.1
+    assert make_splits(examples, SIZES, 0).test.ids != make_splits(examples, SIZES, 1).test.ids
+
+
+def test_draws_are_pinned():
+    """The same rows on every machine and in every version: a change here changes every result."""
+    splits = make_splits(singles(300), SIZES, seed=0)
+    assert splits.test.ids[:4] == ("id0130", "id0091", "id0213", "id0202")
+    assert splits.supervisor.fingerprint[:16] == "171c9808f6449bbb"
+
+
+def test_fingerprint_sees_every_column():
+    part = make_splits(singles(300), SIZES, seed=0).test
+    changed = [
+        part.without_truth(),
+        type(part)(part.ids, part.texts, 1 - part.labels, part.groups),
+        type(part)(part.ids, ("other", *part.texts[1:]), part.labels, part.groups),
+        type(part)(part.ids[::-1], part.texts, part.labels, part.groups),
+    ]
+    assert len({part.fingerprint, *(other.fingerprint for other in changed)}) == 5
+    assert make_splits(singles(300), SIZES, seed=0).test.fingerprint == part.fingerprint
+
+
+def test_without_truth_has_no_labels():
+    part = make_splits(singles(300), SIZES, seed=0).transfer
+    blind = part.without_truth()
+    assert blind.labels is None
+    assert (blind.ids, blind.texts, blind.groups) == (part.ids, part.texts, part.groups)
+    assert part.labels is not None
+
+
+@pytest.mark.parametrize(
+    ("examples", "sizes", "message"),
+    [
+        ([], SIZES, "the task has no examples"),
+        ([example._replace(label=1) for example in singles(300)], SIZES, r"only class \[1\] of 2"),
+        ([*singles(300), Example("x", "x", 2, "x")], SIZES, r"1 labels are not in 0..1, 2 of example 'x'"),
+        ([*singles(300), singles(1)[0]], SIZES, "ids are not unique"),
+        (singles(100), SIZES, r"the splits need 110 examples; the task has 100 \(\d+ when balanced\), so supervisor"),
+        (singles(200, 0.1), SIZES, r"the task has 200 \(\d+ when balanced\)"),
+        (singles(300), SIZES._replace(test=0), "the test split must be a positive multiple of the 2 classes, not 0"),
+        (singles(300), SIZES._replace(validation=7), "the validation split must be .* not 7"),
+    ],
+)
+def test_what_cannot_be_split_is_one_line(examples, sizes, message):
+    with pytest.raises(UserError, match=message) as caught:
+        make_splits(examples, sizes, seed=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_pool_is_whole_groups_whatever_the_order():
+    examples = families(120)
+    pool = draw_pool(examples, 100)
+    assert 90 < len(pool) <= 100
+    sizes = Counter(example.group for example in examples)
+    assert all(count == sizes[group] for group, count in Counter(example.group for example in pool).items())
+    assert sorted(draw_pool(examples[::-1], 100)) == sorted(pool)
+    assert sorted(pool) != sorted(examples[: len(pool)])
