@@ -86,7 +86,7 @@ def test_rows_hold_their_tokens_and_padding_is_told_by_lengths_alone(kind):
         for row, length, padded in zip(batch.rows, batch.lengths, batch.tokens, strict=True):
             assert length == (0 if row < 0 else tokens.lengths[row])
             if row >= 0:
-                np.testing.assert_array_equal(padded[:length], tokens[row])
+                np.testing.assert_array_equal(padded[:length], tokens[int(row)])
             assert not padded[length:].any()
 
 
