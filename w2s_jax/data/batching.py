@@ -60,7 +60,7 @@ class TrainBatches:
         return pad(self.tokens, rows, self.batch_size)
 
     def padding_share(self) -> float:
-        """The fraction of all positions trained on that hold no token, in [0, 1)."""
+        """The fraction of the first epoch's positions that hold no token, in [0, 1)."""
         return padding_share(self[step] for step in range(self.steps_per_epoch))
 
 
