@@ -35,7 +35,8 @@ experiment = Experiment(
             read_layer=20,
             max_tokens=64,
             epochs=1,
-            optimizer=OptimizerConfig(learning_rate=3e-4, head_learning_rate=1e-3, warmup_fraction=0.1),
+            batch_size=16,
+            optimizer=OptimizerConfig(learning_rate=1e-4, head_learning_rate=1e-3, warmup_fraction=0.1),
             loop=LoopSettings(evaluations=1),
         )
     },
