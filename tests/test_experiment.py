@@ -17,6 +17,7 @@ from rich.console import Console
 from tests import tiny as make
 from tests.tiny import tiny  # noqa: F401
 from w2s_jax import experiment, materials, runner
+from w2s_jax.config import TaskConfig
 from w2s_jax.data import labels
 from w2s_jax.data.splits import Split
 from w2s_jax.errors import UserError
@@ -291,3 +292,37 @@ def test_a_stage_that_fails_does_not_stop_the_rest(tiny):  # noqa: F811
 def test_other_ways_to_train_run_through_the_same_graph(tiny, parameters):  # noqa: F811
     results = run(_student(tiny, parameters=parameters, read_layer=1))
     assert len(results.cells) == 2
+
+
+THREE_CLASSES = """
+from w2s_jax.data.example import Example
+from w2s_jax.data.sources import BuiltIn
+from w2s_jax.data.tasks import Task
+
+WORDS, FILLER = ["good", "film", "bad"], "the a was is very not plot".split()
+
+
+def rows():
+    for i in range(180):
+        yield {"i": i, "label": i % 3}
+
+
+def format(row):
+    i, label = row["i"], row["label"]
+    text = " ".join([WORDS[label], FILLER[i % 7], FILLER[i // 7 % 7], "a " * (i // 49)])
+    yield Example(str(i), text, label, str(i))
+
+
+task = Task("mine", "which word?", BuiltIn(rows, "here"), format, n_classes=3)
+"""
+
+
+def test_a_users_own_task_of_three_classes_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = make.experiment(tmp_path)
+    (tmp_path / "mine.py").write_text(THREE_CLASSES)
+    task = TaskConfig("mine.py:task", supervisor=33, transfer=33, validation=15, test=30)
+    results = run(dataclasses.replace(plan, tasks=(task,)))
+    assert results.tasks[0].n_classes == 3
+    assert results.tasks[0].test_balance == pytest.approx([1 / 3] * 3)
+    assert results.cells[0].scores["ceiling"].accuracy > 0.5

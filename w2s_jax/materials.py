@@ -16,17 +16,20 @@ from w2s_jax.data import splits as data_splits
 from w2s_jax.data import tasks
 from w2s_jax.data.example import Example
 from w2s_jax.data.splits import Splits, SplitSizes
+from w2s_jax.data.tasks import Task
 from w2s_jax.errors import UserError
+
+
+def named_task(name: str) -> Task:
+    """A task of `w2s_jax.data.tasks`, of the user's own Python file, or of a local table."""
+    reference = config.split_reference(name)
+    return tasks.get(name) if reference is None else config.named(*reference, kind=Task)
 
 
 @functools.lru_cache(maxsize=8)
 def examples(name: str, source: str | None, pool: int | None) -> tuple[Example, ...]:
     """The task's examples, or whole groups drawn from them until there are `pool`, the same for every seed."""
-    reference = config.split_reference(name)
-    if reference is None:
-        found = tasks.load(name, source)
-    else:
-        found = tasks.load_task(config.named(*reference, kind=tasks.Task), source)
+    found = tasks.load_task(named_task(name), source)
     return tuple(found if pool is None else data_splits.draw_pool(found, pool))
 
 
@@ -38,8 +41,11 @@ def texts(task: TaskConfig) -> tuple[str, ...]:
 @functools.lru_cache(maxsize=64)
 def splits(task: TaskConfig, seed: int) -> Splits:
     """The four splits that this seed draws."""
+    n_classes = named_task(task.name).n_classes
     sizes = SplitSizes(task.supervisor, task.transfer, task.validation, task.test)
-    return data_splits.make_splits(list(examples(task.name, task.source, task.pool)), sizes, seed, task.balance)
+    return data_splits.make_splits(
+        list(examples(task.name, task.source, task.pool)), sizes, seed, task.balance, n_classes
+    )
 
 
 @functools.lru_cache(maxsize=64)
