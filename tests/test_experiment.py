@@ -10,6 +10,7 @@ import signal
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from rich.console import Console
@@ -171,7 +172,8 @@ def test_student_and_ceiling_see_the_same_rows_in_the_same_order(tiny):  # noqa:
     assert not set(supervisor.train.ids) & set(experiment.stage_splits(student).train.ids)
 
 
-def _run_in_process(plan, ready=None):
+def _run_in_process(plan):
+    jax.config.update("jax_num_cpu_devices", 8)  # as in this process: the same bits need the same devices
     runner.run(plan, quiet())
 
 

@@ -223,7 +223,15 @@ def test_the_real_smollm2_equals_transformers():
     reference = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     rows = pretrained.tokenizer.encode(TEXTS)
     assert rows == [reference(text, add_special_tokens=False)["input_ids"] for text in TEXTS]
-    twin = transformers.LlamaModel.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32).eval()
+    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+
+    config = transformers.AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+    twin = transformers.LlamaForCausalLM(config).eval()
+    theirs = load_gguf_checkpoint(str(path), return_tensors=True, model_to_load=twin)["tensors"]
+    missing, unexpected = twin.load_state_dict(theirs, strict=False)
+    assert unexpected == []
+    assert set(missing) <= {"lm_head.weight"}
+    twin = twin.model
     ids, lengths = padded(rows)
     states = pooled(torch_states(twin, ids, lengths), lengths, "last")
     assert_close(our_states(pretrained, ids, lengths, "last", tuple(range(1, 31))), states, tolerance=2e-4)
