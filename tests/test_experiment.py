@@ -17,7 +17,7 @@ from rich.console import Console
 
 from tests import tiny as make
 from tests.tiny import tiny  # noqa: F401
-from w2s_jax import experiment, materials, runner
+from w2s_jax import experiment, inputs, materials, runner
 from w2s_jax.config import TaskConfig
 from w2s_jax.data import labels
 from w2s_jax.data.splits import Split
@@ -129,13 +129,13 @@ def test_a_student_is_given_no_ground_truth(tiny):  # noqa: F811
     run(tiny)
     store = runner.open_store(tiny)
     for stage in experiment.stages(tiny):
-        weak = None if stage.teacher is None else store.read(stage.teacher.folder).predictions
-        inputs = experiment.stage_inputs(stage, weak)
-        splits = [inputs.train.split, inputs.validation.split, *inputs.predict.values()]
+        given = inputs.stage_inputs(stage, lambda needed: store.read(needed.folder).predictions)
+        splits = [given.train.split, given.validation.split, *given.predict.values()]
         assert all(isinstance(split, Split) and split.labels is None for split in splits)
         if stage.role == "student":
-            np.testing.assert_array_equal(inputs.train.targets, weak.for_split("transfer", inputs.train.split.ids))
-            assert set(inputs.train.targets.ravel()) - {0.0, 1.0}, "weak labels are soft"
+            weak = store.read(stage.teacher.folder).predictions
+            np.testing.assert_array_equal(given.train.targets, weak.for_split("transfer", given.train.split.ids))
+            assert set(given.train.targets.ravel()) - {0.0, 1.0}, "weak labels are soft"
 
 
 def test_a_students_bits_do_not_depend_on_ground_truth(tiny, monkeypatch):  # noqa: F811

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from w2s_jax import files
 from w2s_jax.errors import UserError
@@ -75,6 +76,22 @@ def restore(folder: Path, abstract: Mapping[str, Any]) -> dict[str, Any]:
             except (ValueError, KeyError, FileNotFoundError) as error:
                 raise UserError(f"checkpoint {found / name} is of another model or optimizer: {error}") from error
     return restored
+
+
+def load(folder: Path, name: str) -> Any:
+    """One item as it was saved, on the host: nested dicts of numpy arrays.
+
+    Raises:
+      UserError: a file is missing, truncated or edited.
+    """
+    import orbax.checkpoint as ocp
+
+    found = _found(folder)
+    verify(found)
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        tree = checkpointer.metadata(found / name).item_metadata.tree
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+        return checkpointer.restore(found / name, restore_args=as_numpy)
 
 
 def verify(folder: Path) -> None:

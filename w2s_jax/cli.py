@@ -66,6 +66,18 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     run.add_argument("--fields", action="store_true", help="list the config's fields, each a flag that overrides it")
     run.set_defaults(command=_run, takes_overrides=True)
 
+    sweep = commands.add_parser(
+        "sweep",
+        help="run several experiments as one grid: whatever they share is made once",
+        description="Runs the experiments of several config files as one list of stages, writes the results of each, "
+        "and one report over all. Start the same command again, or in several processes on one folder, to go on.",
+        epilog=f"flags such as --seeds override the fields of every config. {EPILOG}",
+        allow_abbrev=False,
+    )
+    sweep.add_argument("configs", nargs="+", metavar="CONFIG", help="Python files, each with an `experiment`")
+    sweep.add_argument("--dry-run", action="store_true", help="count the stages and estimate the time; train nothing")
+    sweep.set_defaults(command=_sweep, takes_overrides=True)
+
     report = commands.add_parser("report", help="one HTML page of tables and figures over finished runs")
     report.add_argument("folders", nargs="+", metavar="DIR", type=Path, help="a finished run, like runs/quickstart")
     report.add_argument("--out", type=Path, default=Path("report.html"), help="the page (default: report.html)")
@@ -83,39 +95,91 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _run(options: argparse.Namespace, overrides: list[str]) -> int:
-    import tyro
-
-    from w2s_jax import config
-
-    experiment = config.load(options.config)
-    experiment = dataclasses.replace(experiment, methods={**experiment.methods, **_extra_methods(options.method)})
-    experiment = tyro.cli(
-        config.Experiment,
-        default=experiment,
-        args=["--help"] if options.fields else overrides,
-        prog=f"w2s run {options.config}",
-        description=f"Fields of {options.config}, with its values as defaults.",
-    )
-    _use_compilation_cache()
+    experiment = _configured(options.config, ["--help"] if options.fields else overrides, options.method)
 
     from w2s_jax import report, runner
     from w2s_jax.progress import Reporter
 
-    reporter = Reporter()
     if options.dry_run:
-        for name, stage, state in runner.status(experiment):
+        for name, stage, state in runner.status([experiment]):
             print(f"{state:<8} {runner.describe(stage)}  [{name}]")
+        print(_estimated([experiment]))
         return OK
-    results, failures = runner.run(experiment, reporter)
-    for failure in failures:
-        print(f"failed: {runner.describe(failure.stage)}: {failure.reason}", file=sys.stderr)
+    results, failures = runner.run(experiment, Reporter())
+    _print_failures(failures)
     if results is None:
         return FAILED
-    folder = Path(experiment.out) / experiment.name
-    written = report.write(results, folder)
+    written = report.write(results, Path(experiment.out) / experiment.name)
     report.show(results)
     print("\n".join(f"wrote {path}" for path in written))
     return FAILED if failures else OK
+
+
+def _sweep(options: argparse.Namespace, overrides: list[str]) -> int:
+    experiments = [_configured(path, overrides) for path in options.configs]
+    names = [experiment.name for experiment in experiments]
+    if len(set(names)) < len(names):
+        raise UserError(f"experiments of one sweep need different names, not {', '.join(names)}")
+
+    from w2s_jax import report, runner
+    from w2s_jax.progress import Reporter
+
+    print(_estimated(experiments))
+    if options.dry_run:
+        return OK
+    found, failures = runner.sweep(experiments, Reporter())
+    _print_failures(failures)
+    folders = [
+        Path(experiment.out) / experiment.name
+        for experiment, results in zip(experiments, found, strict=True)
+        if results is not None
+    ]
+    written = [
+        path
+        for results, folder in zip([r for r in found if r], folders, strict=True)
+        for path in report.write(results, folder)
+    ]
+    if folders:
+        written.append(report.page(folders, Path(experiments[0].out) / "report.html"))
+    print("\n".join(f"wrote {path}" for path in written))
+    return FAILED if failures or len(folders) < len(experiments) else OK
+
+
+def _configured(path: str, overrides: list[str], methods: Sequence[str] = ()) -> Any:
+    """The experiment of a file, with more methods and other values from the command line."""
+    import tyro
+
+    from w2s_jax import config
+
+    experiment = config.load(path)
+    experiment = dataclasses.replace(experiment, methods={**experiment.methods, **_extra_methods(methods)})
+    experiment = tyro.cli(
+        tyro.conf.AvoidSubcommands[config.Experiment],
+        default=experiment,
+        args=overrides,
+        prog=f"w2s run {path}",
+        description=f"Fields of {path}, with its values as defaults.",
+    )
+    _use_compilation_cache()
+    return experiment
+
+
+def _estimated(experiments: Sequence[Any]) -> str:
+    from w2s_jax import runner
+    from w2s_jax.estimate import estimate
+    from w2s_jax.progress import duration
+
+    found = estimate(runner.all_stages(experiments), runner.open_store(experiments[0]))
+    left = found.stages - found.done
+    about = f", about {duration(found.seconds)}" if left else ""
+    return f"{found.stages} stages: {found.done} done, {left} to do{about}"
+
+
+def _print_failures(failures: Sequence[Any]) -> None:
+    from w2s_jax import runner
+
+    for failure in failures:
+        print(f"failed: {runner.describe(failure.stage)}: {failure.reason}", file=sys.stderr)
 
 
 def _extra_methods(specs: Sequence[str]) -> dict[str, Any]:

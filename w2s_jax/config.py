@@ -46,16 +46,102 @@ class TaskConfig:
 
 
 @dataclass(frozen=True)
+class LabelStep:
+    """One step of work on weak labels before a student learns from them.
+
+    Attributes:
+      name: a name from `w2s_jax.labelwork`, or `my_steps.py:my_step`.
+      options: its keyword hyperparameters.
+    """
+
+    name: str
+    options: Mapping[str, Value] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+@dataclass(frozen=True)
 class Method:
     """How a student learns from weak labels.
 
     Attributes:
       loss: a name from `w2s_jax.losses`, or `my_losses.py:my_loss`.
-      options: the loss's keyword hyperparameters.
+      options: keyword hyperparameters of the loss, of prompting or of CCS.
+      labels: work on the weak labels, step after step, before the student sees them.
+      learn: `train` the student; `prompt` it, as it is, through its language-model head; or find a direction in its
+        hidden states by `ccs`, without labels.
+      through: bootstrapping (Burns et al. 2023, section 4.3.1): students between the supervisor and this one, by
+        name. Each learns from the labels of the one before it, on its own part of the transfer split.
+      rounds: strong-to-strong iterations: in each a fresh student learns from the labels of the last. Where a step of
+        label work compares the supervisors with a student, all rounds keep the supervisors' labels, and the step sees
+        the last round's student.
+      hint: append "I think this is {weak label}. What do you think?" to every text (Burns et al. 2023, App. E).
+      readout: `head` reads the student as it was trained; `truth_probe` trains a linear probe on ground truth on its
+        hidden states, which measures how salient the task has become (Burns et al. 2023, section 5.2.3).
     """
 
     loss: str = "cross_entropy"
     options: Mapping[str, Value] = field(default_factory=dict)
+    labels: tuple[LabelStep, ...] = ()
+    learn: Literal["train", "prompt", "ccs"] = "train"
+    through: tuple[str, ...] = ()
+    rounds: int = 1
+    hint: bool = False
+    readout: Literal["head", "truth_probe"] = "head"
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise UserError(f"rounds must be 1 or more, not {self.rounds}")
+        if self.through and self.rounds > 1:
+            raise UserError("a method goes through other students or takes several rounds, not both")
+        if self.learn != "train" and (self.labels or self.through or self.rounds > 1 or self.readout != "head"):
+            raise UserError(f"learn={self.learn!r} trains no student: give it no labels, through, rounds or readout")
+
+    def __hash__(self) -> int:
+        return hash(self.loss)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Several weak supervisors whose labels are combined.
+
+    Attributes:
+      members: at least two; a learner may stand here several times.
+      how: `average` of the members' probabilities; `bagging`, where each member is trained on its own bootstrap sample
+        (Breiman 1996); or `boosting`, where each is trained on what those before it got wrong, and they vote (SAMME,
+        as in EnsemW2S, arXiv 2410.04571).
+    """
+
+    members: tuple[Learner, ...]
+    how: Literal["average", "bagging", "boosting"] = "average"
+
+    def __post_init__(self) -> None:
+        if len(self.members) < 2:
+            raise UserError(f"an ensemble needs two members or more, not {len(self.members)}")
+
+
+@dataclass(frozen=True)
+class Errors:
+    """A simulated supervisor, as accurate as a real one, whose errors have another structure (Burns et al., App. E).
+
+    Attributes:
+      like: the real supervisor; in every split as many labels are wrong as it gets wrong.
+      kind: errors fall on `independent` rows, or on the `longest` or the `shortest` texts, which is trivial to learn.
+    """
+
+    like: Learner
+    kind: Literal["independent", "longest", "shortest"] = "independent"
+
+
+@dataclass(frozen=True)
+class Given:
+    """A supervisor whose class probabilities lie in an array: `file.npz:name`, [rows, classes], as the task's rows."""
+
+    probs: str
+
+
+Supervisor = Learner | Ensemble | Errors | Given
 
 
 @dataclass(frozen=True)
@@ -73,23 +159,25 @@ class Experiment:
 
     Attributes:
       name: of the results folder, `<out>/<name>/`.
-      supervisors, students: display name -> learner. The ceiling is the student's learner on ground truth.
+      supervisors: display name -> a learner, or another kind of supervisor.
+      students: display name -> learner. The ceiling is the student's learner on ground truth.
       methods: display name -> method; the first is what the others are compared with.
       seeds: each draws its own splits, batch order and initial head.
-      pairs: `all` supervisors with all students, or `listed`: the first with the first, and so on.
+      pairs: `all` supervisors with all students; `listed`: the first with the first, and so on; or `ladder`: each
+        supervisor with the students that stand at its own place or after it.
       keep_params: keep every stage's trained parameters, not only its predictions.
       out: results and, in `<out>/stages`, the stages that all experiments share.
     """
 
     name: str
     tasks: tuple[TaskConfig, ...]
-    supervisors: Mapping[str, Learner]
+    supervisors: Mapping[str, Supervisor]
     students: Mapping[str, Learner]
     methods: Mapping[str, Method] = field(
         default_factory=lambda: {"naive": Method(), "confidence": Method("confidence")}
     )
     seeds: tuple[int, ...] = (0, 1, 2)
-    pairs: Literal["all", "listed"] = "all"
+    pairs: Literal["all", "listed", "ladder"] = "all"
     mesh: MeshConfig = MeshConfig()
     keep_params: bool = True
     out: str = "runs"
@@ -106,12 +194,24 @@ class Experiment:
             raise UserError(
                 f"pairs='listed' needs as many supervisors ({len(self.supervisors)}) as students ({len(self.students)})"
             )
+        for name, method in self.methods.items():
+            for link in method.through:
+                if link not in self.students:
+                    raise UserError(
+                        f"method {name!r} goes through {link!r}, which is none of the students: "
+                        f"{', '.join(self.students)}"
+                    )
 
     def model_pairs(self) -> list[tuple[str, str]]:
         """(supervisor, student) display names, in order."""
         if self.pairs == "listed":
             return list(zip(self.supervisors, self.students, strict=True))
-        return [(supervisor, student) for supervisor in self.supervisors for student in self.students]
+        students = list(self.students)
+        return [
+            (supervisor, student)
+            for place, supervisor in enumerate(self.supervisors)
+            for student in (students[place:] if self.pairs == "ladder" else students)
+        ]
 
 
 def asdict(value: Any) -> Any:

@@ -1,9 +1,10 @@
 """The graph of stages: what an experiment is made of, what its cells share, what each stage is the hash of.
 
-A stage is one trained model with its predictions. Its key is the hash of everything that decides its bits, and of
-nothing else: names of experiments, methods and folders do not count, so equal work is done once wherever it appears.
+A stage is one model with its predictions. Its key is the hash of everything that decides its bits, and of nothing
+else: names of experiments, methods and folders do not count, so equal work is done once wherever it appears.
 """
 
+import dataclasses
 import functools
 import re
 from collections.abc import Iterator
@@ -13,59 +14,89 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from w2s_jax import config, files, materials, models
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.data.labels import Predictions
+from w2s_jax import config, files, materials
+from w2s_jax.config import Ensemble, Errors, Experiment, Given, Method, TaskConfig
 from w2s_jax.data.splits import Split
+from w2s_jax.errors import UserError
 from w2s_jax.train.learner import Learner
+from w2s_jax.train.optimizer import OptimizerConfig
 
 # Raised when a change to the code changes what equal inputs give: stages made before are then not reused.
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 
-Role = Literal["supervisor", "student", "ceiling"]
+Role = Literal["supervisor", "student", "ceiling", "body", "readout"]
+Split_ = Literal["supervisor", "transfer", "validation", "test"]
+ROLES: tuple[Role, ...] = ("supervisor", "student", "ceiling")
 TRUTH = Method()
+READOUT, READOUT_EPOCHS = OptimizerConfig(learning_rate=1e-2), 20
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which rows of its split a member of an ensemble is trained on."""
+
+    how: Literal["bagging", "boosting"]
+    member: int
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One model to train, and what it learns from.
+    """One model to make, and what it learns from.
 
     Attributes:
       role: `supervisor` learns the ground truth of the supervisor split; `student` and `ceiling` learn the transfer
-        split, from the teacher's labels and from ground truth.
+        split, from the teacher's labels and from ground truth; `body` is a backbone finetuned on the transfer split's
+        text alone; `readout` is a probe on ground truth on a student's hidden states.
+      maker: a learner, or what else gives a supervisor's labels.
+      predicts: the splits it labels. A supervisor never saw any of them but, in boosting, its own.
+      part: (i, n): it learns from the i-th of n parts of the transfer split.
+      draw: which rows a member of an ensemble is trained on; None is all.
       teacher: the stage whose predictions are a student's labels.
+      members: an ensemble's supervisors; of a boosted member those before it; the real supervisor of simulated errors.
+      previous: the last round's student, where a step of label work looks at it.
+      body: the stage whose parameters it starts from; None is the pretrained model.
     """
 
     role: Role
     task: TaskConfig
-    learner: Learner
-    loss: str
-    options: tuple[tuple[str, config.Value], ...]
     seed: int
+    maker: Learner | Ensemble | Errors | Given
+    method: Method = TRUTH
+    predicts: tuple[Split_, ...] = ("validation", "test")
+    part: tuple[int, int] = (0, 1)
+    draw: Draw | None = None
     teacher: "Stage | None" = None
+    members: tuple["Stage", ...] = ()
+    previous: "Stage | None" = None
+    body: "Stage | None" = None
 
     @property
-    def method(self) -> Method:
-        return Method(self.loss, dict(self.options))
+    def learner(self) -> Learner | None:
+        """The model it trains or prompts; None where it only combines or simulates labels."""
+        return self.maker if isinstance(self.maker, Learner) else None
 
     @property
-    def predicts(self) -> tuple[str, ...]:
-        """The splits it labels when trained. A supervisor never saw any of them."""
-        return ("transfer", "validation", "test") if self.role == "supervisor" else ("validation", "test")
+    def needs(self) -> tuple["Stage", ...]:
+        """The stages that must be made before it."""
+        return tuple(stage for stage in (self.teacher, *self.members, self.previous, self.body) if stage is not None)
 
     @functools.cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that decides this stage's bits, as JSON values."""
         data = stage_splits(self)
-        learner = config.asdict(self.learner)
-        del learner["loop"]["checkpoint_seconds"]
-        learner["model"] = models.fingerprint(self.learner.model)
         return {
             "version": STAGE_VERSION,
-            "learner": learner,
-            "loss": materials.loss_identity(self.method),
+            "maker": materials.maker_identity(self.maker),
+            "method": materials.method_identity(self.method),
             "seed": self.seed,
-            "teacher": None if self.teacher is None else self.teacher.key,
+            "part": self.part,
+            "draw": None if self.draw is None else config.asdict(self.draw),
+            "needs": {
+                "teacher": None if self.teacher is None else self.teacher.key,
+                "members": [member.key for member in self.members],
+                "previous": None if self.previous is None else self.previous.key,
+                "body": None if self.body is None else self.body.key,
+            },
             "train": data.train.fingerprint,
             "validation": data.validation.fingerprint,
             "predicts": {name: split.fingerprint for name, split in data.predict.items()},
@@ -76,7 +107,7 @@ class Stage:
         """SHA-256 of the identity."""
         return files.sha256_text(files.canonical(self.identity))
 
-    @property
+    @functools.cached_property
     def folder(self) -> str:
         task = re.sub(r"[^A-Za-z0-9_-]", "-", Path(self.task.name).stem)
         return f"{self.role}-{task}-s{self.seed}-{self.key[:12]}"
@@ -90,48 +121,23 @@ class StageSplits(NamedTuple):
     predict: dict[str, Split]
 
 
-class Labelled(NamedTuple):
-    """Texts and the class probabilities to learn, float32 [N, C]."""
-
-    split: Split
-    targets: np.ndarray
-
-
-class StageInputs(NamedTuple):
-    """All that training a stage may see."""
-
-    train: Labelled
-    validation: Labelled
-    predict: dict[str, Split]
-
-
 def stage_splits(stage: Stage) -> StageSplits:
     """What of the task this stage is given: a student gets no ground truth, and nobody gets that of the test split."""
     splits = materials.splits(stage.task, stage.seed)
-    train = splits.supervisor if stage.role == "supervisor" else splits.transfer
+    train = splits.supervisor if stage.role == "supervisor" else _part(splits.transfer, *stage.part)
     validation = splits.validation
-    if stage.role == "student":
+    if stage.role in ("student", "body"):
         train, validation = train.without_truth(), validation.without_truth()
     return StageSplits(train, validation, {name: getattr(splits, name).without_truth() for name in stage.predicts})
 
 
-def stage_inputs(stage: Stage, weak: Predictions | None) -> StageInputs:
-    """The labelled data of a stage. `weak` is the teacher's table, for a student."""
-    data = stage_splits(stage)
-    if stage.role == "student":
-        assert weak is not None
-        return StageInputs(
-            Labelled(data.train, weak.for_split("transfer", data.train.ids)),
-            Labelled(data.validation, weak.for_split("validation", data.validation.ids)),
-            data.predict,
-        )
-    n_classes = materials.splits(stage.task, stage.seed).n_classes
-    return StageInputs(_with_truth(data.train, n_classes), _with_truth(data.validation, n_classes), data.predict)
-
-
-def _with_truth(split: Split, n_classes: int) -> Labelled:
-    assert split.labels is not None
-    return Labelled(split.without_truth(), materials.truth(split.labels, n_classes))
+def _part(split: Split, index: int, parts: int) -> Split:
+    """The index-th of so many parts, a whole group in one."""
+    if parts == 1:
+        return split
+    names = list(dict.fromkeys(split.groups))
+    mine = {name for place, name in enumerate(names) if place * parts // len(names) == index}
+    return split.take(np.array([row for row, group in enumerate(split.groups) if group in mine], np.int32))
 
 
 class CellStages(NamedTuple):
@@ -151,25 +157,88 @@ def cells(experiment: Experiment) -> Iterator[CellStages]:
         for supervisor_name, student_name in experiment.model_pairs():
             strong = experiment.students[student_name]
             for seed in experiment.seeds:
-                supervisor = _stage("supervisor", task, experiment.supervisors[supervisor_name], TRUTH, seed)
-                ceiling = _stage("ceiling", task, strong, TRUTH, seed)
+                supervisor = _supervisor(task, seed, experiment.supervisors[supervisor_name])
+                ceiling = _stage("ceiling", task, seed, strong, body=_body(task, seed, strong))
                 for name, method in experiment.methods.items():
-                    student = _stage("student", task, strong, method, seed, supervisor)
+                    student = _student(experiment, task, seed, strong, method, supervisor)
                     stages: dict[Role, Stage] = {"supervisor": supervisor, "student": student, "ceiling": ceiling}
                     yield CellStages(task.name, supervisor_name, student_name, name, seed, stages)
 
 
 def stages(experiment: Experiment) -> list[Stage]:
-    """The distinct stages of all cells, each after the one it learns from."""
+    """The distinct stages of all cells, each after those it needs."""
     found: dict[str, Stage] = {}
+
+    def add(stage: Stage) -> None:
+        if stage.key not in found:
+            for need in stage.needs:
+                add(need)
+            found[stage.key] = stage
+
     for cell in cells(experiment):
-        for role in ("supervisor", "student", "ceiling"):
-            stage = cell.stages[role]
-            found.setdefault(stage.key, stage)
+        for role in ROLES:
+            add(cell.stages[role])
     return list(found.values())
 
 
-def _stage(
-    role: Role, task: TaskConfig, learner: Learner, method: Method, seed: int, teacher: Stage | None = None
+@functools.cache
+def _stage(*args: Any, **fields: Any) -> Stage:
+    """Equal stages are one object, so that each is hashed once."""
+    return Stage(*args, **fields)
+
+
+def _supervisor(task: TaskConfig, seed: int, maker: config.Supervisor) -> Stage:
+    labels = ("transfer", "validation", "test")
+    match maker:
+        case Ensemble(members=learners, how=how):
+            members: tuple[Stage, ...] = ()
+            for index, learner in enumerate(learners):
+                draw = None if how == "average" else Draw(how, index)
+                before = members if how == "boosting" else ()
+                predicts = ("supervisor", *labels) if how == "boosting" else labels
+                members += (_stage("supervisor", task, seed, learner, predicts=predicts, draw=draw, members=before),)
+            return _stage("supervisor", task, seed, maker, predicts=labels, members=members)
+        case Errors(like=like):
+            return _stage("supervisor", task, seed, maker, predicts=labels, members=(_supervisor(task, seed, like),))
+        case Given():
+            return _stage("supervisor", task, seed, maker, predicts=labels)
+    return _stage("supervisor", task, seed, maker, predicts=labels, body=_body(task, seed, maker))
+
+
+def _student(
+    experiment: Experiment, task: TaskConfig, seed: int, learner: Learner, method: Method, supervisor: Stage
 ) -> Stage:
-    return Stage(role, task, learner, method.loss, tuple(sorted(method.options.items())), seed, teacher)
+    """The last student of a method, with those before it as its teachers."""
+    links = [experiment.students[name] for name in method.through] + [learner] * method.rounds
+    parts = len(links) if method.through else 1
+    plain = dataclasses.replace(method, through=(), rounds=1, readout="head")
+    compares = any("student" in materials.label_context(step) for step in method.labels)
+    student: Stage | None = None
+    for index, link in enumerate(links):
+        last = index == len(links) - 1
+        student = _stage(
+            "student",
+            task,
+            seed,
+            link,
+            method=plain,
+            predicts=("validation", "test") if last else ("transfer", "validation", "test"),
+            part=(index, parts) if parts > 1 else (0, 1),
+            teacher=supervisor if student is None or compares else student,
+            previous=student if compares else None,
+            body=_body(task, seed, link),
+        )
+    assert student is not None
+    if method.readout == "truth_probe":
+        if learner.parameters not in ("full", "lora"):
+            raise UserError("readout='truth_probe' needs a finetuned student: parameters='full'")
+        probe = dataclasses.replace(learner, parameters="probe", epochs=READOUT_EPOCHS, optimizer=READOUT)
+        return _stage("readout", task, seed, probe, body=student, teacher=supervisor)
+    return student
+
+
+def _body(task: TaskConfig, seed: int, learner: Learner) -> Stage | None:
+    """The stage of generative finetuning, for a learner that begins with it."""
+    if learner.generative is None:
+        return None
+    return _stage("body", task, seed, learner, predicts=())

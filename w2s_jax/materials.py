@@ -3,39 +3,54 @@
 import functools
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from w2s_jax import config, files, losses
-from w2s_jax.config import Method, TaskConfig
+from w2s_jax import config, files, labelwork, losses, models
+from w2s_jax.config import Ensemble, Errors, Given, LabelStep, Method, Supervisor, TaskConfig
+from w2s_jax.data import arrays, sources, tasks
 from w2s_jax.data import splits as data_splits
-from w2s_jax.data import tasks
 from w2s_jax.data.example import Example
 from w2s_jax.data.splits import Splits, SplitSizes
 from w2s_jax.data.tasks import Task
+from w2s_jax.data.tokens import Text
 from w2s_jax.errors import UserError
+from w2s_jax.train.learner import Learner
 
 
 def named_task(name: str) -> Task:
-    """A task of `w2s_jax.data.tasks`, of the user's own Python file, or of a local table."""
+    """A task of `w2s_jax.data.tasks`, of the user's own Python file, or of a local table or arrays."""
+    if name.endswith(arrays.SUFFIX):
+        return _arrays_task(name)
     reference = config.split_reference(name)
     return tasks.get(name) if reference is None else config.named(*reference, kind=Task)
 
 
+def _arrays_task(path: str) -> Task:
+    n_classes = 1 + max(example.label for example in arrays.examples(path))
+    return Task(Path(path).name, "your own arrays", sources.Local(path), lambda record: (), max(n_classes, 2))
+
+
 @functools.lru_cache(maxsize=8)
-def examples(name: str, source: str | None, pool: int | None) -> tuple[Example, ...]:
+def examples(name: str, source: str | None, pool: int | None, balance: bool) -> tuple[Example, ...]:
     """The task's examples, or whole groups drawn from them until there are `pool`, the same for every seed."""
-    found = tasks.load_task(named_task(name), source)
-    return tuple(found if pool is None else data_splits.draw_pool(found, pool))
+    found = arrays.examples(name) if name.endswith(arrays.SUFFIX) else tasks.load_task(named_task(name), source)
+    n_classes = named_task(name).n_classes if balance else None
+    return tuple(found if pool is None else data_splits.draw_pool(found, pool, n_classes))
 
 
-def texts(task: TaskConfig) -> tuple[str, ...]:
+def _examples(task: TaskConfig) -> tuple[Example, ...]:
+    return examples(task.name, task.source, task.pool, task.balance)
+
+
+@functools.lru_cache(maxsize=8)
+def texts(task: TaskConfig) -> tuple[Text, ...]:
     """Every text that any seed can draw."""
-    return tuple(example.text for example in examples(task.name, task.source, task.pool))
+    return tuple(example.text for example in _examples(task))
 
 
 @functools.lru_cache(maxsize=64)
@@ -43,9 +58,7 @@ def splits(task: TaskConfig, seed: int) -> Splits:
     """The four splits that this seed draws."""
     n_classes = named_task(task.name).n_classes
     sizes = SplitSizes(task.supervisor, task.transfer, task.validation, task.test)
-    return data_splits.make_splits(
-        list(examples(task.name, task.source, task.pool)), sizes, seed, task.balance, n_classes
-    )
+    return data_splits.make_splits(list(_examples(task)), sizes, seed, task.balance, n_classes)
 
 
 @functools.lru_cache(maxsize=64)
@@ -93,14 +106,86 @@ def loss_identity(method: Method) -> dict[str, Any]:
     """
     function = loss_function(method.loss)
     loss(method)
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(function).parameters.items()
-        if isinstance(parameter.default, int | float | str | bool)
-    }
     reference = config.split_reference(method.loss)
     name = method.loss if reference is None else f"{reference[1]}@{files.sha256_file(Path(reference[0]))}"
-    return {"name": name, "options": {**defaults, **method.options}}
+    return {"name": name, "options": _with_defaults(function, method.options)}
+
+
+def _with_defaults(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.items()
+    defaults = {key: p.default for key, p in parameters if isinstance(p.default, int | float | str | bool)}
+    return {**defaults, **options}
+
+
+def answers(task: TaskConfig, n_classes: int) -> tuple[str, ...]:
+    """What the classes are called when a model is asked or told about them."""
+    return getattr(named_task(task.name), "answers", ()) or (
+        ("No", "Yes") if n_classes == 2 else tuple(map(str, range(n_classes)))
+    )
+
+
+def label_step(step: LabelStep) -> Callable[..., Any]:
+    """The step of label work with its hyperparameters: `(weak [n, c], **context) -> labelwork.Labels`."""
+    return labelwork.bind(_label_function(step), **step.options)
+
+
+def label_context(step: LabelStep) -> tuple[str, ...]:
+    """What the step wants to see beside the weak labels; see `w2s_jax.labelwork`."""
+    return labelwork.context_of(_label_function(step))
+
+
+def _label_function(step: LabelStep) -> Callable[..., Any]:
+    reference = config.split_reference(step.name)
+    return labelwork.get(step.name) if reference is None else config.named(*reference)
+
+
+def _label_identity(step: LabelStep) -> dict[str, Any]:
+    reference = config.split_reference(step.name)
+    name = step.name if reference is None else f"{reference[1]}@{files.sha256_file(Path(reference[0]))}"
+    return {"name": name, "options": _with_defaults(_label_function(step), step.options)}
+
+
+def method_identity(method: Method) -> dict[str, Any]:
+    """What the key of a stage says of its method."""
+    if method.learn != "train":
+        return {"learn": method.learn, "options": dict(method.options), "hint": method.hint}
+    steps = [_label_identity(step) for step in method.labels]
+    return {"learn": method.learn, "loss": loss_identity(method), "labels": steps, "hint": method.hint}
+
+
+def maker_identity(maker: Supervisor) -> dict[str, Any]:
+    """What the key of a stage says of what makes its labels; the members of an ensemble count as its needs."""
+    match maker:
+        case Ensemble(how=how):
+            return {"ensemble": how}
+        case Errors(kind=kind):
+            return {"errors": kind}
+        case Given(probs=probs):
+            return {"given": array_fingerprint(probs)}
+    learner = config.asdict(maker)
+    del learner["loop"]["checkpoint_seconds"]
+    learner["model"] = model_fingerprint(maker.model)
+    return {"learner": learner}
+
+
+def model_fingerprint(model: str) -> str:
+    """SHA-256 of a model's files, or of the features that stand for one."""
+    if arrays.is_array(model):
+        return array_fingerprint(model)
+    return models.fingerprint(model)
+
+
+@functools.lru_cache(maxsize=32)
+def array_fingerprint(reference: str) -> str:
+    """SHA-256 of the file that holds the array, and its name there."""
+    path, _, name = reference.rpartition(":")
+    arrays.read(reference)
+    return files.sha256_text(files.canonical([files.sha256_file(Path(path)), name]))
+
+
+def model_size(learner: Learner) -> int | None:
+    """Parameters of the backbone as far as it is run; None where only features are known."""
+    return None if arrays.is_array(learner.model) else models.size(learner.model, read_layer=learner.read_layer)
 
 
 def truth(labels: np.ndarray, n_classes: int) -> np.ndarray:

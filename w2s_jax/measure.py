@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from w2s_jax import config, experiment, materials, metrics, models, results
+from w2s_jax import config, experiment, materials, metrics, results
 from w2s_jax.config import Experiment
 from w2s_jax.errors import UserError
 from w2s_jax.experiment import CellStages
 from w2s_jax.results import Results, TaskFacts
 from w2s_jax.store import PREDICTIONS, Finished, Store
+from w2s_jax.train.learner import Learner
 
 
 def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results | None:
@@ -64,7 +65,9 @@ def _cell(cell: CellStages, finished: Mapping[str, Finished]) -> results.Measure
 
 
 def _check_teacher(cell: CellStages, finished: Mapping[str, Finished]) -> None:
-    """A student counts only beside the very labels it learned from."""
+    """A student counts only beside the very labels it learned from; those of a chain are checked link by link."""
+    if cell.stages["student"].teacher is not cell.stages["supervisor"]:
+        return
     learned = finished["student"].manifest["made"]["teacher_predictions"]
     if learned != finished["supervisor"].manifest["files"][PREDICTIONS]:
         student, supervisor = cell.stages["student"].folder, cell.stages["supervisor"].folder
@@ -73,7 +76,8 @@ def _check_teacher(cell: CellStages, finished: Mapping[str, Finished]) -> None:
 
 def _sizes(plan: Experiment) -> dict[str, int]:
     learners = {**plan.supervisors, **plan.students}
-    return {name: models.size(learner.model, read_layer=learner.read_layer) for name, learner in learners.items()}
+    sizes = {name: materials.model_size(maker) for name, maker in learners.items() if isinstance(maker, Learner)}
+    return {name: size for name, size in sizes.items() if size is not None}
 
 
 def _facts(task: config.TaskConfig, seed: int) -> TaskFacts:

@@ -59,3 +59,10 @@ class Reporter:
             left = (now - self._started) / step * (total - step)
             self._last = now
             self.note(f"{self._stage}: {detail}, about {left:.0f} s left")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the largest units that matter: `40 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,8 +1,10 @@
 """Runs the stages that are missing, then measures every cell."""
 
+import contextlib
 import dataclasses
+import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,21 +12,24 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from w2s_jax import experiment, materials, models, provenance
-from w2s_jax.config import Experiment
+from w2s_jax import experiment, make, materials, models, provenance
+from w2s_jax.config import Ensemble, Errors, Experiment, Given
+from w2s_jax.data import arrays
 from w2s_jax.data.labels import Predictions
-from w2s_jax.data.splits import Split
+from w2s_jax.data.tokens import Text, flatten
 from w2s_jax.errors import UserError
-from w2s_jax.experiment import Stage, StageInputs
+from w2s_jax.experiment import Stage
+from w2s_jax.make import Workshop
 from w2s_jax.measure import measure
 from w2s_jax.progress import Reporter
 from w2s_jax.results import Results
 from w2s_jax.sharding import batch_ways, make_mesh
 from w2s_jax.store import Store
-from w2s_jax.train import probing
-from w2s_jax.train.finetune import Outcome, finetune, softmax, tokenize
+from w2s_jax.train.finetune import Outcome, softmax, tokenize
+from w2s_jax.train.learner import Learner
 
 WAIT_SECONDS = 1.0
+AT_ONCE = 256  # stages claimed and made together
 
 
 class Failure(NamedTuple):
@@ -40,15 +45,34 @@ def run(plan: Experiment, reporter: Reporter) -> tuple[Results | None, list[Fail
     Returns:
       The results, None if no cell is complete; and the stages that failed.
     """
+    (results,), failures = sweep([plan], reporter)
+    return results, failures
+
+
+def sweep(plans: Sequence[Experiment], reporter: Reporter) -> tuple[list[Results | None], list[Failure]]:
+    """Makes whatever several experiments lack, as one list of stages, and measures each.
+
+    Raises:
+      UserError: they have not one output folder and one mesh; what is wrong with a stage that is missing.
+    """
     started = time.monotonic()
     made = provenance.made()
-    store = open_store(plan)
-    mesh = None if jax.device_count() == 1 else make_mesh(**dataclasses.asdict(plan.mesh))
-    stages = experiment.stages(plan)
+    first = plans[0]
+    if any((plan.out, plan.mesh) != (first.out, first.mesh) for plan in plans):
+        raise UserError("experiments of one sweep share their stages: give all of them one `out` and one `mesh`")
+    store = open_store(first)
+    mesh = None if jax.device_count() == 1 else make_mesh(**dataclasses.asdict(first.mesh))
+    stages = all_stages(plans)
     check([stage for stage in stages if not store.done(stage.folder)], mesh)
-    failures = run_stages(stages, store, reporter, mesh, plan.keep_params)
+    kept = {stage.key for plan in plans if plan.keep_params for stage in experiment.stages(plan)}
+    failures = run_stages(stages, store, reporter, mesh, kept)
     spent = {"seconds": round(time.monotonic() - started, 1), "peak_memory_bytes": provenance.peak_memory()}
-    return measure(plan, store, made | spent), failures
+    return [measure(plan, store, made | spent) for plan in plans], failures
+
+
+def all_stages(plans: Sequence[Experiment]) -> list[Stage]:
+    """The distinct stages of several experiments, each after those it needs."""
+    return list({stage.key: stage for plan in plans for stage in experiment.stages(plan)}.values())
 
 
 def check(stages: list[Stage], mesh: Mesh | None) -> None:
@@ -58,17 +82,29 @@ def check(stages: list[Stage], mesh: Mesh | None) -> None:
       UserError: the first problem.
     """
     for stage in stages:
-        materials.check_loss(stage.method, materials.splits(stage.task, stage.seed).n_classes)
-    for task, learner in dict.fromkeys((stage.task, stage.learner) for stage in stages):
-        model, _ = models.outline(learner.model)
-        model.cut(learner.read_layer)
-        tokenize(learner, materials.texts(task))
-        ways = learner.microbatches * (1 if mesh is None else batch_ways(mesh))
-        if learner.parameters != "probe" and learner.batch_size % ways:
-            raise UserError(
-                f"batch_size {learner.batch_size} cannot be cut into {learner.microbatches} microbatches over "
-                f"{ways // learner.microbatches} devices; use a multiple of {ways}"
-            )
+        if stage.learner is not None and stage.method.learn == "train" and stage.role != "body":
+            materials.check_loss(stage.method, materials.splits(stage.task, stage.seed).n_classes)
+        for step in stage.method.labels:
+            materials.label_step(step)
+    for task, learner in dict.fromkeys((stage.task, stage.learner) for stage in stages if stage.learner is not None):
+        _check_learner(learner, materials.texts(task), mesh)
+
+
+def _check_learner(learner: Learner, texts: Sequence[Text], mesh: Mesh | None) -> None:
+    if arrays.is_array(learner.model):
+        if learner.parameters != "probe":
+            raise UserError(f"{learner.model} holds features, which only a probe can learn from: parameters='probe'")
+        arrays.rows(flatten(texts), learner.model, len(arrays.matrix(learner.model)))
+        return
+    model, _ = models.outline(learner.model)
+    model.cut(learner.read_layer)
+    tokenize(learner, texts)
+    ways = learner.microbatches * (1 if mesh is None else batch_ways(mesh))
+    if learner.parameters != "probe" and learner.batch_size % ways:
+        raise UserError(
+            f"batch_size {learner.batch_size} cannot be cut into {learner.microbatches} microbatches over "
+            f"{ways // learner.microbatches} devices; use a multiple of {ways}"
+        )
 
 
 def open_store(plan: Experiment) -> Store:
@@ -76,56 +112,136 @@ def open_store(plan: Experiment) -> Store:
     return Store(Path(plan.out) / "stages")
 
 
-def status(plan: Experiment) -> list[tuple[str, Stage, str]]:
-    """Every stage of an experiment with its folder and whether it is `done`, `started` or `to do`."""
-    store = open_store(plan)
+def status(plans: Sequence[Experiment]) -> list[tuple[str, Stage, str]]:
+    """Every stage of the experiments with its folder and whether it is `done`, `started` or `to do`."""
+    store = open_store(plans[0])
 
     def state(stage: Stage) -> str:
         if store.done(stage.folder):
             return "done"
         return "started" if store.started(stage.folder) else "to do"
 
-    return [(stage.folder, stage, state(stage)) for stage in experiment.stages(plan)]
+    return [(stage.folder, stage, state(stage)) for stage in all_stages(plans)]
 
 
 def run_stages(
-    stages: list[Stage], store: Store, reporter: Reporter, mesh: Mesh | None = None, keep_params: bool = True
+    stages: list[Stage],
+    store: Store,
+    reporter: Reporter,
+    mesh: Mesh | None = None,
+    keep_params: Collection[str] = (),
 ) -> list[Failure]:
-    """Makes every stage that is not done, each after its teacher, and never one that another process is making.
+    """Makes every stage that is not done, each after those it needs, and never one that another process is making.
 
-    A stage that fails does not stop the rest; the stages that learn from it are not tried.
+    A stage that fails does not stop the rest; the stages that need it are not tried.
+
+    Args:
+      keep_params: keys of the stages whose parameters are kept; those that another stage starts from always are.
 
     Returns:
       The failures, empty when everything is done.
     """
-    pending, waiting = list(stages), False
-    failures: dict[str, Failure] = {}
-    while pending:
-        before = len(pending)
-        for stage in list(pending):
-            if stage.teacher is not None and stage.teacher.key in failures:
-                failures[stage.key] = Failure(stage, f"its supervisor failed: {stage.teacher.folder}")
-                pending.remove(stage)
-                continue
-            if stage.teacher is not None and not store.done(stage.teacher.folder):
-                continue
-            with store.claim(stage.folder) as claimed:
-                if not claimed:
-                    continue
-                if not store.done(stage.folder):
-                    title = f"[{len(stages) - len(pending) + 1}/{len(stages)}] {describe(stage)}"
-                    try:
-                        _make(stage, store, reporter, title, mesh, keep_params)
-                    except UserError as error:
-                        failures[stage.key] = Failure(stage, str(error))
-                        reporter.note(f"{title}: failed: {error}")
-                pending.remove(stage)
-        if len(pending) == before:
+    crew = _Crew(stages, Workshop(store, reporter, mesh), keep_params)
+    waiting = False
+    while crew.pending:
+        crew.give_up_on_orphans()
+        worked = [crew.work_on(group) for group in crew.ready()]
+        if not any(worked) and crew.pending:
             if not waiting:
-                reporter.note(f"waiting for another process to finish {len(pending)} stages")
+                reporter.note(f"waiting for another process to finish {len(crew.pending)} stages")
             waiting = True
             time.sleep(WAIT_SECONDS)
-    return list(failures.values())
+    return list(crew.failures.values())
+
+
+class _Crew:
+    """What remains of a list of stages, and what failed.
+
+    Groups are decided by the whole list and not by what remains of it: how many probes are fitted together changes
+    their last bits, and a run that was killed must end with the same ones.
+    """
+
+    def __init__(self, stages: list[Stage], workshop: Workshop, keep_params: Collection[str]) -> None:
+        self.pending = {stage.key: stage for stage in stages}
+        self.failures: dict[str, Failure] = {}
+        self._total, self._workshop = len(stages), workshop
+        self._kept = {*keep_params, *(stage.body.key for stage in stages if stage.body is not None)}
+        self._groups = _groups(stages)
+
+    def give_up_on_orphans(self) -> None:
+        for stage in list(self.pending.values()):
+            lost = next((need for need in stage.needs if need.key in self.failures), None)
+            if lost is not None:
+                self.failures[stage.key] = Failure(stage, f"what it learns from failed: {lost.folder}")
+                del self.pending[stage.key]
+
+    def ready(self) -> list[list[Stage]]:
+        """The groups of stages of which some are to be made, and all can be."""
+        done = functools.cache(self._workshop.store.done)
+        alive = [[stage for stage in group if stage.key not in self.failures] for group in self._groups]
+        return [
+            group
+            for group in alive
+            if any(stage.key in self.pending for stage in group)
+            and all(need.key not in self.pending and done(need.folder) for stage in group for need in stage.needs)
+        ]
+
+    def work_on(self, group: list[Stage]) -> bool:
+        """Makes of the group what is missing and no other process is making. Whether there was anything."""
+        store = self._workshop.store
+        with contextlib.ExitStack() as claims:
+            pending = [stage for stage in group if stage.key in self.pending]
+            claimed = [stage for stage in pending if claims.enter_context(store.claim(stage.folder))]
+            missing = [stage for stage in claimed if not store.done(stage.folder)]
+            if missing:
+                self._make(group, missing)
+        for stage in claimed:
+            self.pending.pop(stage.key, None)
+        return bool(claimed)
+
+    def _make(self, group: list[Stage], missing: list[Stage]) -> None:
+        first = self._total - len(self.pending) + 1
+        title = f"[{first}/{self._total}] {describe(missing[0])}"
+        if len(missing) > 1:
+            last = first + len(missing) - 1
+            title = f"[{first}-{last}/{self._total}] {describe(missing[0])} and {len(missing) - 1} more"
+        started = time.monotonic()
+        try:
+            with self._workshop.reporter.stage(title):
+                outcomes = make.make(group, self._workshop)
+            seconds = (time.monotonic() - started) / len(group)
+            for stage, outcome in zip(group, outcomes, strict=True):
+                if stage in missing:
+                    self._write(stage, outcome, seconds)
+        except UserError as error:
+            if len(group) > 1:  # one of them may have spoiled it for the others
+                for stage in missing:
+                    self._make([stage], [stage])
+                return
+            self.failures[group[0].key] = Failure(group[0], str(error))
+            self._workshop.reporter.note(f"{title}: failed: {error}")
+            return
+        share = outcomes[0].padding_share
+        padding = "" if share is None else f", {share:.0%} of positions were padding"
+        self._workshop.reporter.note(f"{title}: done in {time.monotonic() - started:.0f} s{padding}")
+
+    def _write(self, stage: Stage, outcome: Outcome, seconds: float) -> None:
+        made = provenance.made() | {"seconds": round(seconds, 3), "padding_share": outcome.padding_share}
+        if stage.teacher is not None:
+            made["teacher_predictions"] = self._workshop.store.predictions_hash(stage.teacher.folder)
+        params = outcome.params if stage.key in self._kept else None
+        predictions = _predictions(stage, outcome)
+        self._workshop.store.write(stage.folder, predictions, outcome.history, stage.identity, made, params)
+
+
+def _groups(stages: list[Stage]) -> list[list[Stage]]:
+    """Stages that are made together: of one batch key and one depth in the graph, in the order of the list."""
+    depth: dict[str, int] = {}
+    groups: dict[Any, list[Stage]] = {}
+    for stage in stages:
+        depth[stage.key] = 1 + max((depth[need.key] for need in stage.needs if need.key in depth), default=0)
+        groups.setdefault((depth[stage.key], make.batch_key(stage)), []).append(stage)
+    return [group[at : at + AT_ONCE] for group in groups.values() for at in range(0, len(group), AT_ONCE)]
 
 
 def describe(stage: Stage) -> str:
@@ -133,49 +249,26 @@ def describe(stage: Stage) -> str:
 
     For example `student smollm2-135m on cities, seed 0, confidence`.
     """
-    method = f", {stage.loss}" if stage.role == "student" else ""
-    return f"{stage.role} {stage.learner.model} on {stage.task.name}, seed {stage.seed}{method}"
+    match stage.maker:
+        case Ensemble(members=members, how=how):
+            what = f"{how} of {len(members)} supervisors"
+        case Errors(kind=kind):
+            what = f"simulated errors ({kind})"
+        case Given(probs=probs):
+            what = probs
+        case learner:
+            what = learner.model
+    method = stage.method
+    learn = "" if stage.role != "student" else f", {method.loss if method.learn == 'train' else method.learn}"
+    work = "".join(f", {step.name}" for step in method.labels)
+    return f"{stage.role} {what} on {stage.task.name}, seed {stage.seed}{learn}{work}"
 
 
-def _make(stage: Stage, store: Store, reporter: Reporter, title: str, mesh: Mesh | None, keep_params: bool) -> None:
-    started = time.monotonic()
-    teacher = None if stage.teacher is None else store.read(stage.teacher.folder)
-    inputs = experiment.stage_inputs(stage, None if teacher is None else teacher.predictions)
-    with reporter.stage(title):
-        outcome = _train(stage, inputs, store, reporter, mesh)
-    predictions = _predictions(inputs.predict, outcome)
-    made = provenance.made() | {"seconds": round(time.monotonic() - started, 3), "padding_share": outcome.padding_share}
-    if stage.teacher is not None:
-        made["teacher_predictions"] = store.predictions_hash(stage.teacher.folder)
-    params = outcome.params if keep_params else None
-    store.write(stage.folder, predictions, outcome.history, stage.identity, made, params)
-    padding = "" if outcome.padding_share is None else f", {outcome.padding_share:.0%} of positions were padding"
-    reporter.note(f"{title}: done in {made['seconds']:.0f} s{padding}")
-
-
-def _train(stage: Stage, inputs: StageInputs, store: Store, reporter: Reporter, mesh: Mesh | None) -> Outcome:
-    common: dict[str, Any] = {
-        "loss": materials.loss(stage.method),
-        "train": (inputs.train.split.texts, inputs.train.targets),
-        "validation": (inputs.validation.split.texts, inputs.validation.targets),
-        "predict": {name: split.texts for name, split in inputs.predict.items()},
-        "seed": stage.seed,
-    }
-    if stage.learner.parameters == "probe":
-        texts = materials.texts(stage.task)
-        features = probing.features(stage.learner, texts, store.root.parent / "features", reporter.step)
-        return probing.probe(stage.learner, features, **common)
-    return finetune(
-        stage.learner,
-        models.load(stage.learner.model, read_layer=stage.learner.read_layer),
-        mesh=mesh,
-        folder=store.progress(stage.folder),
-        progress=reporter.step,
-        **common,
-    )
-
-
-def _predictions(splits: Mapping[str, Split], outcome: Outcome) -> Predictions:
+def _predictions(stage: Stage, outcome: Outcome) -> Predictions:
+    splits = experiment.stage_splits(stage).predict
+    if not splits:
+        nothing = np.zeros((0, 2), np.float32)
+        return Predictions([], [], nothing, nothing)
     ids = [identifier for split in splits.values() for identifier in split.ids]
     names = [name for name, split in splits.items() for _ in split.ids]
     logits = np.concatenate([outcome.logits[name] for name in splits])

@@ -100,6 +100,17 @@ class Store:
         files.write_json(folder / MANIFEST, {"schema": SCHEMA, "identity": identity, "files": hashes, "made": made})
         checkpoint.remove(self.progress(name))
 
+    def params(self, name: str) -> Any:
+        """The parameters that a finished stage kept, as they were saved.
+
+        Raises:
+          UserError: it kept none.
+        """
+        folder = self.folder(name) / "params"
+        if not checkpoint.exists(folder):
+            raise UserError(f"{self.folder(name)} kept no parameters; delete it and run the same command again")
+        return checkpoint.load(folder, "params")
+
     def read(self, name: str) -> Finished:
         """Reads a finished stage.
 

@@ -10,16 +10,16 @@ from w2s_jax.data.tokens import Tokens
 
 
 class Batch(NamedTuple):
-    """Rows of one length.
+    """Rows of one length, each of one text or of K candidates.
 
     Attributes:
       tokens: int32, right-padded with 0, which is a real token too: only `lengths` says what is padding.
-      lengths: int32, real tokens of each row; 0 for a padding row.
+      lengths: int32, real tokens of each text; 0 for a padding row.
       rows: int32, index of each row in the split; -1 for a padding row.
     """
 
-    tokens: Int[np.ndarray, "b t"]
-    lengths: Int[np.ndarray, " b"]
+    tokens: Int[np.ndarray, "b *k t"]
+    lengths: Int[np.ndarray, "b *k"]
     rows: Int[np.ndarray, " b"]
 
 
@@ -69,7 +69,7 @@ class EvalBatches:
 
     def __init__(self, tokens: Tokens, batch_size: int) -> None:
         self.tokens, self.batch_size = tokens, batch_size
-        self._order = np.argsort(tokens.lengths, kind="stable")
+        self._order = np.argsort(_by_row(tokens).max(axis=1), kind="stable")
 
     def __len__(self) -> int:
         return -(-len(self.tokens) // self.batch_size)
@@ -81,14 +81,20 @@ class EvalBatches:
 
 def pad(tokens: Tokens, rows: Int[np.ndarray, " n"], batch_size: int) -> Batch:
     """The rows as one batch of `batch_size`, filled up with padding rows."""
-    lengths = np.zeros(batch_size, np.int32)
-    lengths[: len(rows)] = tokens.lengths[rows]
-    padded = np.zeros((batch_size, bucket(int(lengths.max()))), np.int32)
+    k = tokens.candidates
+    lengths = np.zeros((batch_size, k), np.int32)
+    lengths[: len(rows)] = _by_row(tokens)[rows]
+    padded = np.zeros((batch_size, k, bucket(int(lengths.max()))), np.int32)
     for position, row in enumerate(rows.tolist()):
-        padded[position, : lengths[position]] = tokens[row]
+        for candidate in range(k):
+            padded[position, candidate, : lengths[position, candidate]] = tokens[row * k + candidate]
     numbers = np.full(batch_size, -1, np.int32)
     numbers[: len(rows)] = rows
-    return Batch(padded, lengths, numbers)
+    return Batch(padded[:, 0], lengths[:, 0], numbers) if k == 1 else Batch(padded, lengths, numbers)
+
+
+def _by_row(tokens: Tokens) -> Int[np.ndarray, "n k"]:
+    return tokens.lengths.reshape(-1, tokens.candidates)
 
 
 def padding_share(batches: Iterable[Batch]) -> float:

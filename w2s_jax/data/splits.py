@@ -1,15 +1,18 @@
 """Cuts a task into the four splits of a weak-to-strong experiment, whole groups at a time."""
 
+import functools
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
 from w2s_jax import files
 from w2s_jax.data.example import Example
+from w2s_jax.data.tokens import Text
 from w2s_jax.errors import UserError
 
 
@@ -18,7 +21,7 @@ class Split:
     """Examples as columns. `labels` is None where the truth must not be known."""
 
     ids: tuple[str, ...]
-    texts: tuple[str, ...]
+    texts: tuple[Text, ...]
     labels: Int[np.ndarray, " n"] | None
     groups: tuple[str, ...]
 
@@ -29,7 +32,16 @@ class Split:
         """The same examples without their labels."""
         return replace(self, labels=None)
 
-    @property
+    def take(self, rows: Int[np.ndarray, " m"]) -> "Split":
+        """Some of the examples, in this order; one may be taken several times."""
+
+        def of(column: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(column[row] for row in rows)
+
+        labels = None if self.labels is None else self.labels[rows]
+        return Split(of(self.ids), of(self.texts), labels, of(self.groups))
+
+    @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all columns: equal content, equal fingerprint."""
         labels = None if self.labels is None else self.labels.tolist()
@@ -82,13 +94,21 @@ def make_splits(
     return Splits(**drawn, n_classes=n_classes)
 
 
-def draw_pool(examples: Sequence[Example], pool: int) -> list[Example]:
-    """Whole groups, in an order that is a hash of their name, as many as hold at most `pool` examples together."""
+def draw_pool(examples: Sequence[Example], pool: int, n_classes: int | None = None) -> list[Example]:
+    """Whole groups, in an order that is a hash of their name, as many as hold at most `pool` examples together.
+
+    With `n_classes` they hold at most `pool / n_classes` of each class, so that balanced splits waste nothing.
+    """
     groups = _groups(sorted(examples))
+    left: Counter[int | None] = Counter({None: pool})
+    if n_classes is not None:
+        left = Counter(dict.fromkeys(range(n_classes), pool // n_classes))
     drawn: list[Example] = []
     for name in sorted(groups, key=lambda name: hashlib.sha256(name.encode()).digest()):
-        if len(drawn) + len(groups[name]) <= pool:
+        wanted = Counter(None if n_classes is None else example.label for example in groups[name])
+        if wanted <= left:
             drawn += groups[name]
+            left -= wanted
     return drawn
 
 

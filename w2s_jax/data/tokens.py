@@ -9,6 +9,9 @@ from jaxtyping import Int
 
 from w2s_jax.errors import UserError
 
+# What a model reads: one text, or the candidates that one scalar head is to score.
+Text = str | tuple[str, ...]
+
 
 @runtime_checkable
 class Tokenizer(Protocol):
@@ -17,24 +20,31 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of N texts, one after another: text i is `ids[offsets[i]:offsets[i + 1]]`."""
+    """Token ids of N rows of K candidates, one after another: text i is `ids[offsets[i]:offsets[i + 1]]`.
+
+    Attributes:
+      candidates: K, texts a row; 1 where a row is one text.
+    """
 
     ids: Int[np.ndarray, " total"]
-    offsets: Int[np.ndarray, " n_plus_1"]
+    offsets: Int[np.ndarray, " n_texts_plus_1"]
+    candidates: int = 1
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        """N, the rows."""
+        return (len(self.offsets) - 1) // self.candidates
 
-    def __getitem__(self, row: int) -> Int[np.ndarray, " length"]:
-        return self.ids[self.offsets[row] : self.offsets[row + 1]]
+    def __getitem__(self, text: int) -> Int[np.ndarray, " length"]:
+        return self.ids[self.offsets[text] : self.offsets[text + 1]]
 
     @property
-    def lengths(self) -> Int[np.ndarray, " n"]:
+    def lengths(self) -> Int[np.ndarray, " n_texts"]:
+        """Of each text."""
         return np.diff(self.offsets)
 
 
 def encode(
-    tokenizer: Tokenizer, texts: Sequence[str], *, max_tokens: int, too_long: Literal["error", "truncate"] = "error"
+    tokenizer: Tokenizer, texts: Sequence[Text], *, max_tokens: int, too_long: Literal["error", "truncate"] = "error"
 ) -> Tokens:
     """Tokenises; an empty text becomes one token, so that there is a last token to read.
 
@@ -43,9 +53,13 @@ def encode(
       too_long: refuse longer ones, or keep their first `max_tokens` tokens.
 
     Raises:
-      UserError: some texts are longer and `too_long` is "error"; it says how many and the longest.
+      UserError: some texts are longer and `too_long` is "error"; it says how many and the longest. Or rows have
+        different numbers of candidates.
     """
-    rows = [row or [0] for row in tokenizer.encode(list(texts))]
+    candidates = {1 if isinstance(text, str) else len(text) for text in texts}
+    if len(candidates) > 1:
+        raise UserError(f"every row must have equally many candidates; found rows with {sorted(candidates)}")
+    rows = [row or [0] for row in tokenizer.encode(flatten(texts))]
     lengths = np.array([len(row) for row in rows], np.int64)
     longer = int(np.sum(lengths > max_tokens))
     if longer and too_long == "error":
@@ -56,4 +70,9 @@ def encode(
     rows = [row[:max_tokens] for row in rows]
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     ids = np.fromiter((token for row in rows for token in row), np.int32, count=int(offsets[-1]))
-    return Tokens(ids, offsets)
+    return Tokens(ids, offsets, candidates.pop() if candidates else 1)
+
+
+def flatten(texts: Sequence[Text]) -> list[str]:
+    """Every candidate of every row as a text of its own."""
+    return [part for text in texts for part in ((text,) if isinstance(text, str) else text)]

@@ -99,9 +99,10 @@ def fingerprint(source: str) -> str:
     return files.sha256_text(files.canonical([files.sha256_file(path) for path in parts]))
 
 
-def size(source: str, *, read_layer: int | None = None) -> int:
-    """How many parameters the backbone has, as far as it is run."""
-    return sum(math.prod(shape) for shape in weights.shapes(outline(source)[0].cut(read_layer)).values())
+def size(source: str, *, read_layer: int | None = None, embeddings: bool = True) -> int:
+    """How many parameters the backbone has, as far as it is run; without `embeddings` those that multiply."""
+    shapes = weights.shapes(outline(source)[0].cut(read_layer))
+    return sum(math.prod(shape) for path, shape in shapes.items() if embeddings or not path.endswith("/embedding"))
 
 
 def classifier(

@@ -23,7 +23,7 @@ class Classifier(nn.Module):
 
     Attributes:
       config: the backbone.
-      n_classes: 2 or more.
+      n_classes: outputs; 1 is a scalar reward.
       pooling: the hidden state that the head reads; None is the last real token (decoder) or the mean (encoder).
       read_layer: how many layers are run and have parameters; None is all. See `ModelConfig.cut`.
       dropout: rate, where the family has dropout.

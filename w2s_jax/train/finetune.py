@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from einops import rearrange
 from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import Float
 
 from w2s_jax import models, sharding
 from w2s_jax.data.batching import EvalBatches, TrainBatches
-from w2s_jax.data.tokens import Tokens, encode
+from w2s_jax.data.tokens import Text, Tokens, encode
 from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.layers import Lora
@@ -42,7 +43,7 @@ class Outcome(NamedTuple):
     padding_share: float | None = None
 
 
-def tokenize(learner: Learner, texts: Sequence[str]) -> Tokens:
+def tokenize(learner: Learner, texts: Sequence[Text]) -> Tokens:
     """Texts as token ids, within the learner's and the model's longest.
 
     Raises:
@@ -58,15 +59,18 @@ def finetune(
     pretrained: Pretrained,
     loss: Callable[..., Any],
     *,
-    train: tuple[Sequence[str], Float[np.ndarray, "n c"]],
-    validation: tuple[Sequence[str], Float[np.ndarray, "m c"]],
-    predict: Mapping[str, Sequence[str]],
+    train: tuple[Sequence[Text], Float[np.ndarray, "n c"]],
+    validation: tuple[Sequence[Text], Float[np.ndarray, "m c"]],
+    predict: Mapping[str, Sequence[Text]],
     seed: int,
     mesh: Mesh | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Trains `learner` on (texts, class probabilities) and labels the texts of `predict`.
+
+    Where a row is not one text but candidates, one scalar head scores each, and the scores are the row's logits: with
+    two, `P(second is better) = sigmoid(score of the second - score of the first)`, a reward model.
 
     Args:
       loss: from `losses.bind`.
@@ -83,7 +87,7 @@ def finetune(
     key_head, key_state = jax.random.split(jax.random.key(seed))
     module, params = models.classifier(
         pretrained,
-        n_classes,
+        n_classes if train_tokens.candidates == 1 else 1,
         rng=key_head,
         pooling=learner.pooling,
         dropout=learner.dropout,
@@ -155,8 +159,9 @@ def _compiled(
     def apply(trainable: Any, frozen: Any, tokens: jax.Array, lengths: jax.Array, rng: jax.Array | None) -> jax.Array:
         params = parameter_sets.combine(trainable, frozen)
         rngs = None if rng is None else {"dropout": rng}
-        logits: Any = module.apply({"params": params}, tokens, lengths, deterministic=rng is None, rngs=rngs)
-        return logits
+        flat = rearrange(tokens, "b ... t -> (b ...) t"), lengths.reshape(-1)
+        logits: Any = module.apply({"params": params}, *flat, deterministic=rng is None, rngs=rngs)
+        return logits.reshape(len(tokens), -1)
 
     step = make_train_step(
         apply,

@@ -9,11 +9,33 @@ from w2s_jax.train.optimizer import OptimizerConfig
 
 
 @dataclass(frozen=True)
+class Generative:
+    """Generative finetuning before anything else: next tokens of the transfer split's texts, without labels.
+
+    Student and ceiling both begin with it (Burns et al. 2023, section 5.2.2).
+
+    Attributes:
+      epochs: passes over the texts.
+      learning_rate: the peak.
+      batch_size: texts a step.
+    """
+
+    epochs: int = 1
+    learning_rate: float = 1e-5
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
+            raise UserError("generative finetuning needs 1 epoch or more, 1 text a batch or more, and a rate above 0")
+
+
+@dataclass(frozen=True)
 class Learner:
     """A pretrained model and how it is trained. Supervisor, student and ceiling are all learners.
 
     Attributes:
-      model: a name from `w2s models`, a local folder or .gguf file, or a Hub id.
+      model: a name from `w2s models`, a local folder or .gguf file, or a Hub id; or, for a probe, features that were
+        computed elsewhere: `file.npz:name`, an array [rows, dimensions].
       parameters: which train: all (`full`), only the new `head`, `lora` adapters, or a `probe`: a linear head on
         features that are computed once and cached.
       read_layer: how many layers are run; None is all. Middle layers often know more than the last.
@@ -26,6 +48,7 @@ class Learner:
       dtype: of the computation; parameters and optimizer state are float32.
       remat: what the backward pass computes again to save memory.
       lora_rank: of the adapters, when parameters is `lora`.
+      generative: finetune the backbone on text alone first; None does not.
     """
 
     model: str = "smollm2-135m"
@@ -41,6 +64,7 @@ class Learner:
     dtype: Literal["float32", "bfloat16"] = "float32"
     remat: Literal["none", "dots", "full"] = "none"
     lora_rank: int = 8
+    generative: Generative | None = None
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loop: LoopSettings = field(default_factory=LoopSettings)
 

@@ -1,4 +1,4 @@
-"""Linear probes: features of a frozen model, computed once and cached, and a head trained on them."""
+"""Linear probes: features of a frozen model, computed once and cached, and heads trained on them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,8 +10,11 @@ import numpy as np
 from jaxtyping import Float
 
 from w2s_jax import files, metrics, models
+from w2s_jax.data import arrays
 from w2s_jax.data.batching import EvalBatches
+from w2s_jax.data.tokens import Text, flatten
 from w2s_jax.errors import UserError
+from w2s_jax.models import Pretrained
 from w2s_jax.train.finetune import EVAL_BATCH, Outcome, softmax, tokenize
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History, Progress
@@ -20,27 +23,56 @@ from w2s_jax.train.probe import fit_probes, predict_probes
 PART = 512
 
 
+class Body(NamedTuple):
+    """A backbone that an earlier stage trained.
+
+    Attributes:
+      key: SHA-256 of what it was made from.
+      load: reads it.
+    """
+
+    key: str
+    load: Callable[[], Pretrained]
+
+
 class Features(NamedTuple):
     """One row of features for each text."""
 
     matrix: Float[np.ndarray, "n d"]
-    row: Mapping[str, int]
+    row: Mapping[Text, int]
 
-    def rows(self, texts: Sequence[str]) -> np.ndarray:
+    def rows(self, texts: Sequence[Text]) -> np.ndarray:
         return np.array([self.row[text] for text in texts], np.int32)
 
 
-def features(learner: Learner, texts: Sequence[str], root: Path, progress: Progress) -> Features:
+class Problem(NamedTuple):
+    """What one probe is trained on, and what it labels: that of `finetune`."""
+
+    train: tuple[Sequence[Text], Float[np.ndarray, "n c"]]
+    validation: tuple[Sequence[Text], Float[np.ndarray, "m c"]]
+    predict: Mapping[str, Sequence[Text]]
+    seed: int
+
+
+def features(
+    learner: Learner, texts: Sequence[Text], root: Path, progress: Progress, body: Body | None = None
+) -> Features:
     """The pooled hidden states of every text, read from `root` as far as they were computed before.
 
-    Parts of `PART` texts are written one by one, so that a killed process loses at most one.
+    Of a row of two candidates, the features are those of the second less those of the first, so that a linear head on
+    them compares two scores (Burns et al. 2023, App. A.3). Parts of `PART` texts are written one by one, so that a
+    killed process loses at most one.
 
     Raises:
-      UserError: a cached part was truncated or edited.
+      UserError: a cached part was truncated or edited, or a row has more than two candidates.
     """
-    unique = sorted(set(texts))
+    if arrays.is_array(learner.model):
+        matrix = arrays.matrix(learner.model)
+        return Features(matrix, dict(zip(texts, arrays.rows(flatten(texts), learner.model, len(matrix)), strict=True)))
+    unique = sorted(set(flatten(texts)))
     what = {
         "model": models.fingerprint(learner.model),
+        "body": None if body is None else body.key,
         "read_layer": learner.read_layer,
         "pooling": learner.pooling,
         "max_tokens": learner.max_tokens,
@@ -52,50 +84,81 @@ def features(learner: Learner, texts: Sequence[str], root: Path, progress: Progr
     starts = range(0, len(unique), PART)
     missing = [start for start in starts if not _part(folder, start).with_suffix(".json").exists()]
     if missing:
-        _compute(learner, unique, folder, missing, progress)
+        _compute(learner, unique, folder, missing, progress, body)
     matrix = np.concatenate([_read(_part(folder, start)) for start in starts])
-    return Features(matrix, {text: row for row, text in enumerate(unique)})
+    return _compared(Features(matrix, {text: row for row, text in enumerate(unique)}), texts)
 
 
-def probe(
-    learner: Learner,
-    features: Features,
-    loss: Callable[..., Any],
-    *,
-    train: tuple[Sequence[str], Float[np.ndarray, "n c"]],
-    validation: tuple[Sequence[str], Float[np.ndarray, "m c"]],
-    predict: Mapping[str, Sequence[str]],
-    seed: int,
-) -> Outcome:
-    """Trains a linear head on (texts, class probabilities) and labels the texts of `predict`."""
-    rows = features.rows(train[0])
-    targets = np.zeros((len(features.matrix), train[1].shape[-1]), np.float32)
-    targets[rows] = train[1]
-    steps = learner.epochs * -(-len(rows) // learner.batch_size)
+def probe(learner: Learner, features: Features, loss: Callable[..., Any], problems: Sequence[Problem]) -> list[Outcome]:
+    """Trains a linear head on each problem, all those of one length at once, and labels its texts."""
+    steps = [learner.epochs * -(-len(problem.train[0]) // learner.batch_size) for problem in problems]
+    outcomes: dict[int, Outcome] = {}
+    for length in sorted(set(steps)):
+        places = [place for place, count in enumerate(steps) if count == length]
+        fitted = _probe(learner, features, loss, [problems[place] for place in places], length)
+        outcomes |= dict(zip(places, fitted, strict=True))
+    return [outcomes[place] for place in range(len(problems))]
+
+
+def _probe(
+    learner: Learner, features: Features, loss: Callable[..., Any], problems: Sequence[Problem], steps: int
+) -> list[Outcome]:
+    most = max(len(problem.train[0]) for problem in problems)
+    rows = np.full((len(problems), most), -1, np.int32)
+    # A row may be drawn several times with one target: the targets of a problem are a table over all features.
+    targets = np.zeros((len(problems), len(features.matrix), problems[0].train[1].shape[-1]), np.float32)
+    for place, problem in enumerate(problems):
+        taken = features.rows(problem.train[0])
+        rows[place, : len(taken)] = taken
+        targets[place, taken] = problem.train[1]
     fitted = fit_probes(
         features.matrix,
-        targets[None],
+        targets,
         loss,
         steps=steps,
         batch_size=learner.batch_size,
         learning_rate=learner.optimizer.learning_rate,
         weight_decay=learner.optimizer.weight_decay,
-        rows=rows[None],
-        seeds=np.array([seed]),
+        rows=rows,
+        seeds=np.array([problem.seed for problem in problems]),
     )
-
-    def label(texts: Sequence[str]) -> Float[np.ndarray, "n c"]:
-        return np.asarray(predict_probes(features.matrix[features.rows(texts)], fitted.weights, fitted.biases))[0]
-
-    probs = softmax(label(validation[0]))
-    score = -metrics.soft_log_loss(probs, validation[1])
-    history = History(np.asarray(fitted.losses[0]).tolist(), [steps], [score], probs[None], 0)
-    params = {"kernel": fitted.weights[0], "bias": fitted.biases[0]}
-    return Outcome({name: label(texts) for name, texts in predict.items()}, history, params)
+    weights, biases, losses = (np.asarray(part) for part in fitted)
+    logits = np.asarray(predict_probes(features.matrix, weights, biases))
+    return [
+        _outcome(features, problem, logits[place], losses[place], {"kernel": weights[place], "bias": biases[place]})
+        for place, problem in enumerate(problems)
+    ]
 
 
-def _compute(learner: Learner, texts: Sequence[str], folder: Path, starts: Sequence[int], progress: Progress) -> None:
-    pretrained = models.load(learner.model, read_layer=learner.read_layer)
+def _outcome(
+    features: Features, problem: Problem, logits: Float[np.ndarray, "n c"], losses: np.ndarray, params: Any
+) -> Outcome:
+    probs = softmax(logits[features.rows(problem.validation[0])])
+    score = -metrics.soft_log_loss(probs, problem.validation[1])
+    history = History(losses.tolist(), [len(losses)], [score], probs[None], 0)
+    return Outcome({name: logits[features.rows(texts)] for name, texts in problem.predict.items()}, history, params)
+
+
+def _compared(features: Features, texts: Sequence[Text]) -> Features:
+    """Features of rows of two candidates; of rows of one text they are what they are."""
+    unique = list(dict.fromkeys(texts))
+    if all(isinstance(text, str) for text in unique):
+        return features
+    if any(len(text) != 2 for text in unique):
+        raise UserError("a probe compares two candidates; finetune (parameters='full', 'lora' or 'head') for more")
+    first, second = (features.rows([text[place] for text in unique]) for place in (0, 1))
+    return Features(features.matrix[second] - features.matrix[first], {text: row for row, text in enumerate(unique)})
+
+
+def _compute(
+    learner: Learner,
+    texts: Sequence[str],
+    folder: Path,
+    starts: Sequence[int],
+    progress: Progress,
+    body: Body | None,
+) -> None:
+    pretrained = models.load(learner.model, read_layer=learner.read_layer) if body is None else body.load()
     module, params = models.classifier(
         pretrained, 2, rng=jax.random.key(0), pooling=learner.pooling, dtype=learner.dtype
     )

@@ -18,7 +18,7 @@ from w2s_jax.train.state import TrainState
 AnyArray = Array | np.ndarray
 
 # (trainable, frozen, tokens [B, T], lengths [B], rng) -> logits [B, C]. The first `lengths` tokens of a row are real;
-# rng None asks for a deterministic answer, without dropout.
+# rng None asks for a deterministic answer, without dropout. Rows of K candidates: tokens [B, K, T], lengths [B, K].
 Apply = Callable[..., Float[Array, "b c"]]
 # (logits [B, C], targets [B, C], *, step, total_steps, where [B]) -> [B], unreduced; `losses.bind` makes one.
 Loss = Callable[..., Float[Array, " b"]]
@@ -124,8 +124,8 @@ def make_train_step(
     def train_step(
         state: TrainState,
         frozen: Any,
-        tokens: Int[AnyArray, "b t"],
-        lengths: Int[AnyArray, " b"],
+        tokens: Int[AnyArray, "b *k t"],
+        lengths: Int[AnyArray, "b *k"],
         targets: Float[AnyArray, "b c"],
         where: Bool[AnyArray, " b"],
     ) -> tuple[TrainState, Metrics]:
@@ -151,7 +151,7 @@ def make_predict(apply: Apply, mesh: Mesh | None = None) -> Predict:
     compiled = jax.jit(logits, out_shardings=None if mesh is None else replicated(mesh))
 
     def predict(
-        params: Any, frozen: Any, tokens: Int[AnyArray, "b t"], lengths: Int[AnyArray, " b"]
+        params: Any, frozen: Any, tokens: Int[AnyArray, "b *k t"], lengths: Int[AnyArray, "b *k"]
     ) -> Float[Array, "b c"]:
         batch = (tokens, lengths)
         with activate(mesh):

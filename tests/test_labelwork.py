@@ -1,0 +1,246 @@
+"""Label work: planted structure that each step must find, closed forms, and what every step must keep."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsRegressor
+
+from w2s_jax import labelwork
+from w2s_jax.errors import UserError
+from w2s_jax.labelwork.overlap import change_point
+
+RNG = np.random.default_rng(0)
+
+
+def planted(n=400, d=10, noise=0.2, seed=0):
+    """Two Gaussian classes, and soft labels of which a part is wrong at random."""
+    rng = np.random.default_rng(seed)
+    truth = np.arange(n) % 2
+    features = rng.normal(0, 1, (n, d)).astype(np.float32)
+    features[:, 0] += 6 * truth - 3
+    wrong = rng.random(n) < noise
+    said = np.where(wrong, 1 - truth, truth)
+    confidence = rng.uniform(0.6, 0.95, n)
+    p = np.where(said == 1, confidence, 1 - confidence)
+    return features, truth, np.stack([1 - p, p], axis=1).astype(np.float32)
+
+
+def given(step, features, truth, weak):
+    """Everything a step may ask to see."""
+    n = len(weak)
+    context = {
+        "features": features,
+        "members": np.stack([weak, np.eye(2, dtype=np.float32)[truth]]),
+        "student": np.eye(2, dtype=np.float32)[truth] * 0.8 + 0.1,
+        "views": np.stack([weak, np.roll(weak, 1, axis=0), np.full((n, 2), 0.5, np.float32)]),
+        "seed": 3,
+    }
+    return {name: context[name] for name in labelwork.context_of(step)}
+
+
+def accuracy(labels, truth):
+    return float((labels.targets.argmax(axis=1) == truth[labels.rows]).mean())
+
+
+@pytest.mark.parametrize("name", sorted(labelwork.STEPS))
+@pytest.mark.parametrize("n", [24, 400])
+def test_every_step_gives_rows_and_probabilities_and_the_same_bits_twice(name, n):
+    features, truth, weak = planted(n)
+    step = labelwork.bind(labelwork.get(name))
+    first, second = (step(weak, **given(labelwork.get(name), features, truth, weak)) for _ in range(2))
+    assert len(first.rows) > 0
+    np.testing.assert_array_equal(first.rows, second.rows)
+    np.testing.assert_array_equal(first.targets, second.targets)
+    np.testing.assert_allclose(first.targets.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["confidence_filter", "knn_filter", "knn_relabel", "overlap_filter", "topo_filter"])
+def test_the_order_of_rows_does_not_matter(name):
+    features, truth, weak = planted()
+    order = np.random.default_rng(1).permutation(len(weak))
+    step = labelwork.get(name)
+    straight = step(weak, **given(step, features, truth, weak))
+    shuffled = step(weak[order], **given(step, features[order], truth[order], weak[order]))
+    assert set(order[shuffled.rows]) == set(straight.rows)
+    back = dict(zip(order[shuffled.rows], shuffled.targets, strict=True))
+    np.testing.assert_allclose([back[row] for row in straight.rows], straight.targets, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["knn_relabel", "knn_filter", "logistic_relabel", "logistic_filter"])
+def test_neighbours_and_probes_mend_random_errors(name):
+    features, truth, weak = planted()
+    step = labelwork.get(name)
+    before = float((weak.argmax(axis=1) == truth).mean())
+    after = accuracy(step(weak, **given(step, features, truth, weak)), truth)
+    assert after > (0.95 if "relabel" in name else before + 0.05)
+
+
+def test_knn_is_that_of_scikit_learn_without_the_row_itself():
+    features, _, weak = planted(60)
+    ours = labelwork.get("knn_relabel")(weak, features=features, k=5).targets
+    for row in range(60):
+        others = np.delete(np.arange(60), row)
+        theirs = KNeighborsRegressor(5).fit(features[others], weak[others]).predict(features[row : row + 1])[0]
+        np.testing.assert_allclose(ours[row], theirs, atol=1e-5)
+
+
+def test_logistic_relabel_is_out_of_fold():
+    """With more features than rows a probe repeats the labels of its own rows: in-sample it would mend nothing."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(100, 300)).astype(np.float32)
+    said = rng.integers(0, 2, 100)
+    weak = np.eye(2, dtype=np.float32)[said] * 0.8 + 0.1
+    found = labelwork.get("logistic_relabel")(weak, features=features, seed=0)
+    assert LogisticRegression(max_iter=1000).fit(features, said).score(features, said) == 1.0
+    assert abs(accuracy(found, said) - 0.5) < 0.2, "pure noise cannot be predicted from other rows"
+
+
+def test_topo_filter_leaves_out_what_is_far_from_its_class():
+    features, truth, weak = planted(noise=0.1)
+    kept = labelwork.get("topo_filter")(weak, features=features, k=10)
+    assert accuracy(kept, truth) > 0.99
+    assert len(kept.rows) > 300
+    loose = labelwork.get("topo_filter")(weak, features=features, k=10, zeta=0.0)
+    assert set(kept.rows) <= set(loose.rows)
+
+
+def test_confidence_filter_keeps_what_it_says():
+    weak = np.array([[0.1, 0.9], [0.3, 0.7], [0.8, 0.2], [0.45, 0.55]], np.float32)
+    step = labelwork.get("confidence_filter")
+    assert step(weak).rows.tolist() == [0, 2]
+    assert step(weak, share=0.75).rows.tolist() == [0, 1, 2]
+    assert step(weak, share=0.25, balanced=True).rows.tolist() == [0, 2]
+
+
+def test_resampling_balances_the_classes():
+    weak = np.eye(3, dtype=np.float32)[[0] * 20 + [1] * 7 + [2] * 3]
+    drawn = labelwork.get("balanced_resample")(weak, seed=0)
+    assert np.bincount(drawn.targets.argmax(axis=1)).tolist() == [10, 10, 10]
+    np.testing.assert_array_equal(drawn.targets, weak[drawn.rows])
+
+
+def test_change_point_is_the_least_sum_of_squares():
+    values = RNG.normal(size=50)
+    ordered = np.sort(values)
+    costs = [ordered[:i].var() * i + ordered[i:].var() * (50 - i) for i in range(1, 50)]
+    assert change_point(values) == ordered[1 + int(np.argmin(costs))]
+
+
+def test_overlap_finds_rows_that_hold_both_patterns():
+    """Hard rows hold pattern 1, easy rows pattern 0, and some rows hold both."""
+    kind = np.repeat([0, 1, 2], 50)  # easy, hard, both
+    features = np.zeros((150, 8), np.float32)
+    features[kind != 1, 0] = 1
+    features[kind != 0, 1] = 1
+    features += RNG.normal(0, 0.02, features.shape).astype(np.float32)
+    p = np.where(kind == 1, 0.52, 0.95)
+    weak = np.stack([1 - p, p], axis=1).astype(np.float32)
+    found = labelwork.overlap(weak, features)
+    np.testing.assert_array_equal(found.hard, kind == 1)
+    np.testing.assert_array_equal(found.both, kind == 2)
+    assert found.density == pytest.approx(1 / 3)
+    assert set(labelwork.get("overlap_filter")(weak, features=features).rows) == set(range(100, 150))
+
+
+def test_em_posterior_beats_channel_and_prior():
+    rng = np.random.default_rng(0)
+    n = 2000
+    truth = rng.integers(0, 2, n)
+    said = np.where(rng.random(n) < 0.3, 1 - truth, truth)
+    weak = (np.eye(2)[said] * 0.4 + 0.3).astype(np.float32)
+    odds = (2 * truth - 1) * 0.4 + rng.normal(0, np.sqrt(0.8), n) + rng.normal(0, 0.1, (3, n))  # calibrated
+    views = np.stack([1 - expit(odds), expit(odds)], axis=-1).astype(np.float32)
+    prior = float(((odds.mean(axis=0) > 0) == truth).mean())
+    found = accuracy(labelwork.get("em_posterior")(weak, views=views), truth)
+    assert found > max(prior, 0.7) + 0.02
+
+
+def test_boosting_is_samme():
+    """Against scikit-learn's formula on a hand-made round: weights, error, vote."""
+    probs = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]], np.float32)
+    labels = np.array([0, 1, 1, 1])
+    weights = np.array([0.1, 0.2, 0.3, 0.4])
+    vote, new = labelwork.boosting_round(probs, labels, weights)
+    assert vote == pytest.approx(np.log(0.7 / 0.3))
+    expected = weights * np.where([False, False, True, False], np.exp(vote), 1)
+    np.testing.assert_allclose(new, expected / expected.sum())
+    assert new[2] == pytest.approx(0.5), "the rows that were wrong weigh as much as all others"
+    none, same = labelwork.boosting_round(1 - probs, labels, weights)
+    assert none == 0
+    np.testing.assert_allclose(same, weights)
+
+
+def test_votes_and_averages():
+    members = RNG.dirichlet([1, 1, 1], (3, 5)).astype(np.float32)
+    np.testing.assert_allclose(labelwork.average(members), members.sum(axis=0) / 3)
+    np.testing.assert_allclose(labelwork.vote(members, np.array([0.0, 2.0, 0.0])), members[1])
+    np.testing.assert_allclose(labelwork.vote(members, np.zeros(3)), members.mean(axis=0))
+
+
+def test_learned_weights_find_the_good_supervisor():
+    features, truth, good = planted(noise=0.05)
+    bad = np.eye(2, dtype=np.float32)[RNG.integers(0, 2, len(truth))]
+    members = np.stack([bad, good])
+    mean = labelwork.average(members)
+    labels = labelwork.get("learned_weights")(mean, members=members, features=features)
+    assert accuracy(labels, truth) > float((mean.argmax(axis=1) == truth).mean()) + 0.1
+
+
+def test_assign_follows_the_expert_of_each_region():
+    n = 300
+    truth = np.arange(n) % 2
+    right, wrong = np.eye(2)[truth] * 0.9 + 0.05, np.eye(2)[1 - truth] * 0.9 + 0.05
+    first_half = (np.arange(n) < n // 2)[:, None]
+    members = np.stack([np.where(first_half, right, wrong), np.where(first_half, wrong, right)]).astype(np.float32)
+    student = (np.eye(2)[truth] * 0.6 + 0.2).astype(np.float32)
+    student[:30] = student[:30, ::-1]
+    labels = labelwork.get("assign")(members.mean(axis=0), members=members, student=student)
+    assert accuracy(labels, truth) == pytest.approx(1 - 30 / n)
+    doubtful = student.copy()
+    doubtful[:60] = 0.5 + np.array([0.02, -0.02], np.float32)
+    kept = labelwork.get("assign")(members.mean(axis=0), members=members, student=doubtful)
+    assert len(kept.rows) == n, "a label always agrees with a student that lies nearest to it"
+
+
+@pytest.mark.parametrize("accuracy_wanted", [0.5, 0.73, 1.0])
+def test_simulated_errors_have_the_accuracy_and_the_place(accuracy_wanted):
+    labels = RNG.integers(0, 3, 200).astype(np.int32)
+    independent = labelwork.independent_errors(labels, 3, accuracy_wanted, 0)
+    assert (independent.argmax(axis=1) == labels).sum() == round(accuracy_wanted * 200)
+    key = RNG.permutation(200)
+    placed = labelwork.errors_on(key, labels, 3, accuracy_wanted).argmax(axis=1)
+    wrong = np.flatnonzero(placed != labels)
+    assert len(wrong) == 200 - round(accuracy_wanted * 200)
+    if len(wrong):
+        assert key[wrong].min() > np.delete(key, wrong).max(initial=-1)
+
+
+def test_ccs_finds_the_direction_and_is_turned_by_labels():
+    rng = np.random.default_rng(0)
+    n, d = 500, 20
+    truth = rng.integers(0, 2, n)
+    base = rng.normal(size=(n, d)).astype(np.float32)
+    direction = np.zeros(d, np.float32)
+    direction[3] = 3
+    yes = base + np.where(truth == 1, 1, -1)[:, None] * direction
+    no = base - np.where(truth == 1, 1, -1)[:, None] * direction
+    found = labelwork.fit_ccs(no, yes, seed=0)
+    weak = np.eye(2, dtype=np.float32)[np.where(rng.random(n) < 0.35, 1 - truth, truth)]
+    found = labelwork.oriented(found, labelwork.predict_ccs(found, no, yes), weak)
+    assert (labelwork.predict_ccs(found, no, yes).argmax(axis=1) == truth).mean() > 0.95
+    assert found.loss < 0.1
+
+
+def test_what_cannot_be_done_is_one_line():
+    features, _, weak = planted(20)
+    with pytest.raises(UserError, match="label work 'knn'"):
+        labelwork.get("knn")
+    with pytest.raises(UserError, match="option of label work 'knn_filter': 'kk'"):
+        labelwork.bind(labelwork.get("knn_filter"), kk=3)
+    with pytest.raises(UserError, match="drop must be"):
+        labelwork.get("knn_filter")(weak, features=features, drop=1.5)
+    with pytest.raises(UserError, match="not probabilities"):
+        labelwork.bind(lambda weak: labelwork.Labels(np.arange(20), weak * 2))(weak)
+    with pytest.raises(UserError, match=r"outside 0\.\.19"):
+        labelwork.bind(lambda weak: labelwork.Labels(np.arange(20) + 1, weak))(weak)

@@ -1,0 +1,112 @@
+"""About how long an experiment will take: from stages like it that are done, or else from its arithmetic."""
+
+import functools
+import statistics
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from w2s_jax import config, experiment, files, materials, models
+from w2s_jax.data import arrays
+from w2s_jax.data.tokens import flatten
+from w2s_jax.experiment import Stage
+from w2s_jax.make import feature_texts
+from w2s_jax.store import MANIFEST, Store
+from w2s_jax.train.learner import Learner
+
+SAMPLE = 200  # texts, whose mean length stands for all
+EFFICIENCY = 0.5  # of a plain matrix product's speed that a model reaches
+PROBE_SECONDS = 0.05
+# Passes over the parameters: two a token forward, two back to activations, two to the parameters that train.
+FLOPS = {"full": 6, "lora": 4, "head": 2}
+
+
+class Estimate(NamedTuple):
+    """Stages in all and those done, and about how many seconds the others take."""
+
+    stages: int
+    done: int
+    seconds: float
+
+
+def estimate(stages: Sequence[Stage], store: Store) -> Estimate:
+    """What is left of these stages. The first time, the speed of this machine is measured for a moment."""
+    left = [stage for stage in stages if not store.done(stage.folder)]
+    known = _known([stage for stage in stages if store.done(stage.folder)], store)
+    seconds = sum(known[_kind(stage)] if _kind(stage) in known else _seconds(stage) for stage in left)
+    readings = {_reading(stage): stage for stage in left if _reading(stage) is not None and _kind(stage) not in known}
+    return Estimate(len(stages), len(stages) - len(left), seconds + sum(map(_feature_seconds, readings.values())))
+
+
+def _kind(stage: Stage) -> str:
+    """Stages of one kind take equally long."""
+    sizes = (stage.task.supervisor, stage.task.transfer, stage.task.validation, stage.task.test)
+    maker = materials.maker_identity(stage.maker)
+    return files.canonical([stage.role, stage.task.name, sizes, maker, config.asdict(stage.method), stage.part])
+
+
+def _known(done: Sequence[Stage], store: Store) -> dict[str, float]:
+    seconds: dict[str, list[float]] = {}
+    for stage in done:
+        made = files.read_json(store.folder(stage.folder) / MANIFEST)["made"]
+        seconds.setdefault(_kind(stage), []).append(made["seconds"])
+    return {kind: statistics.mean(found) for kind, found in seconds.items()}
+
+
+def _seconds(stage: Stage) -> float:
+    learner = stage.learner
+    if learner is None or learner.parameters == "probe" or arrays.is_array(learner.model):
+        return PROBE_SECONDS
+    splits = experiment.stage_splits(stage)
+    labelled = sum(map(len, splits.predict.values()))
+    passes = 2 * (labelled + learner.loop.evaluations * len(splits.validation))
+    if stage.method.learn == "train":
+        passes += FLOPS[learner.parameters] * learner.epochs * len(splits.train)
+    return passes * _tokens_a_text(stage) * _parameters(learner) / _speed()
+
+
+def _reading(stage: Stage) -> tuple[object, ...] | None:
+    """What decides a matrix of features; None for a stage that reads none."""
+    learner = stage.learner
+    if learner is None or learner.parameters != "probe" or arrays.is_array(learner.model):
+        return None
+    return learner.model, learner.read_layer, stage.task, stage.method.hint, stage.method.learn == "ccs", stage.body
+
+
+def _feature_seconds(stage: Stage) -> float:
+    assert stage.learner is not None
+    return 2 * len(flatten(feature_texts(stage))) * _tokens_a_text(stage) * _parameters(stage.learner) / _speed()
+
+
+def _tokens_a_text(stage: Stage) -> float:
+    assert stage.learner is not None
+    return _mean_length(stage.learner.model, materials.texts(stage.task)[:SAMPLE], stage.learner.max_tokens)
+
+
+@functools.lru_cache(maxsize=64)
+def _mean_length(model: str, texts: tuple[str, ...], longest: int) -> float:
+    _, tokenizer = models.outline(model)
+    return statistics.mean(min(len(row), longest) for row in tokenizer.encode(flatten(texts)))
+
+
+def _parameters(learner: Learner) -> int:
+    return models.size(learner.model, read_layer=learner.read_layer, embeddings=False)
+
+
+@functools.cache
+def _speed() -> float:
+    """Useful FLOP/s of all devices together."""
+    size = 1024
+    product = jax.jit(lambda x: x @ x)
+    x = jnp.ones((size, size))
+    product(x).block_until_ready()
+    best = float("inf")
+    for _ in range(5):
+        started = time.perf_counter()
+        product(x).block_until_ready()
+        best = min(best, time.perf_counter() - started)
+    devices = 1 if jax.default_backend() == "cpu" else jax.device_count()
+    return EFFICIENCY * devices * 2 * size**3 / best

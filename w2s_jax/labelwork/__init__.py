@@ -1,0 +1,75 @@
+"""What is done to weak labels before a student learns from them.
+
+A step is a pure function `(weak [n, c], *, hyperparameters, context) -> Labels`: which training rows remain, and what
+their labels are now. It never sees ground truth. It gets what it names of this context:
+
+  features: Float [n, d], the student's hidden states of the training rows.
+  members: Float [m, n, c], the labels of each of several supervisors; `weak` is what they say together.
+  student: Float [n, c], labels of these rows by the last round's student.
+  views: Float [v, n, c], the strong model's own answers under v prompts.
+  seed: int.
+"""
+
+from collections.abc import Mapping
+
+from w2s_jax import errors
+from w2s_jax.labelwork.ccs import Ccs, fit_ccs, oriented, predict_ccs
+from w2s_jax.labelwork.confidence import balanced_resample, confidence_filter
+from w2s_jax.labelwork.error_structure import errors_on, independent_errors
+from w2s_jax.labelwork.neighbours import knn_filter, knn_relabel, topo_filter
+from w2s_jax.labelwork.overlap import Overlap, overlap, overlap_filter
+from w2s_jax.labelwork.posterior import em_posterior
+from w2s_jax.labelwork.probes import logistic_filter, logistic_relabel
+from w2s_jax.labelwork.steps import CONTEXT, Labels, Step, bind, context_of
+from w2s_jax.labelwork.supervisors import assign, average, boosting_round, bootstrap_rows, learned_weights, vote
+
+STEPS: Mapping[str, Step] = {
+    step.__name__: step
+    for step in (
+        assign,
+        balanced_resample,
+        confidence_filter,
+        em_posterior,
+        knn_filter,
+        knn_relabel,
+        learned_weights,
+        logistic_filter,
+        logistic_relabel,
+        overlap_filter,
+        topo_filter,
+    )
+}
+
+
+def get(name: str) -> Step:
+    """A step by name.
+
+    Raises:
+      UserError: no such step.
+    """
+    if name not in STEPS:
+        raise errors.unknown("label work", name, STEPS)
+    return STEPS[name]
+
+
+__all__ = [
+    "CONTEXT",
+    "STEPS",
+    "Ccs",
+    "Labels",
+    "Overlap",
+    "Step",
+    "average",
+    "bind",
+    "boosting_round",
+    "bootstrap_rows",
+    "context_of",
+    "errors_on",
+    "fit_ccs",
+    "get",
+    "independent_errors",
+    "oriented",
+    "overlap",
+    "predict_ccs",
+    "vote",
+]

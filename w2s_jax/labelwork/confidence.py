@@ -1,0 +1,48 @@
+"""Choosing rows by what the weak labels themselves say."""
+
+import numpy as np
+from jaxtyping import Float
+
+from w2s_jax.labelwork.steps import Labels, check_range, kept
+
+
+def confidence_filter(
+    weak: Float[np.ndarray, "n c"], *, threshold: float = 0.75, share: float | None = None, balanced: bool = False
+) -> Labels:
+    """Keeps the rows whose largest weak probability is above the threshold, or the most confident share of them.
+
+    Source: Anthropic's automated weak-to-strong researcher (2026), `confident-only`, threshold .75.
+
+    Args:
+      threshold: in [0, 1].
+      share: in (0, 1]; keep `round(share * n)` rows instead, whatever their confidence.
+      balanced: count the share in each class of weak labels, so that their balance stays.
+    """
+    check_range("threshold", threshold, 0, 1)
+    confidence = weak.max(axis=1)
+    if share is None:
+        return kept(weak, confidence > threshold)
+    check_range("share", share, 1e-9, 1)
+    classes = weak.argmax(axis=1) if balanced else np.zeros(len(weak), np.int64)
+    keep = np.zeros(len(weak), bool)
+    for label in np.unique(classes):
+        rows = np.flatnonzero(classes == label)
+        keep[rows[np.argsort(-confidence[rows], kind="stable")[: max(1, round(share * len(rows)))]]] = True
+    return kept(weak, keep)
+
+
+def balanced_resample(weak: Float[np.ndarray, "n c"], *, seed: int) -> Labels:
+    """As many rows as before, equally many of each class of weak labels that occurs.
+
+    A class with too few is repeated whole, and then in part by chance; of one with too many, some are left out.
+    """
+    generator = np.random.default_rng(seed)
+    classes = [np.flatnonzero(weak.argmax(axis=1) == label) for label in range(weak.shape[1])]
+    classes = [rows for rows in classes if len(rows)]
+    sizes = [len(weak) // len(classes) + (place < len(weak) % len(classes)) for place in range(len(classes))]
+    drawn = []
+    for rows, size in zip(classes, sizes, strict=True):
+        whole, rest = divmod(size, len(rows))
+        drawn += [rows] * whole + [generator.choice(rows, rest, replace=False)]
+    order = np.sort(np.concatenate(drawn)).astype(np.int32)
+    return Labels(order, np.asarray(weak[order], np.float32))

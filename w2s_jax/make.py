@@ -1,0 +1,288 @@
+"""Makes stages: gathers what each is given, and trains, prompts, combines or simulates."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float
+
+from w2s_jax import config, errors, inputs, labelwork, materials, models
+from w2s_jax.config import Ensemble, Errors, Given, TaskConfig
+from w2s_jax.data import arrays
+from w2s_jax.data.labels import Predictions
+from w2s_jax.data.splits import Split
+from w2s_jax.data.tokens import Text
+from w2s_jax.errors import UserError
+from w2s_jax.experiment import Stage
+from w2s_jax.inputs import StageInputs
+from w2s_jax.models import Pretrained
+from w2s_jax.progress import Reporter
+from w2s_jax.store import Store
+from w2s_jax.train import probing
+from w2s_jax.train.finetune import Outcome, finetune, softmax
+from w2s_jax.train.learner import Learner
+from w2s_jax.train.loop import History
+from w2s_jax.train.probing import Body, Features, Problem
+
+LEAST = 1e-7  # of a probability whose logarithm is a logit
+
+
+@dataclasses.dataclass(frozen=True)
+class Workshop:
+    """Where stages are made: finished stages, devices, and who is told of progress."""
+
+    store: Store
+    reporter: Reporter
+    mesh: Mesh | None = None
+
+    def read(self, stage: Stage) -> Predictions:
+        return _read(self.store, stage.folder)
+
+    def features(self, learner: Learner, task: TaskConfig, texts: tuple[Text, ...], body: Stage | None) -> Features:
+        root = self.store.root.parent / "features"
+        return _features(_reading(learner), texts, root, None if body is None else body.key, _Unhashed((self, body)))
+
+    def evidence(self, stage: Stage, name: str, split: Split) -> Any:
+        """What a step of label work asks to see of the training rows; see `w2s_jax.labelwork`."""
+        assert stage.learner is not None
+        match name:
+            case "seed":
+                return stage.seed
+            case "features":
+                found = self.features(stage.learner, stage.task, feature_texts(stage), stage.body)
+                return found.matrix[found.rows(split.texts)]
+            case "members":
+                assert stage.teacher is not None
+                tables = [self.read(member) for member in stage.teacher.members]
+                if len(tables) < 2 or isinstance(stage.teacher.maker, Errors):
+                    raise UserError("this label work needs several supervisors; make the supervisor an Ensemble")
+                return np.stack([table.for_split("transfer", split.ids) for table in tables])
+            case "student":
+                assert stage.previous is not None
+                return self.read(stage.previous).for_split("transfer", split.ids)
+            case "views":
+                from w2s_jax.train import prompting
+
+                answers = materials.answers(stage.task, materials.splits(stage.task, stage.seed).n_classes)
+                return prompting.views(stage.learner, split.texts, answers)
+        raise errors.unknown("what label work asks for:", name, labelwork.CONTEXT)
+
+    def body(self, stage: Stage) -> Body:
+        """The backbone that a finished stage trained."""
+        return Body(stage.key, functools.partial(self._trained, stage))
+
+    def pretrained(self, stage: Stage) -> Pretrained:
+        """What the stage starts from."""
+        assert stage.learner is not None
+        if stage.body is not None:
+            return self._trained(stage.body)
+        return models.load(stage.learner.model, read_layer=stage.learner.read_layer)
+
+    def _trained(self, stage: Stage) -> Pretrained:
+        learner = stage.learner
+        assert learner is not None
+        found = models.load(learner.model, read_layer=learner.read_layer)
+        if stage.role != "body" and learner.parameters == "lora":
+            raise UserError("a backbone with adapters cannot be read out yet; finetune it with parameters='full'")
+        return dataclasses.replace(found, params=self.store.params(stage.folder)["backbone"])
+
+
+def make(stages: Sequence[Stage], workshop: Workshop) -> list[Outcome]:
+    """Makes one stage, or probes on one matrix of features all at once: those of one `batch_key`."""
+    first = stages[0]
+    match first.maker:
+        case Ensemble(how=how):
+            return [_labelled(stage, inputs.combine(stage, how, workshop.read)) for stage in stages]
+        case Errors(kind=kind):
+            return [_labelled(stage, inputs.simulate(stage, kind, workshop.read)) for stage in stages]
+        case Given(probs=probs):
+            return [_labelled(stage, _given(stage, probs)) for stage in stages]
+    given = [inputs.stage_inputs(stage, workshop.read, functools.partial(workshop.evidence, stage)) for stage in stages]
+    if first.role == "body":
+        return [_adapt(stage, each, workshop) for stage, each in zip(stages, given, strict=True)]
+    if first.method.learn == "prompt":
+        return [_prompt(stage, each, workshop) for stage, each in zip(stages, given, strict=True)]
+    if first.method.learn == "ccs":
+        return [_ccs(stage, each, workshop) for stage, each in zip(stages, given, strict=True)]
+    if first.maker.parameters == "probe":
+        found = workshop.features(first.maker, first.task, feature_texts(first), first.body)
+        problems = [Problem(**_data(stage, each)) for stage, each in zip(stages, given, strict=True)]
+        return probing.probe(first.maker, found, materials.loss(first.method), problems)
+    return [_finetune(stage, each, workshop) for stage, each in zip(stages, given, strict=True)]
+
+
+def batch_key(stage: Stage) -> Any:
+    """Stages of one key are made together; every stage that is no probe has a key of its own."""
+    if stage.learner is None or stage.learner.parameters != "probe" or stage.method.learn != "train":
+        return stage.key
+    body = None if stage.body is None else stage.body.key
+    loss = config.asdict(stage.method)["options"]
+    return stage.learner, stage.task, stage.method.hint, body, stage.method.loss, str(sorted(loss.items()))
+
+
+def feature_texts(stage: Stage) -> tuple[Text, ...]:
+    """Every text whose features this stage may need, for any seed."""
+    return _feature_texts(stage.task, stage.method.hint, stage.method.learn == "ccs")
+
+
+@functools.lru_cache(maxsize=64)
+def _feature_texts(task: TaskConfig, hint: bool, contrast: bool) -> tuple[Text, ...]:
+    texts = materials.texts(task)
+    answers = materials.answers(task, materials.named_task(task.name).n_classes)
+    if hint:
+        texts = tuple(inputs.with_every_hint(texts, answers))
+    return tuple(text for texts in ccs_texts(texts, answers) for text in texts) if contrast else texts
+
+
+def ccs_texts(texts: Sequence[Text], answers: Sequence[str]) -> list[tuple[Text, ...]]:
+    """Every text with each of the two answers, by answer: contrast pairs (Burns et al. 2022)."""
+    if len(answers) != 2 or not all(isinstance(text, str) for text in texts):
+        raise UserError("CCS needs a task of two classes whose examples are one text each")
+    return [tuple(f"{text} {answer}" for text in texts) for answer in answers]
+
+
+class _Unhashed:
+    """What a cached function needs and its result does not depend on."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Unhashed)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@functools.lru_cache(maxsize=16)
+def _features(learner: Learner, texts: tuple[Text, ...], root: Path, key: str | None, context: _Unhashed) -> Features:
+    workshop, body = context.value
+    return probing.features(learner, texts, root, workshop.reporter.step, None if body is None else workshop.body(body))
+
+
+@functools.lru_cache(maxsize=256)
+def _read(store: Store, folder: str) -> Predictions:
+    return store.read(folder).predictions
+
+
+def _reading(learner: Learner) -> Learner:
+    """The fields that decide features, all others at their defaults: learners that differ elsewhere share them."""
+    fields = ("model", "read_layer", "pooling", "max_tokens", "too_long", "dtype")
+    return Learner(parameters="probe", **{name: getattr(learner, name) for name in fields})
+
+
+def _data(stage: Stage, given: StageInputs) -> dict[str, Any]:
+    return {
+        "train": (given.train.split.texts, given.train.targets),
+        "validation": (given.validation.split.texts, given.validation.targets),
+        "predict": {name: split.texts for name, split in given.predict.items()},
+        "seed": stage.seed,
+    }
+
+
+def _finetune(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
+    assert stage.learner is not None
+    return finetune(
+        stage.learner,
+        workshop.pretrained(stage),
+        materials.loss(stage.method),
+        mesh=workshop.mesh,
+        folder=workshop.store.progress(stage.folder),
+        progress=workshop.reporter.step,
+        **_data(stage, given),
+    )
+
+
+def _adapt(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
+    from w2s_jax.train import generative
+
+    learner = stage.learner
+    assert learner is not None
+    assert learner.generative is not None
+    pretrained = models.load(learner.model, read_layer=learner.read_layer)
+    params, losses = generative.adapt(
+        learner,
+        pretrained,
+        given.train.split.texts,
+        epochs=learner.generative.epochs,
+        learning_rate=learner.generative.learning_rate,
+        batch_size=learner.generative.batch_size,
+        seed=stage.seed,
+        mesh=workshop.mesh,
+        folder=workshop.store.progress(stage.folder),
+        progress=workshop.reporter.step,
+    )
+    nothing = np.zeros((1, 0, 2), np.float32)
+    return Outcome({}, History(losses, [len(losses)], [0.0], nothing, 0), params)
+
+
+def _prompt(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
+    """Shots are drawn from the training rows, equally many of each class as they are labelled."""
+    from w2s_jax.train import prompting
+
+    assert stage.learner is not None
+    options = dict(stage.method.options)
+    labels = given.train.targets.argmax(axis=1)
+    shots = _shots(labels, int(options.pop("shots", 0)), stage.seed)
+    texts = given.train.split.texts
+    answers = materials.answers(stage.task, given.train.targets.shape[1])
+    logits = {
+        name: prompting.prompt_logits(
+            stage.learner,
+            split.texts,
+            [(texts[row], int(labels[row])) for row in shots],
+            answers=[f" {answer}" for answer in answers],
+            progress=workshop.reporter.step,
+            **options,
+        )
+        for name, split in {**given.predict, "validation": given.validation.split}.items()
+    }
+    return _predicted(stage, logits)
+
+
+def _shots(labels: np.ndarray, count: int, seed: int) -> list[int]:
+    order = np.random.default_rng([seed, 5]).permutation(len(labels))
+    by_class = [[row for row in order if labels[row] == label] for label in np.unique(labels)]
+    ranked = sorted((place, row) for rows in by_class for place, row in enumerate(rows))
+    chosen = [int(row) for _, row in ranked[:count]]
+    return [chosen[i] for i in np.random.default_rng([seed, 6]).permutation(len(chosen))]
+
+
+def _ccs(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
+    assert stage.learner is not None
+    answers = materials.answers(stage.task, 2)
+    found = workshop.features(stage.learner, stage.task, feature_texts(stage), stage.body)
+
+    def pairs(texts: Sequence[Text]) -> list[Float[np.ndarray, "n d"]]:
+        return [found.matrix[found.rows(column)] for column in ccs_texts(texts, answers)]
+
+    training = pairs(given.train.split.texts)
+    fitted = labelwork.fit_ccs(*training, seed=stage.seed, **cast(Any, stage.method.options))
+    fitted = labelwork.oriented(fitted, labelwork.predict_ccs(fitted, *training), given.train.targets)
+    splits = {**given.predict, "validation": given.validation.split}
+    return _labelled(
+        stage, {name: labelwork.predict_ccs(fitted, *pairs(split.texts)) for name, split in splits.items()}
+    )
+
+
+def _given(stage: Stage, reference: str) -> dict[str, Float[np.ndarray, "n c"]]:
+    table = arrays.probabilities(reference)
+    splits = materials.splits(stage.task, stage.seed)
+    if table.shape[1] != splits.n_classes:
+        raise UserError(f"{reference} has {table.shape[1]} classes; the task has {splits.n_classes}")
+    return {name: table[arrays.rows(getattr(splits, name).texts, reference, len(table))] for name in stage.predicts}
+
+
+def _labelled(stage: Stage, probs: Mapping[str, Float[np.ndarray, "n c"]]) -> Outcome:
+    return _predicted(stage, {name: np.log(np.maximum(values, LEAST)) for name, values in probs.items()})
+
+
+def _predicted(stage: Stage, logits: Mapping[str, Float[np.ndarray, "n c"]]) -> Outcome:
+    """Labels that no training gave: a history of one evaluation, after no step."""
+    logits = {name: np.asarray(values, np.float32) for name, values in logits.items()}
+    history = History([], [0], [0.0], softmax(logits["validation"])[None], 0)
+    return Outcome({name: logits[name] for name in stage.predicts}, history, None)
