@@ -100,7 +100,7 @@ def make(stages: Sequence[Stage], workshop: Workshop) -> list[Outcome]:
         case Errors(kind=kind):
             return [_labelled(stage, inputs.simulate(stage, kind, workshop.read)) for stage in stages]
         case Given(probs=probs):
-            return [_labelled(stage, _given(stage, probs)) for stage in stages]
+            return [_labelled(stage, given_labels(stage, probs)) for stage in stages]
     given = [inputs.stage_inputs(stage, workshop.read, functools.partial(workshop.evidence, stage)) for stage in stages]
     if first.role == "body":
         return [_adapt(stage, each, workshop) for stage, each in zip(stages, given, strict=True)]
@@ -269,7 +269,12 @@ def _ccs(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
     )
 
 
-def _given(stage: Stage, reference: str) -> dict[str, Float[np.ndarray, "n c"]]:
+def given_labels(stage: Stage, reference: str) -> dict[str, Float[np.ndarray, "n c"]]:
+    """A supervisor's labels from an array.
+
+    Raises:
+      UserError: it holds no probabilities, or of another number of classes or rows than the task.
+    """
     table = arrays.probabilities(reference)
     splits = materials.splits(stage.task, stage.seed)
     if table.shape[1] != splits.n_classes:

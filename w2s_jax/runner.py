@@ -86,6 +86,8 @@ def check(stages: list[Stage], mesh: Mesh | None) -> None:
             materials.check_loss(stage.method, materials.splits(stage.task, stage.seed).n_classes)
         for step in stage.method.labels:
             materials.label_step(step)
+        if isinstance(stage.maker, Given):
+            make.given_labels(stage, stage.maker.probs)
     for task, learner in dict.fromkeys((stage.task, stage.learner) for stage in stages if stage.learner is not None):
         _check_learner(learner, materials.texts(task), mesh)
 

@@ -12,7 +12,7 @@ from jaxtyping import Int
 
 from w2s_jax import files
 from w2s_jax.data.example import Example
-from w2s_jax.data.tokens import Text
+from w2s_jax.data.tokens import Text, flatten
 from w2s_jax.errors import UserError
 
 
@@ -143,7 +143,7 @@ def _groups(ordered: Sequence[Example]) -> dict[str, list[Example]]:
         return name
 
     for example in ordered:
-        low, high = sorted((root("group " + example.group), root("text " + example.text)))
+        low, high = sorted((root("group " + example.group), root("text " + "\x1f".join(flatten([example.text])))))
         parent[high] = low
     groups: dict[str, list[Example]] = {}
     for example in ordered:
