@@ -169,6 +169,12 @@ def _read(store: Store, folder: str) -> Predictions:
     return store.read(folder).predictions
 
 
+def forget() -> None:
+    """Drops the features and predictions that this process holds in memory."""
+    _features.cache_clear()
+    _read.cache_clear()
+
+
 def _reading(learner: Learner) -> Learner:
     """The fields that decide features, all others at their defaults: learners that differ elsewhere share them."""
     fields = ("model", "read_layer", "pooling", "max_tokens", "too_long", "dtype")

@@ -1,0 +1,71 @@
+"""Every method of the field on seven tasks: MiniLM-L6 supervises SmolLM2-135M, linear heads, five seeds.
+
+Losses, work on the labels, rounds, hints and contrast-consistent search, each beside naive learning with the same
+seeds, rows and order. What needs several supervisors is in configs/ensembles.py.
+
+Hardware: a laptop; two CPU cores took about 15 minutes beside the features, which configs/ladder.py leaves.
+Command:  w2s sweep configs/methods.py
+Expect:   docs/results/methods.md.
+"""
+
+from w2s_jax.config import Experiment, LabelStep, Method, TaskConfig
+from w2s_jax.train.learner import Learner
+from w2s_jax.train.optimizer import OptimizerConfig
+
+SIZES = {"pool": 2400, "supervisor": 700, "transfer": 700, "validation": 200, "test": 700}
+TASKS = ("cities", "rotten_tomatoes", "sst2", "creak", "cola", "boolq", "mmlu")
+
+heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
+probe = {"parameters": "probe", "epochs": 10, "max_tokens": 1024, "too_long": "truncate", "optimizer": heads}
+
+
+def work(*steps: str) -> Method:
+    """Naive learning after these steps of label work."""
+    return Method(labels=tuple(LabelStep(step) for step in steps))
+
+
+methods = {
+    "naive": Method(),
+    "hard labels": Method("hard_labels"),
+    "label smoothing": Method("label_smoothing"),
+    # Burns et al. 2023, section 4.3, with both of its coefficients, and the released code's variant.
+    "confidence .5": Method("confidence"),
+    "confidence .75": Method("confidence", {"alpha": 0.75}),
+    "openai logconf": Method("openai_logconf"),
+    "product": Method("product"),
+    # EleutherAI 2024.
+    "log-confidence": Method("log_confidence"),
+    "log-confidence balanced": Method("log_confidence", {"balance": True}),
+    "entropy": Method("entropy"),
+    "window": Method("confidence_window"),
+    "strong-to-strong": Method(rounds=2),
+    "kNN relabel": work("knn_relabel"),
+    "kNN filter": work("knn_filter"),
+    "logistic relabel": work("logistic_relabel"),
+    "logistic filter": work("logistic_filter"),
+    "TopoFilter": work("topo_filter"),
+    # Follow-ups.
+    "AdaptConf": Method("adaptive_confidence"),
+    "evidential": Method("evidential"),
+    "reverse KL": Method("reverse_kl"),
+    "reverse CE": Method("reverse_cross_entropy"),
+    "focal": Method("focal"),
+    "generalised CE": Method("generalized_cross_entropy"),
+    "symmetric CE": Method("symmetric_cross_entropy"),
+    "confident only": Method(labels=(LabelStep("confidence_filter", {"share": 0.5, "balanced": True}),)),
+    "overlap": work("overlap_filter"),
+    "resampled": work("balanced_resample"),
+    "CCS": Method(learn="ccs"),
+    # Burns et al. 2023, App. E: it should make imitation trivial.
+    "hint": Method(hint=True),
+}
+
+experiment = Experiment(
+    name="methods",
+    tasks=tuple(TaskConfig(name, **SIZES) for name in TASKS),
+    supervisors={"minilm-l6": Learner("minilm-l6", **probe)},
+    students={"smollm2-135m": Learner("smollm2-135m", read_layer=18, **probe)},
+    methods=methods,
+    seeds=(0, 1, 2, 3, 4),
+    keep_params=False,
+)
