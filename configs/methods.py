@@ -1,7 +1,8 @@
 """Every method of the field on seven tasks: MiniLM-L6 supervises SmolLM2-135M, linear heads, five seeds.
 
-Losses, work on the labels, rounds, hints and contrast-consistent search, each beside naive learning with the same
-seeds, rows and order. What needs several supervisors is in configs/ensembles.py.
+Losses, work on the labels and rounds, each beside naive learning with the same seeds, rows and order. What needs
+several supervisors is in configs/ensembles.py, and what needs other texts in configs/unsupervised.py and
+configs/burns2023/error_structure.py.
 
 Hardware: a laptop; two CPU cores took about 15 minutes beside the features, which configs/ladder.py leaves.
 Command:  w2s sweep configs/methods.py
@@ -55,9 +56,6 @@ methods = {
     "confident only": Method(labels=(LabelStep("confidence_filter", {"share": 0.5, "balanced": True}),)),
     "overlap": work("overlap_filter"),
     "resampled": work("balanced_resample"),
-    "CCS": Method(learn="ccs"),
-    # Burns et al. 2023, App. E: it should make imitation trivial.
-    "hint": Method(hint=True),
 }
 
 experiment = Experiment(

@@ -14,7 +14,7 @@ from w2s_jax.train.learner import Learner
 from w2s_jax.train.optimizer import OptimizerConfig
 
 SIZES = {"pool": 2400, "supervisor": 700, "transfer": 700, "validation": 200, "test": 700}
-TASKS = ("cities", "rotten_tomatoes", "sst2", "creak")
+TASKS = ("cities", "sst2", "creak")
 
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 probe = {"parameters": "probe", "epochs": 10, "max_tokens": 1024, "too_long": "truncate", "optimizer": heads}
