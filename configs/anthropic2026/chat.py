@@ -1,0 +1,53 @@
+"""Anthropic's automated weak-to-strong researcher (April 2026), chat: Qwen1.5-0.5B-Chat supervises Qwen3-4B-Base.
+
+Published (mean +- sd over seeds): weak .528 +- .012, ceiling .7325 +- .0085, vanilla .570 (PGR .203 +- .10), confident
+labels only (above .75) .576 (.234 +- .12). PGR uses fixed baselines: means over 16 seeds. The gap is .2, so a PGR of 5
+seeds moves by .05 to .12.
+
+Recipe: LoRA rank 32, learning rate 1e-4, linear, 5 epochs, batch 32, hard weak labels. Here a classification head reads
+the last token, where the original reads the tokens A and B. Its data (HelpSteer with held-out reward benches) is
+stood in for by HH comparisons: give your own with --tasks.0.name FILE.jsonl.
+
+Hardware: one 80 GB GPU or 4 TPU v5e chips. Models and tasks come from the Hub.
+Command:  w2s sweep configs/anthropic2026/chat.py
+Expect:   not measured here.
+"""
+
+from w2s_jax.config import Experiment, LabelStep, Method, TaskConfig
+from w2s_jax.train.learner import Learner
+from w2s_jax.train.loop import LoopSettings
+from w2s_jax.train.optimizer import OptimizerConfig
+
+
+def learner(name: str) -> Learner:
+    return Learner(
+        name,
+        parameters="lora",
+        lora_rank=32,
+        epochs=5,
+        batch_size=32,
+        max_tokens=8192,
+        too_long="truncate",
+        dtype="bfloat16",
+        remat="dots",
+        optimizer=OptimizerConfig(learning_rate=1e-4, schedule="linear"),
+        loop=LoopSettings(select="final"),
+    )
+
+
+hard = "hard_labels"
+
+experiment = Experiment(
+    name="anthropic2026_chat",
+    tasks=(TaskConfig("hh", pool=20000, supervisor=6000, transfer=6000, validation=400, test=1200),),
+    supervisors={"qwen1.5-0.5b-chat": learner("Qwen/Qwen1.5-0.5B-Chat")},
+    students={"qwen3-4b-base": learner("Qwen/Qwen3-4B-Base")},
+    methods={
+        "vanilla": Method(hard),
+        "confident only": Method(hard, labels=(LabelStep("confidence_filter"),)),
+        "overlap": Method(hard, labels=(LabelStep("overlap_filter", {"share": 0.5}),)),
+        "CCS": Method(learn="ccs"),
+    },
+    seeds=tuple(range(42, 58)),
+    keep_params=False,
+)
