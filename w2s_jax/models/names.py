@@ -31,7 +31,7 @@ def rows(config: ModelConfig, gguf: bool = False) -> list[Row]:
 
 def plain_name(name: str) -> str:
     """A tensor's name without the prefix that depends on which head the checkpoint was saved with."""
-    return re.sub(r"^(model|transformer|gpt_neox|bert)\.", "", name)
+    return re.sub(r"^(model\.0\.auto_model|model|transformer|gpt_neox|bert)\.", "", name)
 
 
 def ignored(name: str) -> bool:

@@ -1,10 +1,11 @@
-"""Reads the tensors of a transformer that was exported to ONNX under the names that it had before.
+"""Reads the tensors of a transformer that was exported to ONNX, under the names that they had before.
 
 An exporter keeps the names of biases, norms and embeddings, but transposes the matrices and calls them
-`onnx::MatMul_470`. Each is given back its name by the graph: it multiplies what the bias of that name is added to.
+`onnx::MatMul_470`. The graph gives each its name back: it multiplies what the bias of that name is added to.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from w2s_jax.models.weights import Tensors
 
 
 def read(path: Path) -> Tensors:
-    """All tensors of an ONNX file, matrices as [outputs, inputs]. The graph is read, never run.
+    """All tensors of an ONNX file, matrices as [outputs, inputs] as in torch. The graph is read, never run.
 
     Raises:
       UserError: it is not a whole ONNX file, or the package `onnx` is missing.
@@ -28,14 +29,23 @@ def read(path: Path) -> Tensors:
         arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     except Exception as error:
         raise UserError(f"{path} is not a whole ONNX file: {error}") from error
-    matrices = _matrices(graph, arrays.keys())
+    kernels = _kernel_names(graph.node, set(arrays))
     tensors = {}
     for name, array in arrays.items():
-        if name in matrices:
-            name, array = matrices[name], array.T
-        tensors[names.plain_name(name)] = np.asarray(array, np.float32)
+        known = kernels.get(name, name)
+        tensors[names.plain_name(known)] = np.asarray(array.T if name in kernels else array, np.float32)
     return Tensors(tuple(tensors), tensors.__getitem__)
 
 
-def _matrices(graph: object, tensors: set[str]) -> dict[str, str]:
-    """The anonymous matrices' names: W is `p.weight` where `W x + p.bias` is computed."""
+def _kernel_names(nodes: Any, tensors: set[str]) -> dict[str, str]:
+    """Matrix -> `p.weight`, for each matrix W in `x W + p.bias`."""
+    matrix_of = {
+        node.output[0]: node.input[1] for node in nodes if node.op_type == "MatMul" and node.input[1] in tensors
+    }
+    found = {}
+    for node in nodes:
+        if node.op_type == "Add":
+            for bias, product in (node.input, reversed(node.input)):
+                if product in matrix_of and bias in tensors and bias.endswith(".bias"):
+                    found[matrix_of[product]] = bias.removesuffix("bias") + "weight"
+    return found

