@@ -708,3 +708,16 @@ def test_get():
     assert losses.get("kl") is losses.kl
     with pytest.raises(UserError, match="did you mean 'confidence'"):
         losses.get("confidense")
+
+
+def test_evidential_learns_from_a_head_that_starts_at_zero():
+    """With the slope of relu at 0, which is 0, no logit would ever move."""
+    loss = losses.bind(losses.evidential)
+    targets = jnp.array([[0.1, 0.9], [0.9, 0.1]])
+
+    def total(logits):
+        return jnp.sum(loss(logits, targets, step=jnp.int32(0), total_steps=10, where=jnp.ones(2, bool)))
+
+    gradient = jax.grad(total)(jnp.zeros((2, 2)))
+    assert gradient[0, 1] < gradient[1, 1]
+    assert gradient[1, 0] < gradient[0, 0]

@@ -570,7 +570,8 @@ def evidential(
     scores = logits.astype(jnp.float32)
     own = student_argmax(jax.lax.stop_gradient(scores), targets)
     weak = jax.lax.stop_gradient(targets.astype(jnp.float32))
-    evidence, weight = 1 + jax.nn.relu(scores), _at(kl_weight, step)
+    # At 0, where a fresh head starts, `maximum` has a slope and `relu` has none: it would never learn.
+    evidence, weight = 1 + jnp.maximum(scores, 0.0), _at(kl_weight, step)
     return (1 - gamma) * _evidential(evidence, weak, weight) + gamma * _evidential(evidence, own, weight)
 
 

@@ -6,7 +6,7 @@ A Flax module names the axes of its parameters (`nn.with_logical_partitioning`) 
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -33,8 +33,8 @@ RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
 )
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
-    """All devices as a `data` x `fsdp` x `tensor` mesh with Auto axis types.
+def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
+    """Devices, by default all, as a `data` x `fsdp` x `tensor` mesh with Auto axis types.
 
     Args:
       data: copies of the parameters, each with its share of the batch.
@@ -45,15 +45,16 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
     Raises:
       UserError: the product is not the device count.
     """
-    devices, sizes = jax.device_count(), [data, fsdp, tensor]
+    devices = jax.devices() if devices is None else devices
+    count, sizes = len(devices), [data, fsdp, tensor]
     text = f"mesh data={data}, fsdp={fsdp}, tensor={tensor}"
     if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
         raise UserError(f"{text}: sizes are 1 or more, and at most one is -1")
     if -1 in sizes:
-        sizes[sizes.index(-1)] = devices // math.prod(size for size in sizes if size != -1)
-    if math.prod(sizes) != devices:
-        raise UserError(f"{text} does not fit {devices} devices; the product must be {devices}")
-    return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+        sizes[sizes.index(-1)] = count // math.prod(size for size in sizes if size != -1)
+    if math.prod(sizes) != count:
+        raise UserError(f"{text} does not fit {count} devices; the product must be {count}")
+    return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

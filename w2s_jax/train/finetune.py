@@ -100,11 +100,11 @@ def finetune(
     labels = parameter_sets.label(params, parameter_sets.TRAINABLE[learner.parameters])
     trainable, frozen = parameter_sets.partition(params, labels)
     del params
-    state = create(trainable, _optimizer(learner, len(batches)), key_state)
+    state = create(trainable, optimizer(learner, len(batches)), key_state)
     frozen = jax.tree.map(jnp.asarray, frozen)
     del trainable
     placed = None if mesh is None else jax.tree.flatten(state_shardings(state))
-    step, predict_step = _compiled(
+    step, predict_step = compiled_steps(
         learner, module, loss, len(batches), mesh, *((None, None) if placed is None else (tuple(placed[0]), placed[1]))
     )
     eval_rows = EVAL_BATCH if mesh is None else EVAL_BATCH * sharding.batch_ways(mesh)
@@ -137,12 +137,12 @@ def softmax(logits: Float[np.ndarray, "*n c"]) -> Float[np.ndarray, "*n c"]:
     return np.asarray(jax.nn.softmax(jnp.asarray(logits, jnp.float32), axis=-1))
 
 
-def _optimizer(learner: Learner, total_steps: int) -> optax.GradientTransformation:
+def optimizer(learner: Learner, total_steps: int) -> optax.GradientTransformation:
     return make_optimizer(learner.optimizer, total_steps, head_mask=parameter_sets.head_mask)
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(
+def compiled_steps(
     learner: Learner,
     module: nn.Module,
     loss: Callable[..., Any],
@@ -166,7 +166,7 @@ def _compiled(
     step = make_train_step(
         apply,
         loss,
-        _optimizer(learner, total_steps),
+        optimizer(learner, total_steps),
         total_steps=total_steps,
         microbatches=learner.microbatches,
         shardings=None if leaves is None else jax.tree.unflatten(structure, leaves),

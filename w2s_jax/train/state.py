@@ -39,6 +39,14 @@ def create(params: Any, tx: optax.GradientTransformation, rng: jax.Array) -> Tra
     return copy(params, rng)
 
 
+def abstract(params: Any, tx: optax.GradientTransformation) -> TrainState:
+    """What `create` gives, as shapes with shardings; `params` are such shapes too."""
+    make = jax.eval_shape(lambda params: TrainState(jnp.int32(0), params, tx.init(params), jax.random.key(0)), params)
+    return jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), make, _shardings(params, tx)
+    )
+
+
 def state_shardings(state: TrainState) -> TrainState:
     """The same tree with each array's sharding in its place."""
     return jax.tree.map(lambda leaf: leaf.sharding, state)

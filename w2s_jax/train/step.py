@@ -1,7 +1,7 @@
 """One training step and one prediction, each a pure function that is compiled once."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -134,7 +134,7 @@ def make_train_step(
         with activate(mesh):
             return compiled(state, frozen, *(batch if mesh is None else place_batch(batch, mesh)))
 
-    return train_step
+    return _lowerable(train_step, compiled, mesh)
 
 
 def make_predict(apply: Apply, mesh: Mesh | None = None) -> Predict:
@@ -157,7 +157,26 @@ def make_predict(apply: Apply, mesh: Mesh | None = None) -> Predict:
         with activate(mesh):
             return compiled(params, frozen, *(batch if mesh is None else place_batch(batch, mesh)))
 
-    return predict
+    return _lowerable(predict, compiled, mesh)
+
+
+def lower(step: Step | Predict, *arguments: Any) -> jax.stages.Lowered:
+    """The program of a step or a prediction, to be compiled ahead of time; nothing needs to exist.
+
+    Args:
+      step: from `make_train_step` or `make_predict`.
+      arguments: what it would be called with, as `jax.ShapeDtypeStruct` with shardings.
+    """
+    return cast(Any, step).lower(*arguments)
+
+
+def _lowerable(step: Any, compiled: Any, mesh: Mesh | None) -> Any:
+    def lowered(*arguments: Any) -> jax.stages.Lowered:
+        with activate(mesh):
+            return compiled.lower(*arguments)
+
+    step.lower = lowered
+    return step
 
 
 def _cut(rows: Array, microbatches: int) -> Array:

@@ -1,0 +1,111 @@
+"""The programs that a stage runs, traced from shapes: no parameter ever exists."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.sharding import Mesh
+
+from w2s_jax import models, sharding
+from w2s_jax.errors import UserError
+from w2s_jax.models import params as parameter_sets
+from w2s_jax.models.classifier import Classifier
+from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.layers import Lora
+from w2s_jax.train import state as train_state
+from w2s_jax.train import step as train_step
+from w2s_jax.train.finetune import EVAL_BATCH, compiled_steps, optimizer
+from w2s_jax.train.learner import Learner
+
+Kind = Literal["train", "label"]
+TOTAL_STEPS = 1000  # only schedules see it
+
+
+@dataclass(frozen=True)
+class Program:
+    """One compiled function and what its arguments hold, in bytes on each device.
+
+    Attributes:
+      rows: of a batch, over all devices.
+      length: tokens of each row.
+      parameters: with what the backbone and the head hold; `frozen` ones do not train.
+      optimizer: its moments.
+    """
+
+    lowered: jax.stages.Lowered
+    rows: int
+    length: int
+    parameters: int
+    optimizer: int
+
+
+def lower(
+    kind: Kind, learner: Learner, config: ModelConfig, n_classes: int, loss: Callable[..., Any], mesh: Mesh
+) -> Program:
+    """The training step of a learner, or the pass that labels, as `train.finetune` runs them on this mesh.
+
+    Every row is as long as the learner allows: the largest batch that can come.
+
+    Raises:
+      UserError: the mesh does not divide the batch.
+    """
+    config = config.cut(learner.read_layer)
+    length = min(learner.max_tokens, config.max_positions)
+    ways = sharding.batch_ways(mesh)
+    rows = learner.batch_size if kind == "train" else EVAL_BATCH * ways
+    if kind == "train" and rows % (learner.microbatches * ways):
+        raise UserError(
+            f"a batch of {rows} cannot be cut into {learner.microbatches} microbatches over {ways} devices; "
+            f"use a multiple of {learner.microbatches * ways}"
+        )
+    module = _module(learner, config, n_classes)
+    trainable, frozen = _parameters(learner, module, mesh)
+    state = train_state.abstract(trainable, optimizer(learner, TOTAL_STEPS))
+    leaves, structure = jax.tree.flatten(jax.tree.map(lambda leaf: leaf.sharding, state))
+    step, predict = compiled_steps(learner, module, loss, TOTAL_STEPS, mesh, tuple(leaves), structure)
+
+    def batch(*shape: int, dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding.batch_sharding(mesh))
+
+    texts = batch(rows, length, dtype=jnp.int32), batch(rows, dtype=jnp.int32)
+    if kind == "label":
+        lowered = train_step.lower(predict, trainable, frozen, *texts)
+    else:
+        targets = batch(rows, n_classes, dtype=jnp.float32), batch(rows, dtype=jnp.bool_)
+        lowered = train_step.lower(step, state, frozen, *texts, *targets)
+    moments = bytes_on_device(state.opt_state) if kind == "train" else 0
+    return Program(lowered, rows, length, bytes_on_device((trainable, frozen)), moments)
+
+
+def bytes_on_device(tree: Any) -> int:
+    """What one device holds of these shapes with shardings."""
+    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _module(learner: Learner, config: ModelConfig, n_classes: int) -> Classifier:
+    lora = Lora(learner.lora_rank) if learner.parameters == "lora" else None
+    return Classifier(
+        config,
+        n_classes,
+        learner.pooling,
+        dropout=learner.dropout,
+        remat=learner.remat,
+        dtype=learner.dtype,
+        lora=lora,
+    )
+
+
+def _parameters(learner: Learner, module: Classifier, mesh: Mesh) -> tuple[Any, Any]:
+    """Those that train and those that do not, as shapes with shardings."""
+    boxed = models.boxed_shapes(module)
+    shapes = jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+        nn.unbox(boxed),
+        sharding.param_shardings(boxed, mesh),
+    )
+    rules = parameter_sets.TRAINABLE["head" if learner.parameters == "probe" else learner.parameters]
+    return parameter_sets.partition(shapes, parameter_sets.label(shapes, rules))
