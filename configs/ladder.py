@@ -21,6 +21,7 @@ heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 probe = {"parameters": "probe", "epochs": 10, "max_tokens": 1024, "too_long": "truncate", "optimizer": heads}
 
 models = {
+    "minilm-l3": Learner("minilm-l3", **probe),
     "minilm-l6": Learner("minilm-l6", **probe),
     "smollm2-135m": Learner("smollm2-135m", read_layer=18, **probe),
 }
