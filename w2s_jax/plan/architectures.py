@@ -1,0 +1,69 @@
+"""The shape of a model without its weights: from a published config of these, or from a folder's config.json."""
+
+from pathlib import Path
+from typing import Any
+
+from w2s_jax import errors, files, models
+from w2s_jax.errors import UserError
+from w2s_jax.models.config import ModelConfig
+
+
+def _gpt2(layers: int, width: int, heads: int) -> dict[str, Any]:
+    return {
+        "model_type": "gpt2",
+        "vocab_size": 50257,
+        "n_embd": width,
+        "n_head": heads,
+        "n_layer": layers,
+        "n_positions": 1024,
+        "layer_norm_epsilon": 1e-5,
+        "activation_function": "gelu_new",
+    }
+
+
+def _llama(layers: int, width: int, heads: int, mlp: int, tied: bool = False) -> dict[str, Any]:
+    return {
+        "model_type": "llama",
+        "vocab_size": 128256,
+        "hidden_size": width,
+        "intermediate_size": mlp,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": 8,
+        "max_position_embeddings": 8192,
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 500000.0,
+        "tie_word_embeddings": tied,
+    }
+
+
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "gpt2": _gpt2(12, 768, 12),
+    "gpt2-medium": _gpt2(24, 1024, 16),
+    "gpt2-large": _gpt2(36, 1280, 20),
+    "gpt2-xl": _gpt2(48, 1600, 25),
+    "llama-3.2-1b": _llama(16, 2048, 32, 8192, tied=True),
+    "llama-3.2-3b": _llama(28, 3072, 24, 8192, tied=True),
+    "llama-3-8b": _llama(32, 4096, 32, 14336),
+    "llama-3-70b": _llama(80, 8192, 64, 28672),
+}
+
+
+def architecture(source: str) -> ModelConfig:
+    """The config of a model: one of `ARCHITECTURES`, by name or as a Hub id's last part (`openai-community/gpt2-xl`,
+    `meta-llama/Meta-Llama-3-8B`), a folder with config.json, or whatever `models.load` reads.
+
+    Raises:
+      UserError: none of these.
+    """
+    name = source.partition("@")[0].rpartition("/")[2].lower().removeprefix("meta-")
+    if name in ARCHITECTURES:
+        return ModelConfig.from_hf(ARCHITECTURES[name])
+    if (config := Path(source) / "config.json").exists():
+        return ModelConfig.from_hf(files.read_json(config))
+    if source in models.MODELS or source.endswith(".gguf"):
+        return models.outline(source)[0]
+    if "/" in source:
+        raise UserError(f"{source!r}: give a folder that holds its config.json (weights are not needed)")
+    raise errors.unknown("model", source, [*ARCHITECTURES, *models.MODELS])

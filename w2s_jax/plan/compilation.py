@@ -1,0 +1,178 @@
+"""Compiles one program for a topology, in a process of its own.
+
+The TPU's compiler is a library that looks for TPUs, writes logs and, at worst, ends its process; none of this may
+happen to the process that asked.
+"""
+
+import dataclasses
+import importlib.util
+import multiprocessing
+import os
+import re
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any
+
+from w2s_jax.config import MeshConfig, Method
+from w2s_jax.errors import UserError
+from w2s_jax.plan.chips import CHIPS, Chip, Topology
+from w2s_jax.plan.hlo import Costs
+from w2s_jax.train.learner import Learner
+
+# No metadata server is asked, no chip is looked for, no log is kept.
+ENVIRONMENT = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_LOG_DIR": "disabled",
+    "TPU_MIN_LOG_LEVEL": "3",
+    "TPU_STDERR_LOG_LEVEL": "3",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A program of a stage: everything that decides it."""
+
+    kind: str
+    learner: Learner
+    method: Method
+    n_classes: int
+    mesh: MeshConfig
+    topology: Topology
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the compiler says of a program, in bytes on each device.
+
+    Attributes:
+      mesh: the sizes of its axes, none of them -1.
+      rows, length: of its batch, over all devices.
+      parameters, optimizer: what its arguments hold of them.
+      used: arguments, temporaries, results that are no argument, and code. Where it does not fit, what the compiler
+        asked for.
+      available: what a program may use, if known.
+      costs: of one execution; None where it does not fit.
+      seconds: tracing and compiling took.
+    """
+
+    chip: Chip | None
+    devices: int
+    mesh: MeshConfig
+    rows: int
+    length: int
+    parameters: int
+    optimizer: int
+    used: int
+    available: int | None
+    costs: Costs | None
+    seconds: float
+
+    @property
+    def fits(self) -> bool:
+        return self.costs is not None
+
+
+def compile_for(request: Request) -> Compiled:
+    """Compiles a program in a new process.
+
+    Raises:
+      UserError: libtpu is not installed, the setting is impossible, or the compiler fails.
+    """
+    if request.topology.name != "local" and importlib.util.find_spec("libtpu") is None:
+        raise UserError("planning for a TPU needs its compiler: pip install 'w2s-jax[plan]' (libtpu; no TPU is needed)")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as worker:
+        try:
+            return worker.submit(compile_here, request).result()
+        except BrokenProcessPool as error:
+            raise UserError("the compiler ended its process; it may need more memory than this machine has") from error
+
+
+def compile_here(request: Request) -> Compiled:
+    """As `compile_for`, in this process, which loads the topology's compiler."""
+    devices = _devices(request.topology)
+
+    from w2s_jax import materials
+    from w2s_jax.plan import hlo, lowering
+    from w2s_jax.plan.architectures import architecture
+    from w2s_jax.sharding import make_mesh
+
+    started = time.monotonic()
+    mesh = make_mesh(**dataclasses.asdict(request.mesh), devices=devices)
+    loss, config = materials.loss(request.method), architecture(request.learner.model)
+    program = lowering.lower(request.kind, request.learner, config, request.n_classes, loss, mesh)  # type: ignore[arg-type]
+    chip, available = _chip(request.topology, devices[0])
+    costs, used = None, 0
+    try:
+        compiled = program.lowered.compile()
+        costs, used = hlo.costs(compiled.as_text(), len(devices)), _used(compiled.memory_analysis())
+    except Exception as error:
+        needed = memory_needed(str(error), program.parameters + program.optimizer)
+        if needed is None:
+            first = str(error).splitlines()[0]
+            raise UserError(f"the compiler fails on the {request.kind} step: {first}") from error
+        used = needed
+    if available is not None and used > available:
+        costs = None
+    sizes = MeshConfig(**{name: int(size) for name, size in mesh.shape.items()})
+    seconds = time.monotonic() - started
+    return Compiled(
+        chip,
+        len(devices),
+        sizes,
+        program.rows,
+        program.length,
+        program.parameters,
+        program.optimizer,
+        used,
+        available,
+        costs,
+        seconds,
+    )
+
+
+def memory_needed(message: str, arguments: int) -> int | None:
+    """What a program that does not fit asked for, from the compiler's message; None if that is about something else.
+
+    Args:
+      message: the compiler gives up early, where temporaries alone are too many, or late, with all of it counted.
+      arguments: bytes of the program's arguments.
+    """
+    if early := re.search(r"temporaries \(([\d.]+)([KMGT])\) exceeds available HBM", message):
+        return int(float(early.group(1)) * UNITS[early.group(2)]) + arguments
+    if late := re.search(r"Used ([\d.]+)([KMGT]) of [\d.]+[KMGT] hbm", message):
+        return int(float(late.group(1)) * UNITS[late.group(2)])
+    return None
+
+
+def _devices(topology: Topology) -> list[Any]:
+    import jax
+
+    if topology.name == "local":
+        return jax.devices()
+    jax.config.update("jax_platforms", "cpu")
+    os.environ.update(ENVIRONMENT)
+    from jax.experimental import topologies
+
+    return topologies.get_topology_desc(topology.name, "tpu", chips_per_host_bounds=topology.host).devices
+
+
+def _chip(topology: Topology, device: Any) -> tuple[Chip | None, int | None]:
+    if topology.chip is not None:
+        return topology.chip, topology.chip.hbm
+    chip = next((chip for chip in CHIPS.values() if chip.kind == device.device_kind), None)
+    statistics = device.memory_stats() or {}
+    return chip, statistics.get("bytes_limit")
+
+
+def _used(memory: Any) -> int:
+    results = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return (
+        memory.argument_size_in_bytes + memory.temp_size_in_bytes + results + memory.generated_code_size_in_bytes
+    )
