@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from w2s_jax import errors
 from w2s_jax.labelwork.ccs import Ccs, fit_ccs, oriented, predict_ccs
 from w2s_jax.labelwork.confidence import balanced_resample, confidence_filter
-from w2s_jax.labelwork.error_structure import errors_on, independent_errors
+from w2s_jax.labelwork.error_structure import errors_on, independent_errors, with_confidences
 from w2s_jax.labelwork.neighbours import knn_filter, knn_relabel, topo_filter
-from w2s_jax.labelwork.overlap import Overlap, overlap, overlap_filter
+from w2s_jax.labelwork.overlap import Overlap, overlap, overlap_filter, overlap_score_filter
 from w2s_jax.labelwork.posterior import em_posterior
-from w2s_jax.labelwork.probes import logistic_filter, logistic_relabel
+from w2s_jax.labelwork.probes import logistic_filter, logistic_relabel, logistic_smooth
 from w2s_jax.labelwork.steps import CONTEXT, Labels, Step, bind, context_of
 from w2s_jax.labelwork.supervisors import assign, average, boosting_round, bootstrap_rows, learned_weights, vote
 
@@ -35,7 +35,9 @@ STEPS: Mapping[str, Step] = {
         learned_weights,
         logistic_filter,
         logistic_relabel,
+        logistic_smooth,
         overlap_filter,
+        overlap_score_filter,
         topo_filter,
     )
 }
@@ -72,4 +74,5 @@ __all__ = [
     "overlap",
     "predict_ccs",
     "vote",
+    "with_confidences",
 ]

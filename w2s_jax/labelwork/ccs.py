@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Float
 
 from w2s_jax.errors import UserError
+from w2s_jax.labelwork.steps import check_count
 
 AnyScalar = float | Array
 
@@ -43,22 +44,27 @@ def fit_ccs(
 
     p0 and p1 are the probe's probabilities of yes for a text with the answer no and with the answer yes. All tries run
     at once, from random directions, with AdamW on all rows; the one with the least loss is kept. Which side means yes
-    cannot be known without labels: see `oriented`.
+    cannot be known without labels: see `oriented`. The defaults are the authors'.
 
     Args:
       negative, positive: hidden states of the texts with the answer no and with yes.
+      tries, steps: 1 or more.
 
     Raises:
-      UserError: the two are not equally many.
+      UserError: the two are not equally many, or every try ends in a loss that is not finite.
     """
     if negative.shape != positive.shape or len(negative) < 2:
         raise UserError(f"CCS needs pairs: {negative.shape} and {positive.shape} are not two rows or more of each")
+    check_count("tries", tries)
+    check_count("steps", steps)
     both = np.stack([negative, positive]).astype(np.float32)
     mean, deviation = both.mean(axis=1), both.std(axis=1)
     deviation = np.where(deviation > 1e-6, deviation, 1.0)
     z = (both - mean[:, None]) / deviation[:, None]
     params, loss = _fit(jnp.asarray(z), jax.random.key(seed), learning_rate, weight_decay, tries=tries, steps=steps)
-    best = int(np.argmin(loss))
+    if not np.isfinite(loss).any():
+        raise UserError("CCS found no finite loss; look for NaN in the features, or lower the learning rate")
+    best = int(np.nanargmin(loss))
     weights, bias = (np.asarray(part)[best] for part in params)
     return Ccs(weights, float(bias), mean, deviation, float(loss[best]))
 

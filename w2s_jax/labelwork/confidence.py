@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
-from w2s_jax.labelwork.steps import Labels, check_range, kept
+from w2s_jax.errors import UserError
+from w2s_jax.labelwork.steps import Labels, check_range, kept, most_of
 
 
 def confidence_filter(
@@ -17,18 +18,18 @@ def confidence_filter(
       threshold: in [0, 1].
       share: in (0, 1]; keep `round(share * n)` rows instead, whatever their confidence.
       balanced: count the share in each class of weak labels, so that their balance stays.
+
+    Raises:
+      UserError: balanced without a share.
     """
     check_range("threshold", threshold, 0, 1)
     confidence = weak.max(axis=1)
     if share is None:
+        if balanced:
+            raise UserError("balanced counts a share of each class; give confidence_filter a share too")
         return kept(weak, confidence > threshold)
     check_range("share", share, 1e-9, 1)
-    classes = weak.argmax(axis=1) if balanced else np.zeros(len(weak), np.int64)
-    keep = np.zeros(len(weak), bool)
-    for label in np.unique(classes):
-        rows = np.flatnonzero(classes == label)
-        keep[rows[np.argsort(-confidence[rows], kind="stable")[: max(1, round(share * len(rows)))]]] = True
-    return kept(weak, keep)
+    return kept(weak, most_of(confidence, share, weak.argmax(axis=1) if balanced else np.zeros(len(weak), np.int64)))
 
 
 def balanced_resample(weak: Float[np.ndarray, "n c"], *, seed: int) -> Labels:

@@ -6,7 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from w2s_jax.errors import UserError
-from w2s_jax.labelwork.steps import Labels, check_range, kept
+from w2s_jax.labelwork.neighbours import neighbours
+from w2s_jax.labelwork.probes import out_of_fold
+from w2s_jax.labelwork.steps import Labels, check_range, kept, most_of
 
 CHUNK = 1024
 
@@ -37,20 +39,22 @@ def overlap(weak: Float[np.ndarray, "n c"], features: Float[np.ndarray, "n d"]) 
     `2 |p - 1/2|`. Of the others, those above the change point of the sorted scores hold both.
 
     Raises:
-      UserError: fewer than four rows.
+      UserError: fewer than four rows, or weak labels that are all equally confident, as hard labels are.
     """
     if len(weak) < 4:
         raise UserError(f"overlap density needs four rows or more, not {len(weak)}")
     classes = weak.shape[1]
     confidence = (classes * weak.max(axis=1) - 1) / (classes - 1)
     hard = confidence < change_point(confidence)
+    if not hard.any():
+        raise UserError("overlap density needs soft weak labels; these are all equally confident")
     score = np.zeros(len(weak), np.float32)
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     rest = np.flatnonzero(~hard)
     for start in range(0, len(rest), CHUNK):
         rows = rest[start : start + CHUNK]
         score[rows] = np.abs(unit[rows] @ unit[hard].T).max(axis=1)
-    both = ~hard & (score >= change_point(score[rest])) if len(rest) > 1 else ~hard
+    both = ~hard & (score >= (change_point(score[rest]) if len(rest) > 1 else 0.0))
     return Overlap(hard, both, score)
 
 
@@ -70,6 +74,45 @@ def overlap_filter(
     keep = np.zeros(len(weak), bool)
     keep[ranked[: max(1, round(share * len(weak)))]] = True
     return kept(weak, keep & ~found.hard)
+
+
+def overlap_score_filter(
+    weak: Float[np.ndarray, "n c"],
+    *,
+    features: Float[np.ndarray, "n d"],
+    seed: int,
+    share: float = 0.5,
+    k: int = 50,
+    l2: float = 1e-2,
+    folds: int = 5,
+) -> Labels:
+    """Keeps the share of each weak class with the largest sum of four scores, each less its mean over its deviation.
+
+    What the out-of-fold probe gives the weak class; what the k nearest other rows' mean label gives it; density, the
+    negative mean distance to these rows; and how near the entropy of the weak label is to half of the largest possible.
+
+    Source: Anthropic's automated weak-to-strong researcher (2026), "overlap density"; how the scores are measured is
+    not given there and is ours.
+
+    Args:
+      share: in (0, 1].
+      k: neighbours, as in `knn_relabel`.
+      l2, folds: of the probe, as in `logistic_relabel`.
+    """
+    from scipy.stats import entropy
+
+    check_range("share", share, 1e-9, 1)
+    classes, every = weak.argmax(axis=1), np.arange(len(weak))
+    distances, near = neighbours(features, k)
+    probe = out_of_fold(weak, features, seed, l2, folds)[every, classes]
+    agreement = weak[near].mean(axis=1)[every, classes]
+    middle = -np.abs(entropy(weak, axis=1) / np.log(weak.shape[1]) - 0.5)
+    scores = [_standardised(part) for part in (probe, agreement, -distances.mean(axis=1), middle)]
+    return kept(weak, most_of(np.sum(scores, axis=0), share, classes))
+
+
+def _standardised(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    return (values - values.mean()) / max(values.std(), 1e-6)
 
 
 def change_point(values: Float[np.ndarray, " n"]) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from w2s_jax import errors
 from w2s_jax.errors import UserError
@@ -55,6 +55,15 @@ def drop_farthest(weak: Float[np.ndarray, "n c"], other: Float[np.ndarray, "n c"
     keep = np.ones(len(weak), bool)
     keep[farthest(weak, other, drop)] = False
     return kept(weak, keep)
+
+
+def most_of(score: Float[np.ndarray, " n"], share: float, classes: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Where the share of each class with the largest score is, at least one row of a class; of equal ones the first."""
+    keep = np.zeros(len(score), bool)
+    for label in np.unique(classes):
+        rows = np.flatnonzero(classes == label)
+        keep[rows[np.argsort(-score[rows], kind="stable")[: max(1, round(share * len(rows)))]]] = True
+    return keep
 
 
 def context_of(step: Step) -> tuple[str, ...]:
