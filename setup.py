@@ -35,6 +35,7 @@ setup(
     ],
     extras_require={
         "plot": ["matplotlib>=3.9"],
+        "plan": ["libtpu>=0.0.42"],
         "tfds": ["tensorflow-datasets>=4.9.10", "array_record>=0.8"],
         "test": [
             "w2s-jax[plot,tfds]",

@@ -78,6 +78,19 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     sweep.add_argument("--dry-run", action="store_true", help="count the stages and estimate the time; train nothing")
     sweep.set_defaults(command=_sweep, takes_overrides=True)
 
+    plan = commands.add_parser(
+        "plan",
+        help="does it fit an accelerator, and what does a step cost; no accelerator is needed",
+        description="Compiles the training and the labelling step of every learner of a config ahead of time: memory "
+        "of each chip, FLOPs, collectives, the time a step takes at least; where it does not fit, what would.",
+        epilog=f"flags such as --mesh.fsdp override the fields of the config. {EPILOG}",
+        allow_abbrev=False,
+    )
+    plan.add_argument("config", metavar="CONFIG", help="a Python file with an `experiment`; weights are not needed")
+    plan.add_argument("--topology", required=True, help="v5e:4x4, v5p:2x2x4, ...; local: the devices of this machine")
+    plan.add_argument("--json", action="store_true", help="print JSON: bytes, seconds, FLOPs")
+    plan.set_defaults(command=_plan, takes_overrides=True)
+
     report = commands.add_parser("report", help="one HTML page of tables and figures over finished runs")
     report.add_argument("folders", nargs="+", metavar="DIR", type=Path, help="a finished run, like runs/quickstart")
     report.add_argument("--out", type=Path, default=Path("report.html"), help="the page (default: report.html)")
@@ -143,6 +156,23 @@ def _sweep(options: argparse.Namespace, overrides: list[str]) -> int:
         written.append(report.page(folders, Path(experiments[0].out) / "report.html"))
     print("\n".join(f"wrote {path}" for path in written))
     return FAILED if failures or len(folders) < len(experiments) else OK
+
+
+def _plan(options: argparse.Namespace, overrides: list[str]) -> int:
+    import json
+
+    from w2s_jax.plan import plan, table
+
+    experiment = _configured(options.config, overrides)
+    steps = []
+    for step in plan(experiment, options.topology):
+        steps.append(step)
+        print(f"compiled the {table.NAMES[step.kind]} of {step.request.learner.model}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(table.as_json(steps), indent=1))
+    else:
+        table.show(steps)
+    return OK
 
 
 def _configured(path: str, overrides: list[str], methods: Sequence[str] = ()) -> Any:

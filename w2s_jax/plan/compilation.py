@@ -13,7 +13,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from w2s_jax.config import MeshConfig, Method
 from w2s_jax.errors import UserError
@@ -38,7 +38,7 @@ UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 class Request:
     """A program of a stage: everything that decides it."""
 
-    kind: str
+    kind: Literal["train", "label"]
     learner: Learner
     method: Method
     n_classes: int
@@ -58,6 +58,7 @@ class Compiled:
         asked for.
       available: what a program may use, if known.
       costs: of one execution; None where it does not fit.
+      model_flops: what the model itself needs, over all devices; see `lowering.model_flops`.
       seconds: tracing and compiling took.
     """
 
@@ -71,6 +72,7 @@ class Compiled:
     used: int
     available: int | None
     costs: Costs | None
+    model_flops: float
     seconds: float
 
     @property
@@ -98,6 +100,8 @@ def compile_here(request: Request) -> Compiled:
     """As `compile_for`, in this process, which loads the topology's compiler."""
     devices = _devices(request.topology)
 
+    import jax
+
     from w2s_jax import materials
     from w2s_jax.plan import hlo, lowering
     from w2s_jax.plan.architectures import architecture
@@ -106,34 +110,34 @@ def compile_here(request: Request) -> Compiled:
     started = time.monotonic()
     mesh = make_mesh(**dataclasses.asdict(request.mesh), devices=devices)
     loss, config = materials.loss(request.method), architecture(request.learner.model)
-    program = lowering.lower(request.kind, request.learner, config, request.n_classes, loss, mesh)  # type: ignore[arg-type]
+    program = lowering.lower(request.kind, request.learner, config, request.n_classes, loss, mesh)
     chip, available = _chip(request.topology, devices[0])
-    costs, used = None, 0
+    costs = None
     try:
         compiled = program.lowered.compile()
-        costs, used = hlo.costs(compiled.as_text(), len(devices)), _used(compiled.memory_analysis())
-    except Exception as error:
+    except jax.errors.JaxRuntimeError as error:
         needed = memory_needed(str(error), program.parameters + program.optimizer)
         if needed is None:
             first = str(error).splitlines()[0]
             raise UserError(f"the compiler fails on the {request.kind} step: {first}") from error
         used = needed
-    if available is not None and used > available:
-        costs = None
-    sizes = MeshConfig(**{name: int(size) for name, size in mesh.shape.items()})
-    seconds = time.monotonic() - started
+    else:
+        used = _used(compiled.memory_analysis())
+        if available is None or used <= available:
+            costs = hlo.costs(compiled.as_text(), len(devices))
     return Compiled(
-        chip,
-        len(devices),
-        sizes,
-        program.rows,
-        program.length,
-        program.parameters,
-        program.optimizer,
-        used,
-        available,
-        costs,
-        seconds,
+        chip=chip,
+        devices=len(devices),
+        mesh=MeshConfig(**{name: int(size) for name, size in mesh.shape.items()}),
+        rows=program.rows,
+        length=program.length,
+        parameters=program.parameters,
+        optimizer=program.optimizer,
+        used=used,
+        available=available,
+        costs=costs,
+        model_flops=program.model_flops,
+        seconds=time.monotonic() - started,
     )
 
 
@@ -173,6 +177,4 @@ def _chip(topology: Topology, device: Any) -> tuple[Chip | None, int | None]:
 
 def _used(memory: Any) -> int:
     results = memory.output_size_in_bytes - memory.alias_size_in_bytes
-    return (
-        memory.argument_size_in_bytes + memory.temp_size_in_bytes + results + memory.generated_code_size_in_bytes
-    )
+    return memory.argument_size_in_bytes + memory.temp_size_in_bytes + results + memory.generated_code_size_in_bytes

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from w2s_jax import models, sharding
 from w2s_jax.errors import UserError
 from w2s_jax.models import params as parameter_sets
+from w2s_jax.models import weights
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.layers import Lora
@@ -34,6 +35,7 @@ class Program:
       length: tokens of each row.
       parameters: with what the backbone and the head hold; `frozen` ones do not train.
       optimizer: its moments.
+      model_flops: of one execution, over all devices.
     """
 
     lowered: jax.stages.Lowered
@@ -41,6 +43,7 @@ class Program:
     length: int
     parameters: int
     optimizer: int
+    model_flops: float
 
 
 def lower(
@@ -78,7 +81,23 @@ def lower(
         targets = batch(rows, n_classes, dtype=jnp.float32), batch(rows, dtype=jnp.bool_)
         lowered = train_step.lower(step, state, frozen, *texts, *targets)
     moments = bytes_on_device(state.opt_state) if kind == "train" else 0
-    return Program(lowered, rows, length, bytes_on_device((trainable, frozen)), moments)
+    held = bytes_on_device((trainable, frozen))
+    return Program(lowered, rows, length, held, moments, model_flops(kind, learner, config, rows, length))
+
+
+def model_flops(kind: Kind, learner: Learner, config: ModelConfig, rows: int, length: int) -> float:
+    """FLOPs that a batch needs however it is computed: `passes * rows * length * (2 N + 2 A L T H)`.
+
+    N counts the weights of matrices, embeddings apart; L layers, T tokens, H the width of all heads together; A is 1 of
+    a decoder, which needs half of all pairs of tokens, and 2 of an encoder. `passes` is 1 to label; 3 to train all, 2
+    to train adapters and 1 to train a head. What is computed twice to save memory does not count (Chowdhery et al.
+    2022, App. B).
+    """
+    passes = {"full": 3, "lora": 2, "head": 1, "probe": 1}[learner.parameters] if kind == "train" else 1
+    kernels = sum(math.prod(shape) for path, shape in weights.shapes(config).items() if path.endswith("/kernel"))
+    width = config.n_heads * config.head_dim
+    attention = 2 * (2 if config.is_encoder else 1) * config.n_layers * length * width
+    return float(passes * rows * length * (2 * kernels + attention))
 
 
 def bytes_on_device(tree: Any) -> int:
