@@ -188,7 +188,7 @@ def test_utilitarianism_is_a_coin_and_not_the_order_of_the_columns():
     assert 70 < sum(row.label for row in made) < 130
     for record, row in zip(pairs, made, strict=True):
         assert (row.text.index(record["baseline"]) < row.text.index(record["less_pleasant"])) == row.label
-    swapped = rows(
+    (swapped,) = rows(
         "ethics_utilitarianism", {"baseline": pairs[0]["less_pleasant"], "less_pleasant": pairs[0]["baseline"]}
     )
     assert swapped.label == made[0].label
