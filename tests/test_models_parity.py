@@ -33,6 +33,20 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 16,
 }
+GEMMA = {
+    **COMMON,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "query_pre_attn_scalar": 12,
+    "sliding_window": 3,
+    "pad_token_id": 0,
+    "bos_token_id": 2,
+}
+WINDOWED = ["sliding_attention", "full_attention", "sliding_attention"]
+GEMMA3_ROPES = {
+    "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1000.0},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 10.0},
+}
 FAMILIES = {
     "llama": ("llama", {**COMMON, "num_key_value_heads": 2}),
     "llama, wide heads, untied": ("llama", {**COMMON, "head_dim": 12, "tie_word_embeddings": False}),
@@ -41,6 +55,12 @@ FAMILIES = {
     "mistral": ("mistral", {**COMMON, "num_key_value_heads": 2, "sliding_window": 3}),
     "qwen2": ("qwen2", {**COMMON, "num_key_value_heads": 1}),
     "qwen3": ("qwen3", {**COMMON, "num_key_value_heads": 2, "head_dim": 16}),
+    "gemma2": ("gemma2", {**GEMMA, "attn_logit_softcapping": 0.5}),
+    "gemma3_text": (
+        "gemma3_text",
+        {**GEMMA, "layer_types": WINDOWED},
+    ),
+    "gemma3_text, its positions": ("gemma3_text", {**GEMMA, "rope_parameters": GEMMA3_ROPES}),
     "gpt_neox": ("gpt_neox", COMMON),
     "gpt_neox, one residual": ("gpt_neox", {**COMMON, "use_parallel_residual": False}),
     "gpt2": ("gpt2", {"vocab_size": 50, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 40}),
@@ -107,7 +127,7 @@ def test_hidden_states_equal_transformers(tmp_path, name):
         assert_close(our_states(pretrained, ids, LENGTHS, how, (1, 2, 3)), pooled(states, LENGTHS, how))
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "bert"])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma3_text", "bert"])
 def test_cut_to_its_first_layers_it_is_the_same(tmp_path, name):
     twin = saved(tmp_path, *FAMILIES[name])
     ids = tokens(50, LENGTHS)
@@ -130,7 +150,7 @@ def test_logits_equal_a_torch_head_on_transformers(tmp_path, name):
     assert_close(np.asarray(module.apply({"params": params}, ids, LENGTHS)), expected)
 
 
-@pytest.mark.parametrize("name", ["llama", "mistral", "gpt2", "gpt_neox", "bert"])
+@pytest.mark.parametrize("name", ["llama", "mistral", "gpt2", "gpt_neox", "gemma2", "bert"])
 @pytest.mark.parametrize("how", ["last", "mean", "cls"])
 def test_padded_left_out_and_alone_agree(tmp_path, name, how):
     saved(tmp_path, *FAMILIES[name])
@@ -154,7 +174,7 @@ def test_padded_left_out_and_alone_agree(tmp_path, name, how):
     assert np.isfinite(with_empty).all()
 
 
-@pytest.mark.parametrize("name", ["llama", "bert"])
+@pytest.mark.parametrize("name", ["llama", "gemma3_text", "bert"])
 def test_how_it_is_computed_does_not_change_what_it_computes(tmp_path, name):
     saved(tmp_path, *FAMILIES[name])
     pretrained = models.load(str(tmp_path))

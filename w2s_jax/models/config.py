@@ -50,8 +50,15 @@ class ModelConfig:
       qkv_bias, output_bias, mlp_bias: whether those linear maps have one.
       qk_norm: RMS norm of each query and key head.
       parallel_residual: attention and feed-forward layer read the same input.
+      post_norms: attention and feed-forward layer are normalized again before they are added to the residual stream.
+      embedding_scale: what embeddings are multiplied by.
+      query_pre_attn_scalar: attention scores are divided by its square root; None is `head_dim`.
+      attention_softcap, logits_softcap: c in `c tanh(x / c)` of attention scores and of the language-model head's
+        logits; None is none.
       rope: rotary positions; None is a learned table.
       sliding_window: how many tokens back, itself included, a token sees; None is all.
+      windowed: for each layer, whether it has the window, where only some do.
+      window_rope: rotary positions of those layers, where only some have the window.
       tied_embeddings: the language-model head is the embedding table.
       residual_dropout: the family drops embeddings and residual branches too, not only attention weights.
       token_types: size of BERT's segment table; 0 is none.
@@ -76,8 +83,15 @@ class ModelConfig:
     mlp_bias: bool = False
     qk_norm: bool = False
     parallel_residual: bool = False
+    post_norms: bool = False
+    embedding_scale: float = 1.0
+    query_pre_attn_scalar: int | None = None
+    attention_softcap: float | None = None
+    logits_softcap: float | None = None
     rope: Rope | None = None
     sliding_window: int | None = None
+    windowed: tuple[bool, ...] | None = None
+    window_rope: Rope | None = None
     tied_embeddings: bool = True
     residual_dropout: bool = False
     token_types: int = 0
@@ -99,7 +113,8 @@ class ModelConfig:
             return self
         if not 1 <= read_layer <= self.n_layers:
             raise UserError(f"read_layer must be in 1..{self.n_layers} for this model, not {read_layer}")
-        return dataclasses.replace(self, n_layers=read_layer, final_norm=False)
+        windowed = None if self.windowed is None else self.windowed[:read_layer]
+        return dataclasses.replace(self, n_layers=read_layer, windowed=windowed, final_norm=False)
 
     @classmethod
     def from_hf(cls, config: Mapping[str, Any]) -> "ModelConfig":
@@ -137,30 +152,10 @@ class ModelConfig:
           UserError: an architecture or a rotary scaling that is not implemented.
         """
         architecture = metadata["general.architecture"]
-        if architecture != "llama":
-            raise UserError(f"GGUF architecture {architecture!r} is not implemented; supported: llama")
-
-        def get(key: str, default: Any = None) -> Any:
-            return metadata.get(f"llama.{key}", default)
-
-        if get("rope.scaling.type", "none") != "none":
-            raise UserError(f"rope scaling {get('rope.scaling.type')!r} is not implemented for GGUF files")
-        heads, width = get("attention.head_count"), get("embedding_length")
-        head_dim = get("attention.key_length", width // heads)
-        return cls(
-            family="llama",
-            vocab_size=get("vocab_size", len(metadata["tokenizer.ggml.tokens"])),
-            hidden_size=width,
-            n_layers=get("block_count"),
-            n_heads=heads,
-            n_kv_heads=get("attention.head_count_kv", heads),
-            head_dim=head_dim,
-            mlp_size=get("feed_forward_length"),
-            max_positions=get("context_length"),
-            norm_eps=float(f"{get('attention.layer_norm_rms_epsilon'):.6g}"),
-            rope=Rope(theta=get("rope.freq_base", 10000.0), fraction=get("rope.dimension_count", head_dim) / head_dim),
-            tied_embeddings=tied_embeddings,
-        )
+        if architecture not in _GGUF_FAMILIES:
+            supported = ", ".join(_GGUF_FAMILIES)
+            raise UserError(f"GGUF architecture {architecture!r} is not implemented; supported: {supported}")
+        return cls.from_hf({**_hf_from_gguf(metadata, architecture), "tie_word_embeddings": tied_embeddings})
 
 
 def _activation(name: str) -> str:
@@ -236,7 +231,7 @@ def _sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         "head_dim": config.get("head_dim") or width // heads,
         "mlp_size": config["intermediate_size"],
         "max_positions": config["max_position_embeddings"],
-        "activation": _activation(config["hidden_act"]),
+        "activation": _activation(config.get("hidden_activation") or config["hidden_act"]),
     }
 
 
@@ -283,6 +278,68 @@ def _write_llama(config: ModelConfig) -> dict[str, Any]:
         "mlp_bias": config.mlp_bias,
         "rope_parameters": _hf_rope(config.rope),
         "sliding_window": config.sliding_window,
+        "tie_word_embeddings": config.tied_embeddings,
+    }
+
+
+def _read_gemma(config: Mapping[str, Any]) -> ModelConfig:
+    """Gemma 2 (arXiv 2408.00118): soft-capped, a window on every second layer. Gemma 3 (arXiv 2503.19786): queries and
+    keys normalized, a window with its own rotary base on five layers of six."""
+    if config.get("use_bidirectional_attention"):
+        raise UserError(f"use_bidirectional_attention is not implemented for {config['model_type']}")
+    _refuse(config, attention_bias=False)
+    third = config["model_type"] == "gemma3_text"
+    if third:
+        _refuse(config, attn_logit_softcapping=None, final_logit_softcapping=None)
+    layers, period = range(1, config["num_hidden_layers"] + 1), config.get("sliding_window_pattern", 6) if third else 2
+    kinds = config.get("layer_types") or ["sliding_attention" if i % period else "full_attention" for i in layers]
+    rope, window_rope = _gemma3_ropes(config) if third else (_rope(config),) * 2
+    return ModelConfig(
+        **_sizes(config),
+        norm_eps=config["rms_norm_eps"],
+        qk_norm=third,
+        post_norms=True,
+        embedding_scale=config["hidden_size"] ** 0.5,
+        query_pre_attn_scalar=config["query_pre_attn_scalar"],
+        attention_softcap=None if third else config.get("attn_logit_softcapping"),
+        logits_softcap=None if third else config.get("final_logit_softcapping"),
+        rope=rope,
+        sliding_window=config["sliding_window"],
+        windowed=tuple(kind == "sliding_attention" for kind in kinds),
+        window_rope=window_rope,
+        tied_embeddings=config.get("tie_word_embeddings", True),
+    )
+
+
+def _gemma3_ropes(config: Mapping[str, Any]) -> tuple[Rope, Rope]:
+    given = config.get("rope_parameters")
+    if given:
+        return (
+            _rope({"rope_parameters": given["full_attention"]}, theta=1e6),
+            _rope({"rope_parameters": given["sliding_attention"]}),
+        )
+    return _rope(config, theta=1e6), Rope(config.get("rope_local_base_freq", 10000.0))
+
+
+def _write_gemma(config: ModelConfig) -> dict[str, Any]:
+    assert config.rope is not None
+    assert config.window_rope is not None
+    assert config.windowed is not None
+    rope = _hf_rope(config.rope)
+    if config.family == "gemma3_text":
+        rope = {"full_attention": rope, "sliding_attention": _hf_rope(config.window_rope)}
+    return {
+        **_hf_sizes(config),
+        "hidden_activation": _hf_activation(config.activation),
+        "num_key_value_heads": config.n_kv_heads,
+        "head_dim": config.head_dim,
+        "rms_norm_eps": config.norm_eps,
+        "query_pre_attn_scalar": config.query_pre_attn_scalar,
+        "attn_logit_softcapping": config.attention_softcap,
+        "final_logit_softcapping": config.logits_softcap,
+        "rope_parameters": rope,
+        "sliding_window": config.sliding_window,
+        "layer_types": ["sliding_attention" if windowed else "full_attention" for windowed in config.windowed],
         "tie_word_embeddings": config.tied_embeddings,
     }
 
@@ -377,6 +434,8 @@ def _write_bert(config: ModelConfig) -> dict[str, Any]:
 
 _READERS: dict[str, Callable[[Mapping[str, Any]], ModelConfig]] = {
     "bert": _read_bert,
+    "gemma2": _read_gemma,
+    "gemma3_text": _read_gemma,
     "gpt2": _read_gpt2,
     "gpt_neox": _read_gpt_neox,
     "llama": _read_llama,
@@ -386,6 +445,8 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], ModelConfig]] = {
 }
 _WRITERS: dict[str, Callable[[ModelConfig], dict[str, Any]]] = {
     "bert": _write_bert,
+    "gemma2": _write_gemma,
+    "gemma3_text": _write_gemma,
     "gpt2": _write_gpt2,
     "gpt_neox": _write_gpt_neox,
     "llama": _write_llama,
@@ -393,3 +454,43 @@ _WRITERS: dict[str, Callable[[ModelConfig], dict[str, Any]]] = {
     "qwen2": _write_llama,
     "qwen3": _write_llama,
 }
+_GGUF_FAMILIES = {"llama": "llama", "gemma2": "gemma2", "gemma3": "gemma3_text"}
+
+
+def _hf_from_gguf(metadata: Mapping[str, Any], architecture: str) -> dict[str, Any]:
+    """GGUF's metadata in Hugging Face's words."""
+
+    def get(key: str, default: Any = None) -> Any:
+        return metadata.get(f"{architecture}.{key}", default)
+
+    scaling = get("rope.scaling.type", "none")
+    if scaling not in ("none", "linear"):
+        raise UserError(f"rope scaling {scaling!r} is not implemented for GGUF files")
+    heads, width = get("attention.head_count"), get("embedding_length")
+    head_dim = get("attention.key_length", width // heads)
+    config = {
+        "model_type": _GGUF_FAMILIES[architecture],
+        "vocab_size": get("vocab_size") or len(metadata["tokenizer.ggml.tokens"]),
+        "hidden_size": width,
+        "num_hidden_layers": get("block_count"),
+        "num_attention_heads": heads,
+        "num_key_value_heads": get("attention.head_count_kv", heads),
+        "head_dim": head_dim,
+        "intermediate_size": get("feed_forward_length"),
+        "max_position_embeddings": get("context_length"),
+        "rms_norm_eps": float(f"{get('attention.layer_norm_rms_epsilon'):.6g}"),
+        "rope_theta": get("rope.freq_base"),
+        "partial_rotary_factor": get("rope.dimension_count", head_dim) / head_dim,
+        "rope_scaling": {"type": "linear", "factor": get("rope.scaling.factor")} if scaling == "linear" else None,
+        "hidden_act": "silu",
+    }
+    if architecture.startswith("gemma"):
+        largest = get("block_count") in (46, 62)  # the 27B models alone scale by width, which the file does not state
+        config |= {
+            "hidden_act": "gelu_pytorch_tanh",
+            "query_pre_attn_scalar": width // heads if largest else head_dim,
+            "sliding_window": get("attention.sliding_window"),
+            "attn_logit_softcapping": get("attn_logit_softcapping"),
+            "final_logit_softcapping": get("final_logit_softcapping"),
+        }
+    return config

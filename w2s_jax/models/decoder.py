@@ -1,4 +1,4 @@
-"""Every causal language model: GPT-2, GPT-NeoX, Llama, Mistral and Qwen are one decoder with different configs."""
+"""Every causal language model: GPT-2, GPT-NeoX, Llama, Mistral, Qwen, Gemma are one decoder with different configs."""
 
 import dataclasses
 
@@ -23,7 +23,10 @@ from w2s_jax.models.stack import run_layers
 
 
 class DecoderBlock(nn.Module):
-    """One layer: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`, or both at once."""
+    """One layer: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`, or both at once.
+
+    With `post_norms` what is added is normalized too.
+    """
 
     config: ModelConfig
     settings: Settings
@@ -33,19 +36,26 @@ class DecoderBlock(nn.Module):
     def __call__(
         self,
         x: Float[Array, "b t d"],
-        mask: Bool[Array, "1 t t"],
-        rotary: Float[Array, "2 t r"] | None,
+        mask: Bool[Array, "*kinds 1 t t"],
+        rotary: Float[Array, "*kinds 2 t r"] | None,
         lengths: Int[Array, " b"],
+        kind: Int[Array, ""] | None = None,
     ) -> tuple[Float[Array, "b t d"], Float[Array, "b d"] | None]:
         config, settings = self.config, self.settings
+        if kind is not None:
+            mask, rotary = mask[kind], None if rotary is None else rotary[kind]
 
         def norm(name: str, value: Array) -> Array:
             return Norm(config.norm, config.norm_eps, settings.dtype, name=name)(value)
 
         attended = Attention(config, settings, name="attention")(norm("attention_norm", x), mask, rotary)
+        if config.post_norms:
+            attended = norm("attention_post_norm", attended)
         attended = residual_dropout(attended, config, settings)
         middle = x + attended
         fed = FeedForward(config, settings, name="mlp")(norm("mlp_norm", x if config.parallel_residual else middle))
+        if config.post_norms:
+            fed = norm("mlp_post_norm", fed)
         x = constrain(middle + residual_dropout(fed, config, settings))
         return x, None if self.emit is None else pool(x, lengths, self.emit)
 
@@ -74,19 +84,35 @@ class Decoder(nn.Module):
         config, length = self.config, tokens.shape[1]
         settings = dataclasses.replace(self.settings, deterministic=deterministic)
         x = Embedding(config.vocab_size, config.hidden_size, settings.dtype, name="embed")(tokens)
+        if config.embedding_scale != 1.0:
+            x = x * config.embedding_scale
         if config.rope is None:
             positions = Embedding(config.max_positions, config.hidden_size, settings.dtype, None, name="positions")
             x = x + positions(jnp.arange(length))
         x = constrain(residual_dropout(x, config, settings))
-        rotary = None if config.rope is None else rotary_table(config.rope, config.head_dim, length)
         fields = {"config": config, "settings": settings, "emit": emit}
-        mask = causal_mask(length, config.sliding_window)
+        mask, rotary, own = attention_inputs(config, length)
+        lengths = jnp.asarray(lengths)
         x, emitted = run_layers(
-            DecoderBlock, fields, config.n_layers, self.scan, self.remat, x, mask, rotary, jnp.asarray(lengths)
+            DecoderBlock, fields, config.n_layers, self.scan, self.remat, x, mask, rotary, lengths, own=own
         )
         if config.final_norm:
             x = Norm(config.norm, config.norm_eps, settings.dtype, name="final_norm")(x)
         return x, emitted
+
+
+def attention_inputs(
+    config: ModelConfig, length: int
+) -> tuple[Bool[Array, "*kinds 1 t t"], Float[Array, "*kinds 2 t r"] | None, tuple[Int[Array, " l"], ...]]:
+    """Mask and rotary table of `length` positions, and, where layers differ in them, one more axis and for each layer
+    its index along that: 0 sees everything before it, 1 has the window."""
+
+    mask, ropes = causal_mask(length, config.sliding_window), [config.rope, config.window_rope]
+    tables = [rotary_table(rope, config.head_dim, length) for rope in ropes if rope is not None]
+    if config.windowed is None:
+        return mask, tables[0] if tables else None, ()
+    kinds = jnp.asarray(config.windowed, jnp.int32)
+    return jnp.stack([causal_mask(length, None), mask]), jnp.stack(tables), (kinds,)
 
 
 def causal_mask(length: int, window: int | None) -> Bool[Array, "1 t t"]:

@@ -185,9 +185,12 @@ class Attention(nn.Module):
     def _mix(self, query: Array, key: Array, value: Array, mask: Array) -> Array:
         """Heads that share a key are one longer query, so that each product is one larger matrix."""
         groups, length = key.shape[2], query.shape[1]
-        query = rearrange(query * self.config.head_dim**-0.5, "b t (g r) k -> b g (r t) k", g=groups)
+        scale = (self.config.query_pre_attn_scalar or self.config.head_dim) ** -0.5
+        query = rearrange(query * scale, "b t (g r) k -> b g (r t) k", g=groups)
         key, value = rearrange(key, "b s g k -> b g s k"), rearrange(value, "b s g k -> b g s k")
         scores = jnp.einsum("bgtk,bgsk->bgts", query, key).astype(jnp.float32)
+        if self.config.attention_softcap is not None:
+            scores = softcap(scores, self.config.attention_softcap)
         mask = repeat(mask, "b t s -> b 1 (r t) s", r=query.shape[2] // length)
         weights = jax.nn.softmax(jnp.where(mask, scores, jnp.finfo(jnp.float32).min), axis=-1)
         weights = dropout(weights.astype(value.dtype), self.settings)
@@ -226,6 +229,11 @@ def dropout(x: Float[Array, "*s"], settings: Settings) -> Float[Array, "*s"]:
 def residual_dropout(x: Float[Array, "*s"], config: ModelConfig, settings: Settings) -> Float[Array, "*s"]:
     """Dropout of embeddings and residual branches, which only some families have."""
     return dropout(x, settings) if config.residual_dropout else x
+
+
+def softcap(x: Float[Array, "*s"], cap: float) -> Float[Array, "*s"]:
+    """`cap tanh(x / cap)`, within (-cap, cap) (Gemma 2, arXiv 2408.00118, section 2)."""
+    return cap * jnp.tanh(x / cap)
 
 
 def rotary_table(rope: Rope, head_dim: int, length: int) -> Float[Array, "2 t r"]:

@@ -65,6 +65,11 @@ def _transposed(array: np.ndarray, _: ModelConfig) -> np.ndarray:
     return array.T
 
 
+def _plus_one(array: np.ndarray, _: ModelConfig) -> np.ndarray:
+    """Gemma keeps a norm's scale less one."""
+    return array + 1
+
+
 def _third(part: int) -> Convert:
     """GPT-2 keeps query, key and value side by side along the last axis."""
     return lambda array, _: np.split(array, 3, axis=-1)[part]
@@ -81,7 +86,7 @@ def _interleaved(part: int) -> Convert:
 
 
 def _unpermuted(heads: str) -> Convert:
-    """GGUF keeps the rotary pairs of a head side by side; ours are half a head apart, as in Hugging Face's."""
+    """Llama's GGUF keeps the rotary pairs of a head side by side; ours are half a head apart, as in Hugging Face's."""
 
     def convert(array: np.ndarray, config: ModelConfig) -> np.ndarray:
         count, half = getattr(config, heads), config.head_dim // 2
@@ -95,8 +100,8 @@ def _linear(path: str, name: str, bias: bool) -> list[Row]:
     return found + ([Row(f"{path}/bias", f"{name}.bias", _same)] if bias else [])
 
 
-def _norm(path: str, name: str, kind: str) -> list[Row]:
-    found = [Row(f"{path}/scale", f"{name}.weight", _same)]
+def _norm(path: str, name: str, kind: str, convert: Convert = _same) -> list[Row]:
+    found = [Row(f"{path}/scale", f"{name}.weight", convert)]
     return found + ([Row(f"{path}/bias", f"{name}.bias", _same)] if kind == "layer" else [])
 
 
@@ -108,27 +113,38 @@ def _llama(config: ModelConfig) -> list[Row]:
     table += _linear(f"{ours}attention/output", f"{layer}self_attn.o_proj", config.output_bias)
     for part in ("gate", "up", "down"):
         table += _linear(f"{ours}mlp/{part}", f"{layer}mlp.{part}_proj", config.mlp_bias)
-    table += _norm(f"{ours}attention_norm", f"{layer}input_layernorm", "rms")
-    table += _norm(f"{ours}mlp_norm", f"{layer}post_attention_layernorm", "rms")
+    norms = {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm"}
+    if config.post_norms:
+        norms |= {
+            "attention_post_norm": "post_attention_layernorm",
+            "mlp_norm": "pre_feedforward_layernorm",
+            "mlp_post_norm": "post_feedforward_layernorm",
+        }
     if config.qk_norm:
-        table += _norm(f"{ours}attention/query_norm", f"{layer}self_attn.q_norm", "rms")
-        table += _norm(f"{ours}attention/key_norm", f"{layer}self_attn.k_norm", "rms")
-    return table + _norm("final_norm", "norm", "rms")
+        norms |= {"attention/query_norm": "self_attn.q_norm", "attention/key_norm": "self_attn.k_norm"}
+    convert = _plus_one if config.family.startswith("gemma") else _same
+    for part, name in norms.items():
+        table += _norm(f"{ours}{part}", f"{layer}{name}", "rms", convert)
+    return table + _norm("final_norm", "norm", "rms", convert)
 
 
 def _gguf(config: ModelConfig) -> list[Row]:
     layer, ours = "blk.{i}.", "layers/"
-    table = [
-        Row("embed/embedding", "token_embd.weight", _same),
-        Row(f"{ours}attention/query/kernel", f"{layer}attn_q.weight", _unpermuted("n_heads")),
-        Row(f"{ours}attention/key/kernel", f"{layer}attn_k.weight", _unpermuted("n_kv_heads")),
-    ]
+    table = [Row("embed/embedding", "token_embd.weight", _same)]
+    for part, short, heads in (("query", "q", "n_heads"), ("key", "k", "n_kv_heads")):
+        convert = _unpermuted(heads) if config.family == "llama" else _transposed
+        table.append(Row(f"{ours}attention/{part}/kernel", f"{layer}attn_{short}.weight", convert))
     table += _linear(f"{ours}attention/value", f"{layer}attn_v", False)
     table += _linear(f"{ours}attention/output", f"{layer}attn_output", False)
     for part in ("gate", "up", "down"):
         table += _linear(f"{ours}mlp/{part}", f"{layer}ffn_{part}", False)
-    table += _norm(f"{ours}attention_norm", f"{layer}attn_norm", "rms")
-    table += _norm(f"{ours}mlp_norm", f"{layer}ffn_norm", "rms")
+    norms = {"attention_norm": "attn_norm", "mlp_norm": "ffn_norm"}
+    if config.post_norms:
+        norms |= {"attention_post_norm": "post_attention_norm", "mlp_post_norm": "post_ffw_norm"}
+    if config.qk_norm:
+        norms |= {"attention/query_norm": "attn_q_norm", "attention/key_norm": "attn_k_norm"}
+    for part, name in norms.items():
+        table += _norm(f"{ours}{part}", f"{layer}{name}", "rms")
     return table + _norm("final_norm", "output_norm", "rms")
 
 
@@ -180,6 +196,8 @@ def _bert(config: ModelConfig) -> list[Row]:
 
 _TABLES: dict[str, Callable[[ModelConfig], list[Row]]] = {
     "bert": _bert,
+    "gemma2": _llama,
+    "gemma3_text": _llama,
     "gpt2": _gpt2,
     "gpt_neox": _gpt_neox,
     "llama": _llama,

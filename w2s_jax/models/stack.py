@@ -15,17 +15,25 @@ REMAT = {
 
 
 def run_layers(
-    block: type[nn.Module], fields: dict[str, Any], length: int, scan: bool, remat: str, x: Array, *shared: Any
+    block: type[nn.Module],
+    fields: dict[str, Any],
+    length: int,
+    scan: bool,
+    remat: str,
+    x: Array,
+    *shared: Any,
+    own: tuple[Array, ...] = (),
 ) -> tuple[Float[Array, "b t d"], Float[Array, "l b d"] | None]:
     """Runs `length` blocks one after the other. Must be called inside a compact module.
 
     Args:
-      block: `__call__(x, *shared) -> (x, emitted)`.
+      block: `__call__(x, *shared, *own) -> (x, emitted)`.
       fields: its attributes.
       scan: one compiled layer in a loop (compiles fast) instead of `length` of them (may run faster).
       remat: `none` keeps what the backward pass needs; `dots` keeps only products with weights; `full` keeps only each
         layer's input and computes the rest again.
       shared: what every layer is given.
+      own: arrays [length, ...] of which each layer is given its own row.
 
     Raises:
       UserError: unknown `remat`.
@@ -38,9 +46,9 @@ def run_layers(
         block,
         variable_axes={"params": 0},
         split_rngs={"params": True, "dropout": True},
-        in_axes=(nn.broadcast,) * len(shared),
+        in_axes=(nn.broadcast,) * len(shared) + (0,) * len(own),
         length=length,
         unroll=1 if scan else length,
         metadata_params={nn.PARTITION_NAME: "layers"},
     )
-    return scanned(**fields, name="layers")(x, *shared)
+    return scanned(**fields, name="layers")(x, *shared, *own)
