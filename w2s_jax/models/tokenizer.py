@@ -51,32 +51,65 @@ def from_file(path: Path) -> TextTokenizer:
 
 
 def from_gguf(metadata: Mapping[str, Any]) -> TextTokenizer:
-    """From a GGUF file's metadata: byte-level BPE.
+    """From a GGUF file's metadata: byte-level BPE, or Gemma's SentencePiece.
 
     Raises:
       UserError: another kind of tokenizer, by name.
     """
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+    from tokenizers import AddedToken, processors
 
     kind, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
-    if kind != "gpt2" or pre not in PRE_TOKENIZERS:
+    gemma = metadata["general.architecture"].startswith("gemma") and kind == "llama"
+    if not gemma and (kind != "gpt2" or pre not in PRE_TOKENIZERS):
         raise UserError(f"GGUF tokenizer {kind!r} ({pre!r}) is not implemented; put a tokenizer.json beside the file")
     tokens = metadata["tokenizer.ggml.tokens"]
-    vocabulary = {token: index for index, token in enumerate(tokens)}
-    merges = [tuple(merge.split(" ")) for merge in metadata["tokenizer.ggml.merges"]]
-    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
-    special = [token for token, type in zip(tokens, metadata["tokenizer.ggml.token_type"], strict=True) if type == 3]
-    inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    digits = [pre_tokenizers.Digits(individual_digits=True)] if PRE_TOKENIZERS[pre] else []
-    inner.pre_tokenizer = pre_tokenizers.Sequence([*digits, byte_level])
-    inner.decoder = decoders.ByteLevel()
+    if gemma:
+        inner = _sentencepiece(tokens)
+    else:
+        inner = _byte_level(tokens, metadata["tokenizer.ggml.merges"], PRE_TOKENIZERS[str(pre)])
+    types = list(zip(tokens, metadata["tokenizer.ggml.token_type"], strict=True))
+    inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token, type in types if type == 3])
+    if gemma:
+        whole = [token for token, type in types if type == 4 and inner.token_to_id(token) is not None]
+        inner.add_tokens([AddedToken(token, special=False, normalized=False) for token in whole])
     if metadata.get("tokenizer.ggml.add_bos_token", False):
         first = metadata["tokenizer.ggml.bos_token_id"]
         inner.post_processor = processors.TemplateProcessing(
             single=f"{tokens[first]} $A", special_tokens=[(tokens[first], first)]
         )
     return _finished(inner)
+
+
+def _byte_level(tokens: list[str], merges: list[str], single_digits: bool) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[tuple(merge.split(" ")) for merge in merges]))
+    digits = [pre_tokenizers.Digits(individual_digits=True)] if single_digits else []
+    inner.pre_tokenizer = pre_tokenizers.Sequence([*digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    inner.decoder = decoders.ByteLevel()
+    return inner
+
+
+def _sentencepiece(tokens: list[str]) -> Any:
+    """The file lists no merges: every split of a token into two is one, and they rank as the tokens are listed."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    # Runs of spaces are listed as they are, though the text that they are found in is already spelled with ▁.
+    spelled = [token if token.strip(" ") else "▁" * len(token) for token in tokens]
+    vocabulary = {token: index for index, token in enumerate(spelled)}
+    merges = [
+        (token[:cut], token[cut:])
+        for token in spelled
+        for cut in range(len(token) - 1, 0, -1)
+        if token[:cut] in vocabulary and token[cut:] in vocabulary
+    ]
+    bpe = models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    inner = Tokenizer(bpe)
+    inner.normalizer = normalizers.Replace(" ", "▁")
+    inner.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    return inner
 
 
 def from_folder(folder: Path) -> TextTokenizer:

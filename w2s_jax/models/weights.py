@@ -1,6 +1,7 @@
 """Reads pretrained tensors from safetensors or GGUF, and lays them out as our parameters."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,6 +53,7 @@ class Gguf(NamedTuple):
     tensors: Tensors
 
 
+@functools.lru_cache(maxsize=1)  # the index of a large vocabulary takes seconds to read
 def gguf(path: Path) -> Gguf:
     """A GGUF file: metadata, and tensors that are dequantized to float32 when read."""
     import gguf as library
