@@ -21,8 +21,9 @@ from w2s_jax.plan.chips import CHIPS, Chip, Topology
 from w2s_jax.plan.hlo import Costs
 from w2s_jax.train.learner import Learner
 
-# No metadata server is asked, no chip is looked for, no log is kept.
+# No metadata server is asked and no log is kept. Several processes may load the library: none of them uses a chip.
 ENVIRONMENT = {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "",
     "TPU_WORKER_HOSTNAMES": "localhost",
@@ -86,7 +87,7 @@ def compile_for(request: Request) -> Compiled:
     Raises:
       UserError: libtpu is not installed, the setting is impossible, or the compiler fails.
     """
-    if request.topology.name != "local" and importlib.util.find_spec("libtpu") is None:
+    if request.topology.name != "local" and not _has_tpu_compiler():
         raise UserError("planning for a TPU needs its compiler: pip install 'w2s-jax[plan]' (libtpu; no TPU is needed)")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as worker:
@@ -124,7 +125,7 @@ def compile_here(request: Request) -> Compiled:
     else:
         used = _used(compiled.memory_analysis())
         if available is None or used <= available:
-            costs = hlo.costs(compiled.as_text(), len(devices))
+            costs = hlo.costs(str(compiled.as_text()), len(devices))
     return Compiled(
         chip=chip,
         devices=len(devices),
@@ -155,6 +156,10 @@ def memory_needed(message: str, arguments: int) -> int | None:
     return None
 
 
+def _has_tpu_compiler() -> bool:
+    return "TPU_LIBRARY_PATH" in os.environ or importlib.util.find_spec("libtpu") is not None
+
+
 def _devices(topology: Topology) -> list[Any]:
     import jax
 
@@ -164,7 +169,10 @@ def _devices(topology: Topology) -> list[Any]:
     os.environ.update(ENVIRONMENT)
     from jax.experimental import topologies
 
-    return topologies.get_topology_desc(topology.name, "tpu", chips_per_host_bounds=topology.host).devices
+    try:
+        return topologies.get_topology_desc(topology.name, "tpu", chips_per_host_bounds=topology.host).devices
+    except jax.errors.JaxRuntimeError as error:
+        raise UserError(f"libtpu cannot describe {topology.name}: {str(error).splitlines()[0]}") from error
 
 
 def _chip(topology: Topology, device: Any) -> tuple[Chip | None, int | None]:

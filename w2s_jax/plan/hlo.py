@@ -21,20 +21,22 @@ _FREE_CALLS = ("AllocateBuffer", "ConcatBitcast", "AsyncCollective", "Sharding",
 _SLICES = ("dynamic-slice", "slice", "gather")
 
 
-class Collective(NamedTuple):
+@dataclass(frozen=True)
+class Collective:
     """One kind of communication, in one step.
 
     Attributes:
-      count: how often each device takes part.
-      bytes: what each device receives, from a ring of the devices that take part.
+      times: how often each device takes part.
+      received: bytes that each device receives, in a ring of the devices that take part.
     """
 
     kind: str
-    count: int
-    bytes: int
+    times: int
+    received: int
 
 
-class Costs(NamedTuple):
+@dataclass(frozen=True)
+class Costs:
     """Of one execution, on one device.
 
     Attributes:
@@ -253,10 +255,9 @@ def matrix_flops(instruction: Instruction, computation: Computation) -> float:
         return 0.0
     labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", text)
     assert labels is not None
-    left, right = (computation.instructions[name].shapes[0].dims for name in instruction.operands)
+    arrays = *computation.shapes(instruction.operands), instruction.shapes[0]
     sizes_in, sizes_window, sizes_out = (
-        dict(zip(names, dims, strict=True))
-        for names, dims in zip(labels.groups(), (left, right, instruction.shapes[0].dims), strict=True)
+        dict(zip(names, array.dims, strict=True)) for names, array in zip(labels.groups(), arrays, strict=True)
     )
     groups = re.search(r"batch_group_count=(\d+)", text)
     count = sizes_in["b"] // (int(groups.group(1)) if groups else 1) * sizes_window["i"] * sizes_out["f"]

@@ -1,12 +1,13 @@
 """How fast a program can be at most: the slowest of computing, reading memory and communicating."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from w2s_jax.plan.chips import Topology
 from w2s_jax.plan.compilation import Compiled
 
 
-class Roofline(NamedTuple):
+@dataclass(frozen=True)
+class Roofline:
     """Seconds of one execution if each of the three were all there is, and what they bound.
 
     Attributes:
@@ -32,7 +33,7 @@ def roofline(compiled: Compiled, topology: Topology) -> Roofline | None:
     chip, costs = compiled.chip, compiled.costs
     if chip is None or costs is None:
         return None
-    received = sum(each.bytes for each in costs.collectives)
+    received = sum(each.received for each in costs.collectives)
     link = chip.link if topology.chip is None else topology.bandwidth
     times = {
         "compute": costs.flops / chip.flops,

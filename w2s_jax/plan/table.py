@@ -1,6 +1,5 @@
 """A plan as tables to read, and as JSON."""
 
-import dataclasses
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -36,12 +35,7 @@ def show(steps: Sequence[PlannedStep]) -> None:
 
 def as_json(steps: Sequence[PlannedStep]) -> list[dict[str, Any]]:
     """Every figure of the tables, in bytes, seconds and FLOPs."""
-    return [asdict(_Row(step)) for step in steps]
-
-
-@dataclasses.dataclass
-class _Row:
-    step: PlannedStep
+    return [asdict(step) for step in steps]
 
 
 def _advice(step: PlannedStep) -> str:
@@ -73,12 +67,13 @@ def _rows(request: Request, compiled: Compiled, bound: Roofline | None) -> dict[
     }
     if compiled.costs:
         rows |= {"matrix TFLOPs": f"{compiled.costs.flops / 1e12:.3f}", "HBM traffic, GB": _gb(compiled.costs.bytes)}
-        for kind, count, received in compiled.costs.collectives:
-            rows[kind] = f"{count} times, {_gb(received)} GB"
+        for each in compiled.costs.collectives:
+            rows[each.kind] = f"{each.times} times, {_gb(each.received)} GB"
     if bound:
+        times = (bound.compute, bound.memory, bound.network)
         rows |= {
             "at least, ms": f"{bound.seconds * 1e3:.1f} ({bound.limit})",
-            "  compute, memory, network": " / ".join(f"{t * 1e3:.1f}" for t in bound[:3]),
+            "  compute, memory, network": " / ".join(f"{t * 1e3:.1f}" for t in times),
             "MFU at most": f"{bound.mfu:.0%}",
         }
     return rows | {"compiled in, s": f"{compiled.seconds:.0f}"}

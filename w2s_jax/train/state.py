@@ -58,7 +58,7 @@ def _shardings(params: Any, tx: optax.GradientTransformation) -> TrainState:
     if isinstance(elsewhere, NamedSharding):
         elsewhere = NamedSharding(elsewhere.mesh, PartitionSpec())
 
-    def beside(moment: Any, param: jax.Array) -> jax.sharding.Sharding:
+    def beside(moment: Any, param: Any) -> jax.sharding.Sharding:
         return param.sharding if moment.shape == param.shape else elsewhere
 
     opt_state = optax.tree.map_params(

@@ -1,0 +1,428 @@
+"""A plan's figures: against closed forms, XLA's own count of an unrolled program, and the real compiler for TPUs."""
+
+import dataclasses
+import functools
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import w2s_jax.plan as planning
+from tests.tiny import llama, reviews
+from w2s_jax import cli, models, sharding
+from w2s_jax.config import Ensemble, Experiment, MeshConfig, Method, TaskConfig
+from w2s_jax.errors import UserError
+from w2s_jax.models import weights
+from w2s_jax.models.classifier import Classifier
+from w2s_jax.plan import chips, compilation, hlo, lowering, search
+from w2s_jax.plan.architectures import architecture
+from w2s_jax.plan.compilation import Compiled, Request
+from w2s_jax.plan.roofline import roofline
+from w2s_jax.train import state
+from w2s_jax.train.finetune import optimizer
+from w2s_jax.train.learner import Learner
+
+LAYERS, ROWS, WIDTH = 6, 32, 64
+
+
+def layers(unroll, count=LAYERS):
+    def run(kernels, x):
+        return jax.lax.scan(lambda x, kernel: (jnp.tanh(x @ kernel), None), x, kernels, unroll=unroll)[0].sum()
+
+    shapes = jax.ShapeDtypeStruct((count, WIDTH, WIDTH), jnp.float32), jax.ShapeDtypeStruct((ROWS, WIDTH), jnp.float32)
+    return jax.jit(jax.grad(run, argnums=(0, 1))).lower(*shapes).compile()
+
+
+def test_flops_of_a_loop_are_those_of_the_unrolled_program():
+    scanned = hlo.costs(layers(1).as_text(), 1)
+    assert scanned.flops == 3 * LAYERS * 2 * ROWS * WIDTH * WIDTH
+    unrolled = layers(LAYERS)
+    assert hlo.costs(unrolled.as_text(), 1).flops == scanned.flops
+    assert unrolled.cost_analysis()["flops"] == pytest.approx(scanned.flops, rel=0.05)  # it counts tanh too
+
+
+def test_a_loop_reads_one_layer_at_a_time():
+    few, many = (hlo.costs(layers(1, count).as_text(), 1).bytes for count in (LAYERS, 4 * LAYERS))
+    assert few > 3 * 4 * LAYERS * WIDTH * WIDTH  # every kernel is read forward and back, its gradient is written
+    assert many == pytest.approx(4 * few, rel=0.02)  # a whole stack a layer would be 16 times as much
+
+
+BATCHED = """HloModule batched
+ENTRY %main (q: bf16[8,12,512,64], k: bf16[8,12,512,64]) -> bf16[8,12,512,512] {
+  %q = bf16[8,12,512,64]{3,2,1,0:T(8,128)(2,1)} parameter(0)
+  %k = bf16[8,12,512,64]{3,2,1,0:T(8,128)(2,1)S(1)} parameter(1)
+  ROOT %c = bf16[8,12,512,512]{3,2,1,0:T(8,128)(2,1)} convolution(%q, %k), WINDOW, dim_labels=01bf_01oi->01bf
+}
+"""
+DILATED = "window={size=8x12 stride=7x11 lhs_dilate=8x12}"
+PADDED = "window={size=8x12 stride=8x12 pad=7_7x11_11 lhs_dilate=7x11 rhs_reversal=1x1}"
+
+
+@pytest.mark.parametrize("window", [DILATED, PADDED])
+def test_a_tpu_batched_product_counts_each_row_once(window):
+    found = hlo.costs(BATCHED.replace("WINDOW", window), 1)
+    assert found.flops == 2 * 8 * 12 * 512 * 512 * 64
+    assert found.bytes == 2 * 8 * 12 * 512 * (64 + 512)  # k lies in the core's own memory
+
+
+def test_a_library_product_on_a_gpu_counts():
+    text = """ENTRY %main (a: f32[32,64], b: f32[64,16]) -> f32[32,16] {
+  %a = f32[32,64]{1,0} parameter(0)
+  %b = f32[64,16]{1,0} parameter(1)
+  ROOT %g = f32[32,16]{1,0} custom-call(%a, %b), custom_call_target="__cublas$gemm", backend_config={\
+"gemm_backend_config":{"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"],"rhs_contracting_dimensions":["0"]}}}
+}
+"""
+    assert hlo.costs(text, 1).flops == 2 * 32 * 64 * 16
+
+
+LOOP = """%fused (p: bf16[12,256,64], i: s32[]) -> bf16[1,256,64] {
+  %p = bf16[12,256,64]{2,1,0} parameter(0)
+  %i = s32[] parameter(1)
+  %zero = s32[] constant(0)
+  ROOT %s = bf16[1,256,64]{2,1,0} dynamic-slice(%p, %i, %zero, %zero), dynamic_slice_sizes={1,256,64}
+}
+
+%started (x: bf16[1,256,64]) -> bf16[1,1024,64] {
+  %x = bf16[1,256,64]{2,1,0} parameter(0)
+  ROOT %g = bf16[1,1024,64]{2,1,0} all-gather(%x), channel_id=8, replica_groups=GROUPS, dimensions={1}
+}
+
+%all-reduce-scatter.1 (x: f32[1024,64]) -> f32[256,64] {
+  %x = f32[1024,64]{1,0} parameter(0)
+  %r = f32[1024,64]{1,0} all-reduce(%x), channel_id=9, replica_groups=GROUPS, to_apply=%add
+  %o = s32[] constant(0)
+  ROOT %s = f32[256,64]{1,0} dynamic-slice(%r, %o, %o), dynamic_slice_sizes={256,64}
+}
+
+%body (t: (s32[], bf16[12,256,64], f32[1024,64])) -> (s32[], bf16[12,256,64], f32[1024,64]) {
+  %t = (s32[], bf16[12,256,64], f32[1024,64]{1,0}) parameter(0)
+  %i = s32[] get-tuple-element(%t), index=0
+  %p = bf16[12,256,64]{2,1,0} get-tuple-element(%t), index=1
+  %d = f32[1024,64]{1,0} get-tuple-element(%t), index=2
+  %one = bf16[1,256,64]{2,1,0:S(1)} fusion(%p, %i), kind=kLoop, calls=%fused
+  %a = bf16[1,1024,64]{2,1,0:S(1)} fusion(%one), kind=kCustom, calls=%started
+  %b = bf16[1,1024,64]{2,1,0:S(1)} fusion(%one), kind=kCustom, calls=%started
+  %c = f32[256,64]{1,0:S(1)} fusion(%d), kind=kCustom, calls=%all-reduce-scatter.1
+  ROOT %out = (s32[], bf16[12,256,64], f32[1024,64]{1,0}) tuple(%i, %p, %d)
+}
+
+%condition (t: (s32[], bf16[12,256,64], f32[1024,64])) -> pred[] {
+  %t = (s32[], bf16[12,256,64], f32[1024,64]{1,0}) parameter(0)
+  %i = s32[] get-tuple-element(%t), index=0
+  %n = s32[] constant(12)
+  ROOT %lt = pred[] compare(%i, %n), direction=LT
+}
+
+ENTRY %main (t: (s32[], bf16[12,256,64], f32[1024,64])) -> (s32[], bf16[12,256,64], f32[1024,64]) {
+  %t = (s32[], bf16[12,256,64], f32[1024,64]{1,0}) parameter(0)
+  ROOT %w = (s32[], bf16[12,256,64], f32[1024,64]{1,0}) while(%t), condition=%condition, body=%body
+}
+"""
+
+
+@pytest.mark.parametrize("groups", ["{{0,1,2,3}}", "[1,4]<=[4]", "mesh['a'=4,'b'=2] {'a'}", "{}"])
+def test_collectives_in_a_loop_count_every_time_and_a_spread_one_once(groups):
+    found = hlo.costs(LOOP.replace("GROUPS", groups), 4)
+    gather, scatter = found.collectives
+    assert gather == hlo.Collective("all-gather", 12, 12 * 3 * 256 * 64 * 2)
+    assert scatter == hlo.Collective("reduce-scatter", 12, 12 * 3 * 256 * 64 * 4)
+    assert found.bytes == 12 * (256 * 64 * 2 + 4 + 1024 * 64 * 4)  # one layer of the stack, its number, what is reduced
+
+
+def test_a_sum_over_devices_is_one_all_reduce():
+    mesh = sharding.make_mesh(data=8)
+    x = jax.ShapeDtypeStruct((8, 1000), jnp.float32, sharding=NamedSharding(mesh, P("data")))
+    text = jax.jit(lambda x: x.sum(0), out_shardings=NamedSharding(mesh, P())).lower(x).compile().as_text()
+    assert hlo.costs(text, 8).collectives == (hlo.Collective("all-reduce", 1, 2 * 4000 * 7 // 8),)
+
+
+def test_sizes_of_the_published_models():
+    def size(name):
+        return sum(map(math.prod, weights.shapes(architecture(name)).values()))
+
+    assert size("openai-community/gpt2-xl") == 1_557_611_200
+    assert size("meta-llama/Meta-Llama-3-8B") == 8_030_261_248 - 128256 * 4096  # no language-model head
+    assert size("llama-3-70b") == 70_553_706_496 - 128256 * 8192
+
+
+def test_a_folder_with_only_a_config(tmp_path):
+    folder = llama(tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    (folder / "tokenizer.json").unlink()
+    assert architecture(str(folder)).n_layers == 2
+    with pytest.raises(UserError, match=r"config.json \(weights are not needed\)"):
+        architecture("org/unknown")
+    with pytest.raises(UserError, match="did you mean 'gpt2-xl'"):
+        architecture("gpt2-xxl")
+
+
+@pytest.mark.parametrize(
+    ("name", "devices", "bandwidth"),
+    [
+        ("v5e:1x1", 1, 0),
+        ("v5e:2x2", 4, 1e11),
+        ("v5e:4x4", 16, 1e11),
+        ("v5e:16x16", 256, 2e11),
+        ("v5p:2x2x4", 16, 3e11),
+        ("v5p:4x4x4", 64, 6e11),
+    ],
+)
+def test_topologies(name, devices, bandwidth):
+    found = chips.topology(name)
+    assert (found.devices, found.bandwidth) == (devices, bandwidth)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("v9:2x2", "unknown chip 'v9'"),
+        ("v5e", "2 dimensions, such as v5e:4x4"),
+        ("v5e:2x2x2", "2 dimensions"),
+        ("v5p:4x4", "3 dimensions"),
+        ("v5e:3x2", "every size is 1 or even"),
+    ],
+)
+def test_bad_topologies(name, message):
+    with pytest.raises(UserError, match=message):
+        chips.topology(name)
+
+
+@pytest.fixture
+def model(tmp_path):
+    return str(llama(tmp_path / "model", layers=3, width=32))
+
+
+def request(model, kind="train", mesh=None, **learner):
+    learner = {"batch_size": 16, "max_tokens": 32} | learner
+    return Request(kind, Learner(model, **learner), Method(), 2, mesh or MeshConfig(), chips.topology("local"))
+
+
+def matrix_flops(rows, length=32, width=32, layers=3):
+    """Forward: query and output, key and value (2 of 4 heads), three of the feed-forward layer, both of attention."""
+    kernels = layers * (2 * width * width + 2 * width * width // 2 + 3 * width * 2 * width)
+    return rows * length * (2 * kernels + layers * 4 * length * width)
+
+
+@pytest.mark.parametrize(
+    ("learner", "passes"),
+    [({}, 3), ({"remat": "full"}, 4), ({"microbatches": 2}, 4), ({"dtype": "bfloat16"}, 3)],
+)
+def test_flops_of_a_training_step_are_those_of_its_passes(model, learner, passes):
+    found = compilation.compile_here(request(model, mesh=MeshConfig(data=4, fsdp=2), **learner))
+    assert found.costs.flops * 8 == pytest.approx(passes * matrix_flops(16), rel=0.05)
+    causal = matrix_flops(16, length=32) - 16 * 32 * 3 * 2 * 32 * 32
+    assert found.model_flops == 3 * causal
+
+
+def test_flops_of_a_labelling_step(model):
+    found = compilation.compile_here(request(model, "label"))
+    assert found.rows == 64 * 8
+    assert found.costs.flops * 8 == pytest.approx(matrix_flops(64 * 8), rel=0.02)
+
+
+def test_memory_is_cut_by_fsdp_and_collectives_appear(model):
+    whole = compilation.compile_here(request(model, mesh=MeshConfig(data=8)))
+    cut = compilation.compile_here(request(model, mesh=MeshConfig(data=1, fsdp=8)))
+    parameters = 4 * (sum(map(math.prod, weights.shapes(architecture(model)).values())) + 2 * 32)
+    assert whole.parameters == parameters
+    assert whole.optimizer == pytest.approx(2 * parameters, abs=64)  # two moments, and the counts of steps
+    assert cut.parameters < parameters / 6
+    assert cut.used < whole.used
+    kinds = [each.kind for each in cut.costs.collectives]
+    assert "all-gather" in kinds
+    assert "all-gather" not in [each.kind for each in whole.costs.collectives if each.received > parameters / 4]
+    reduced = sum(each.received for each in whole.costs.collectives if each.kind == "all-reduce")
+    assert reduced == pytest.approx(2 * parameters * 7 / 8, rel=0.1)  # every gradient, once
+
+
+def test_what_is_lowered_is_what_training_calls(model):
+    """The abstract state has the shapes and places of a real one."""
+    mesh, learner = sharding.make_mesh(data=4, fsdp=2), Learner(model)
+    module = Classifier(architecture(model), 2)
+    boxed = models.boxed_shapes(module)
+    shardings = sharding.param_shardings(boxed, mesh)
+    trainable, frozen = lowering._parameters(learner, module, mesh)
+    assert not frozen
+    abstract = state.abstract(trainable, optimizer(learner, 10))
+    params = sharding.init_sharded(
+        lambda: module.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32), jnp.full(1, 2))["params"], mesh
+    )
+    real = state.create(params, optimizer(learner, 10), jax.random.key(1))
+    assert jax.tree.structure(abstract) == jax.tree.structure(real)
+    for shape, array in zip(jax.tree.leaves(abstract), jax.tree.leaves(real), strict=True):
+        assert (shape.shape, shape.dtype) == (array.shape, array.dtype)
+        assert shape.sharding.is_equivalent_to(array.sharding, array.ndim)
+    assert jax.tree.structure(shardings) == jax.tree.structure(params)
+
+
+def test_a_batch_that_the_devices_do_not_divide(model):
+    with pytest.raises(UserError, match="a batch of 12 cannot be cut into 1 microbatches over 8 devices"):
+        compilation.compile_here(request(model, batch_size=12))
+
+
+GIB = 2**30
+
+
+def compiled(used, *, available=16 * GIB, parameters=GIB, optimizer=2 * GIB, mesh=None, costs=None, flops=0.0):
+    mesh, chip = mesh or MeshConfig(4, 1, 1), chips.CHIPS["v5e"]
+    if used <= available and costs is None:
+        costs = hlo.Costs(1e12, 1e9, ())
+    return Compiled(chip, 4, mesh, 32, 512, parameters, optimizer, used, available, costs, flops, 1.0)
+
+
+def pretend(needs):
+    """A compiler whose programs need what `needs(request, state)` says."""
+    asked = []
+
+    def compile_for(request):
+        asked.append(request)
+        cut = request.mesh.fsdp * request.mesh.tensor if request.mesh.fsdp > 0 else 1
+        full = request.learner.parameters == "full"
+        parameters, moments = 8 * GIB // cut, (16 * GIB if full else 0) // cut
+        mesh = MeshConfig(4 // cut, request.mesh.fsdp, request.mesh.tensor)
+        return compiled(parameters + moments + needs(request), parameters=parameters, optimizer=moments, mesh=mesh)
+
+    return compile_for, asked
+
+
+def search_from(needs, **learner):
+    compile_for, asked = pretend(needs)
+    first = dataclasses.replace(
+        request("gpt2", mesh=MeshConfig(4, 1, 1), **learner), topology=chips.topology("v5e:2x2")
+    )
+    return search.nearest(first, compile_for(first), compile_for), asked
+
+
+def test_state_that_is_too_large_is_cut_before_anything_is_computed_twice():
+    found, asked = search_from(lambda request: GIB)
+    assert found.changes == ("fsdp=4",)
+    assert len(asked) == 2
+
+
+def test_the_search_keeps_what_it_changed_and_stops_where_it_fits():
+    sizes = {"none": 40, "dots": 20, "full": 12}
+
+    def needs(request):
+        return sizes[request.learner.remat] * GIB // request.learner.microbatches
+
+    found, _ = search_from(needs)
+    assert found.changes == ("fsdp=4", "remat=full", "microbatches=2")
+    assert found.compiled.fits
+    assert (found.request.learner.remat, found.request.learner.microbatches) == ("full", 2)
+
+
+def test_a_search_that_finds_nothing():
+    found, asked = search_from(lambda request: 100 * GIB)
+    assert found is None
+    assert asked[-1].learner.parameters == "lora"  # the last resort was tried
+    assert len(asked) <= 1 + search.MOST_COMPILES
+
+
+def test_the_roofline_is_the_slowest_of_three():
+    place = chips.topology("v5e:4x4")
+    costs = hlo.Costs(1.97e14, 8.19e10, (hlo.Collective("all-gather", 3, int(2e11)),))
+    found = roofline(dataclasses.replace(compiled(GIB, costs=costs, flops=1.97e14), devices=16), place)
+    assert (found.compute, found.memory, found.network) == pytest.approx((1.0, 0.1, 2.0))
+    assert (found.limit, found.seconds) == ("network", 2.0)
+    assert found.mfu == pytest.approx(1 / 32)
+
+
+@pytest.mark.parametrize(
+    ("message", "needed"),
+    [
+        ("RESOURCE_EXHAUSTED: ... required for HLO temporaries (181.5G) exceeds available HBM (15.75G).", 182.5),
+        ("Ran out of memory in memory space hbm. Used 20.25G of 15.75G hbm. Exceeded", 20.25),
+        ("INTERNAL: something else", None),
+    ],
+)
+def test_what_the_compiler_says_of_memory(message, needed):
+    assert compilation.memory_needed(message, GIB) == (None if needed is None else needed * GIB)
+
+
+def experiment(model, tmp_path, **changes):
+    task = TaskConfig(str(reviews(tmp_path / "reviews.jsonl")))
+    learner = Learner(model, batch_size=16, max_tokens=32)
+    fields = {"supervisors": {"weak": dataclasses.replace(learner, read_layer=1)}, "students": {"strong": learner}}
+    return Experiment(**{"name": "planned", "tasks": (task,), **fields, **changes})
+
+
+def test_stages_that_share_a_program_compile_once(model, tmp_path):
+    plain = experiment(model, tmp_path)
+    assert [each.stages for each in planning.programs(plain)] == [
+        ("supervisor weak",),
+        ("student strong", "ceiling strong"),
+    ]
+    confident = experiment(model, tmp_path, methods={"confidence": Method("confidence")})
+    assert [each.stages for each in planning.programs(confident)][1:] == [("student strong",), ("ceiling strong",)]
+    weak = plain.supervisors["weak"]
+    several = experiment(model, tmp_path, supervisors={"two": Ensemble((weak, weak))})
+    assert planning.programs(several)[0].stages == ("supervisor two",)
+
+
+def test_the_labelling_step_is_planned_for_the_setting_that_fits(model, tmp_path):
+    compile_for, _ = pretend(lambda request: GIB)
+    steps = list(planning.plan(experiment(model, tmp_path), "v5e:2x2", compile_for))
+    assert [step.kind for step in steps] == ["train", "label"] * 2
+    assert steps[0].reason == "needs 25.00 GiB of 16.00 on each chip; parameters and optimizer alone are 24.00"
+    assert steps[0].nearest.changes == ("fsdp=4",)
+    assert steps[1].compiled.fits
+    assert steps[1].request.mesh == MeshConfig(1, 4, 1)
+
+
+def test_without_the_compiler_one_line_says_how_to_get_it(model, monkeypatch):
+    monkeypatch.delenv("TPU_LIBRARY_PATH", raising=False)
+    monkeypatch.setattr(compilation.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'w2s-jax\[plan\]'"):
+        compilation.compile_for(dataclasses.replace(request(model), topology=chips.topology("v5e:1x1")))
+
+
+def config_file(model, tmp_path):
+    path = tmp_path / "planned.py"
+    path.write_text(
+        "from w2s_jax.config import Experiment, TaskConfig\nfrom w2s_jax.train.learner import Learner\n"
+        f"learner = Learner({model!r}, batch_size=16, max_tokens=32)\n"
+        "experiment = Experiment('planned', (TaskConfig('boolq'),), {'weak': learner}, {'strong': learner})\n"
+    )
+    return path
+
+
+def test_the_command_prints_a_table_and_json(model, tmp_path, monkeypatch, capsys):
+    here = functools.partial(planning.plan, compile_for=compilation.compile_here)
+    monkeypatch.setattr(planning, "plan", here)
+    path = str(config_file(model, tmp_path))
+    assert cli.main(["plan", path, "--topology", "local"]) == 0
+    shown = capsys.readouterr().out
+    assert "supervisor weak, student strong, ceiling strong" in shown
+    assert "labelling step" in shown
+    assert cli.main(["plan", path, "--topology", "local", "--json"]) == 0
+    train, label = json.loads(capsys.readouterr().out)
+    per_row = [step["compiled"]["costs"]["flops"] / step["compiled"]["rows"] for step in (train, label)]
+    assert per_row[0] == pytest.approx(3 * per_row[1], rel=0.05)
+    assert train["stages"] == ["supervisor weak", "student strong", "ceiling strong"]
+    assert cli.main(["plan", path, "--topology", "v5e:3x3"]) == cli.BAD_INPUT
+
+
+@pytest.mark.slow
+def test_the_real_compiler_for_tpus(tmp_path):
+    """On a machine without a TPU: what fits, what does not, and that this process stays as it is."""
+    pytest.importorskip("libtpu")
+    model = str(llama(tmp_path / "model", layers=3, width=32))
+    place = chips.topology("v5e:2x2")
+    asked = dataclasses.replace(request(model, mesh=MeshConfig(1, 4, 1), dtype="bfloat16"), topology=place)
+    found = compilation.compile_for(asked)
+    assert found.fits
+    assert found.devices == 4
+    assert found.costs.flops * 4 == pytest.approx(3 * matrix_flops(16), rel=0.05)
+    assert found.costs.collectives
+    assert 0 < roofline(found, place).mfu < 1
+    large = Learner("gpt2", batch_size=512, max_tokens=1024)
+    failed = compilation.compile_for(dataclasses.replace(asked, learner=large))
+    assert not failed.fits
+    assert failed.used > failed.available
+    assert jax.devices()[0].platform == "cpu"
+    assert jax.device_count() == 8
