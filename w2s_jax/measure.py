@@ -40,6 +40,7 @@ def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results 
         summaries=summaries,
         comparisons=comparisons,
         parameters=_sizes(plan),
+        across=results.over_tasks(summaries),
     )
 
 

@@ -145,6 +145,34 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Across:
+    """One (supervisor, student, method) over tasks, each of which counts once, with its mean over seeds.
+
+    Attributes:
+      tasks: those whose PGR of accuracy is defined.
+      median_pgr: over them, as Burns et al. 2023 report it, with its 95% interval (bootstrap over tasks); each task's
+        PGR is of means over seeds, so that its baselines are fixed. None where no task has one.
+      difference: mean over all tasks of the student's accuracy less that of the run's first method; None for the first.
+      better, worse: tasks where the method is above and below the first.
+      tests: classical tests over tasks.
+      p_holm: Wilcoxon's p, adjusted for all methods and pairs of the run.
+    """
+
+    supervisor: str
+    student: str
+    method: str
+    tasks: tuple[str, ...]
+    median_pgr: float | None
+    low: float | None
+    high: float | None
+    difference: float | None
+    better: int
+    worse: int
+    tests: PairedTests | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True)
 class TaskFacts:
     """What the cells of a task were measured on: examples a split, classes, and the share of each class in test."""
 
@@ -160,6 +188,7 @@ class Results:
 
     Attributes:
       parameters: how many a model has, by its name in the cells; of those whose number is known.
+      across: every method over tasks; empty for a single task.
     """
 
     name: str
@@ -170,6 +199,7 @@ class Results:
     summaries: tuple[Summary, ...]
     comparisons: tuple[Comparison, ...]
     parameters: Mapping[str, int] = field(default_factory=dict)
+    across: tuple[Across, ...] = ()
     schema: str = SCHEMA
 
 
@@ -241,6 +271,59 @@ def summarise(measured: Sequence[Measured]) -> tuple[tuple[Summary, ...], tuple[
         summaries += [_summary(key, method, items) for method, items in methods.items()]
         comparisons += [_comparison(key, method, baseline, methods[method], methods[baseline]) for method in others]
     return tuple(summaries), _adjusted(comparisons)
+
+
+def over_tasks(summaries: Sequence[Summary]) -> tuple[Across, ...]:
+    """Every method of every pair of models over tasks; empty where there is one task only."""
+    grouped: dict[tuple[str, str], dict[str, dict[str, Summary]]] = {}
+    for summary in summaries:
+        methods = grouped.setdefault((summary.supervisor, summary.student), {})
+        methods.setdefault(summary.method, {})[summary.task] = summary
+    if len({summary.task for summary in summaries}) < 2:
+        return ()
+    found = []
+    for pair, methods in grouped.items():
+        baseline = next(iter(methods.values()))
+        found += [
+            _over_tasks(pair, method, of_method, None if of_method is baseline else baseline)
+            for method, of_method in methods.items()
+        ]
+    p_values = [each.tests.wilcoxon for each in found if each.tests is not None and each.tests.wilcoxon is not None]
+    adjusted = iter(metrics.holm(p_values))
+    return tuple(
+        each if each.tests is None or each.tests.wilcoxon is None else dataclasses.replace(each, p_holm=next(adjusted))
+        for each in found
+    )
+
+
+def _over_tasks(
+    pair: tuple[str, str], method: str, ours: Mapping[str, Summary], theirs: Mapping[str, Summary] | None
+) -> Across:
+    pgr = {task: value for task, s in ours.items() if (value := s.pgr["accuracy"].value) is not None}
+    values = np.array(list(pgr.values()))
+    low = high = None
+    if len(values) > 1:
+        drawn = np.median(values[np.random.default_rng(0).integers(0, len(values), (2000, len(values)))], axis=1)
+        low, high = (float(end) for end in np.quantile(drawn, (0.025, 0.975)))
+    shared = [] if theirs is None else [task for task in ours if task in theirs]
+    gains = np.array([_student(ours[task]) - _student((theirs or {})[task]) for task in shared])
+    return Across(
+        *pair,
+        method,
+        tuple(pgr),
+        float(np.median(values)) if len(values) else None,
+        low,
+        high,
+        difference=float(gains.mean()) if shared else None,
+        better=int((gains > 0).sum()),
+        worse=int((gains < 0).sum()),
+        tests=metrics.paired_tests(gains) if shared else None,
+        p_holm=None,
+    )
+
+
+def _student(summary: Summary) -> float:
+    return summary.accuracy["student"].value
 
 
 def save(results: Results, folder: Path) -> Path:

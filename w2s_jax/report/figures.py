@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from w2s_jax import files
-from w2s_jax.report import many, single, style
+from w2s_jax.report import grid, many, single, style
 from w2s_jax.report.style import Figure
 from w2s_jax.results import Results
 
@@ -25,7 +25,11 @@ def of_run(found: Results) -> list[Figure]:
     import matplotlib
 
     with matplotlib.rc_context(style.SETTINGS):
-        drawn = [single.accuracy(found), single.curves(found), single.reliability(found)]
+        drawn = (
+            [single.accuracy(found), single.curves(found), single.reliability(found)]
+            if len(found.summaries) <= grid.MANY
+            else []
+        )
     return [figure for figure in drawn if figure is not None]
 
 
@@ -34,7 +38,13 @@ def across(runs: Sequence[Results]) -> list[Figure]:
     import matplotlib
 
     with matplotlib.rc_context(style.SETTINGS):
-        drawn = [many.recovered(runs), many.scaling(runs), many.agreement(runs)]
+        drawn = [
+            grid.heat(runs),
+            many.recovered(runs),
+            many.scaling(runs),
+            many.pgr_scaling(runs),
+            many.agreement(runs),
+        ]
     return [figure for figure in drawn if figure is not None]
 
 

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from w2s_jax import files, results
-from w2s_jax.report import figures, style, table
+from w2s_jax.report import figures, grid, style, table
 from w2s_jax.report.style import Figure
 from w2s_jax.results import Results
 
@@ -96,16 +96,28 @@ def _across(runs: Sequence[Results]) -> list[str]:
 
 def _run(found: Results, anchor: str) -> str:
     parts = [f'<h2 id="{anchor}">{escape(found.name)}</h2>']
-    for block in table.blocks(found):
-        parts += [f"<h3>{escape(block.title)}</h3>", _numbers(table.COLUMNS, block.rows, "Test split")]
-        if block.notes:
-            parts.append(f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in block.notes)}</ul>")
-        if block.stopping:
-            caption = "Accuracy on validation against ground truth, by what chose the step"
-            parts.append(_numbers(table.STOPPING_COLUMNS, block.stopping, caption))
+    for title, rows in grid.rankings(found):
+        parts += [f"<h3>{escape(title)}</h3>", _numbers(grid.COLUMNS, rows, grid.LEGEND)]
+    blocks = [_block(block) for block in table.blocks(found)]
+    if len(found.summaries) > grid.MANY:
+        folded = [f"<details><summary>{escape(title)}</summary>{body}</details>" for title, body in blocks]
+        parts += ["<h3>Each task and pair of models</h3>", *folded]
+    else:
+        parts += [f"<h3>{escape(title)}</h3>{body}" for title, body in blocks]
     if figures.available():
         parts += [_figure(figure, anchor) for figure in figures.of_run(found)]
     return "\n".join(parts)
+
+
+def _block(block: table.Block) -> tuple[str, str]:
+    """Title and body of one task and pair of models."""
+    parts = [_numbers(table.COLUMNS, block.rows, "Test split")]
+    if block.notes:
+        parts.append(f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in block.notes)}</ul>")
+    if block.stopping:
+        caption = "Accuracy on validation against ground truth, by what chose the step"
+        parts.append(_numbers(table.STOPPING_COLUMNS, block.stopping, caption))
+    return block.title, "\n".join(parts)
 
 
 def _made(found: Results) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from w2s_jax.report import style, table
+from w2s_jax.report.grid import MANY
 from w2s_jax.report.style import INK, MUTED, Figure
 from w2s_jax.results import Results, Summary
 
@@ -20,7 +21,7 @@ PGR_VIEW = (-1.0, 2.0)  # an interval that ends beyond it, and beyond every esti
 def recovered(runs: Sequence[Results]) -> Figure | None:
     """PGR with its interval for each task and pair of models; None for a single one."""
     summaries = _summaries(runs)
-    if len(_pairs(summaries)) < 2:
+    if len(_pairs(summaries)) < 2 or len(summaries) > MANY:
         return None
     image, axis, looks, places = _row_for_each_pair(summaries)
     view = _pgr_view(summaries)
@@ -53,6 +54,12 @@ def scaling(runs: Sequence[Results]) -> Figure | None:
     return _against_size(runs, "scaling", "test accuracy", caption, _draw_accuracy, entries)
 
 
+def pgr_scaling(runs: Sequence[Results]) -> Figure | None:
+    """PGR against the student's size, for each supervisor and method; None where no supervisor has several."""
+    caption = "PGR of accuracy against student size, with 95% intervals; where it is undefined there is no mark."
+    return _against_size(runs, "pgr_scaling", "PGR", caption, _draw_pgr, [])
+
+
 def agreement(runs: Sequence[Results]) -> Figure | None:
     """How far students follow their supervisor where it is right and where it is wrong; None for a single pair.
 
@@ -66,7 +73,7 @@ def agreement(runs: Sequence[Results]) -> Figure | None:
 
 def _agreement_of_pairs(runs: Sequence[Results]) -> Figure | None:
     summaries = _summaries(runs)
-    if len(_pairs(summaries)) < 2:
+    if len(_pairs(summaries)) < 2 or len(summaries) > MANY:
         return None
     image, axis, looks, places = _row_for_each_pair(summaries)
     for summary, place in zip(summaries, places, strict=True):
@@ -145,6 +152,20 @@ def _draw_accuracy(axis: Any, line: Sequence[Summary], places: Sequence[float], 
         for place, interval in zip(places, (s.pgr["accuracy"].student for s in line), strict=True):
             if interval:
                 axis.plot([place, place], [interval.low, interval.high], "-", color=look["color"], lw=0.6, alpha=0.6)
+
+
+def _draw_pgr(axis: Any, line: Sequence[Summary], places: Sequence[float], look: dict[str, Any]) -> None:
+    axis.axhline(0, color=MUTED, lw=0.6, zorder=0)
+    axis.axhline(1, color=MUTED, lw=0.6, ls=":", zorder=0)
+    axis.set_ylim(*PGR_VIEW)
+    defined = [(place, s.pgr["accuracy"]) for place, s in zip(places, line, strict=True)]
+    marks = [(place, pgr.value) for place, pgr in defined if pgr.value is not None]
+    if marks:
+        axis.plot(*zip(*marks, strict=True), **look)
+    for place, pgr in defined:
+        if pgr.value is not None:
+            ends = [PGR_VIEW[0] if pgr.low is None else pgr.low, PGR_VIEW[1] if pgr.high is None else pgr.high]
+            axis.plot([place, place], ends, "-", color=look["color"], lw=0.6, alpha=0.6)
 
 
 def _draw_agreement(axis: Any, line: Sequence[Summary], places: Sequence[float], look: dict[str, Any]) -> None:

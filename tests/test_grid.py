@@ -1,0 +1,110 @@
+"""Methods over tasks: the statistics against closed forms, and a page that stays readable with many of them."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests import synthetic
+from w2s_jax import results
+from w2s_jax.report import grid, html_page
+
+TASKS, METHODS = ("a", "b", "c", "d", "e"), ("naive", "better", "worse")
+
+
+def summaries(tasks=TASKS, methods=METHODS, pairs=(("weak", "strong"),)):
+    """Students of known accuracy between a supervisor at .6 and a ceiling at .8; task e has no gap."""
+    made = []
+    template = synthetic.three_tasks().summaries[0]
+    for (supervisor, student), (place, task), method in itertools.product(pairs, enumerate(tasks), methods):
+        gain = {"naive": 0.08, "worse": 0.02}.get(method, 0.10) + 0.01 * place
+        pgr = template.pgr["accuracy"]
+        defined = task != "e"
+        pgr = dataclasses.replace(
+            pgr,
+            value=gain / 0.2 if defined else None,
+            low=gain / 0.2 - 0.1 if defined else None,
+            high=gain / 0.2 + 0.1 if defined else None,
+            reason=None if defined else "ceiling and supervisor are not apart",
+        )
+        accuracy = {"supervisor": 0.6, "student": 0.6 + gain, "ceiling": 0.8}
+        made.append(
+            dataclasses.replace(
+                template,
+                task=task,
+                supervisor=supervisor,
+                student=student,
+                method=method,
+                accuracy={role: results.Mean(value, 0.01) for role, value in accuracy.items()},
+                pgr={"accuracy": pgr, "auroc": pgr},
+            )
+        )
+    return made
+
+
+def test_every_task_counts_once():
+    found = {each.method: each for each in results.over_tasks(summaries())}
+    gains = 0.08 + 0.01 * np.arange(4)
+    assert found["naive"].tasks == TASKS[:4], "a task without a gap has no PGR"
+    assert found["naive"].median_pgr == pytest.approx(np.median(gains / 0.2))
+    assert found["naive"].low <= found["naive"].median_pgr <= found["naive"].high
+    assert found["naive"].difference is None
+    assert (found["better"].better, found["better"].worse) == (5, 0)
+    assert (found["worse"].better, found["worse"].worse) == (0, 5)
+    assert found["better"].difference == pytest.approx(0.02)
+
+
+def test_tests_over_tasks_are_scipys():
+    rng = np.random.default_rng(0)
+    made = summaries()
+    noisy = [
+        dataclasses.replace(s, accuracy={**s.accuracy, "student": results.Mean(float(rng.uniform(0.6, 0.8)), 0.01)})
+        for s in made
+    ]
+    found = {each.method: each for each in results.over_tasks(noisy)}
+    students = {m: np.array([s.accuracy["student"].value for s in noisy if s.method == m]) for m in METHODS}
+    gains = students["better"] - students["naive"]
+    assert found["better"].tests.t == pytest.approx(stats.ttest_1samp(gains, 0).pvalue)
+    assert found["better"].tests.wilcoxon == pytest.approx(stats.wilcoxon(gains).pvalue)
+    p = sorted(found[m].tests.wilcoxon for m in ("better", "worse"))
+    assert sorted(found[m].p_holm for m in ("better", "worse")) == pytest.approx(
+        [min(1, 2 * p[0]), max(2 * p[0], p[1])]
+    )
+
+
+def test_one_task_has_nothing_over_tasks():
+    assert results.over_tasks(summaries(tasks=("a",))) == ()
+
+
+def grown(count):
+    """Results of many methods, with across as a run writes it."""
+    methods = ("naive", *(f"method {i}" for i in range(count - 1)))
+    made = tuple(summaries(methods=methods))
+    base = synthetic.three_tasks()
+    return dataclasses.replace(base, summaries=made, comparisons=(), across=results.over_tasks(made))
+
+
+def test_many_methods_are_colours_with_their_numbers():
+    found = grown(20)
+    figure = grid.heat([found])
+    assert len(figure.rows) == 100
+    by_cell = {(row[2], row[3]): row for row in figure.rows}
+    assert by_cell["naive", "a"][4] == pytest.approx(0.4)
+    assert by_cell["naive", "e"][4] is None
+    assert "not apart" in by_cell["naive", "e"][7]
+    assert grid.heat([grown(3)]) is None, "a few have a row each"
+
+
+def test_a_page_of_many_methods_begins_with_the_ranking_and_folds_the_rest():
+    page = html_page.html([grown(20)])
+    assert page.index("Over ") < page.index("<details>")
+    assert page.count("<details><summary>") == 5 + 1
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_across_survives_a_file(tmp_path):
+    found = grown(4)
+    results.save(found, tmp_path)
+    assert results.load(tmp_path).across == found.across

@@ -1,0 +1,110 @@
+"""Tables and figures over a grid of many methods, pairs of models and tasks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from w2s_jax.report import style, table
+from w2s_jax.report.style import INK, Figure
+from w2s_jax.results import Across, Results, Summary
+
+MANY = 24  # summaries, above which a row for each cannot be read
+VIEW = 1.0  # PGR whose colour is the strongest
+COLUMNS = ("method", "median PGR [95%]", "tasks", "accuracy", "better / worse", "p: t", "Wilcoxon", "sign", "Holm")
+LEGEND = (
+    "Each task counts once, with its mean over seeds. The median is over tasks whose PGR is defined, with a bootstrap "
+    "over them. Accuracy is the mean difference from the first method, task by task; Holm corrects Wilcoxon's p for "
+    "all methods of the run."
+)
+
+
+def rankings(found: Results) -> list[tuple[str, list[table.Row]]]:
+    """For each pair of models a title, and a row for each method under `COLUMNS`; empty for a single task."""
+    pairs = dict.fromkeys((each.supervisor, each.student) for each in found.across)
+    return [
+        (
+            f"Over {len(found.tasks)} tasks: {supervisor} -> {student}",
+            [_row(each) for each in found.across if (each.supervisor, each.student) == (supervisor, student)],
+        )
+        for supervisor, student in pairs
+    ]
+
+
+def heat(runs: Sequence[Results]) -> Figure | None:
+    """PGR of every method and pair of models on every task, as colours; None where there are few."""
+    summaries = [summary for run in runs for summary in run.summaries]
+    if len(summaries) <= MANY:
+        return None
+    tasks = list(dict.fromkeys(summary.task for summary in summaries))
+    rows = list(dict.fromkeys(map(_name, summaries)))
+    found = {(_name(summary), summary.task): summary for summary in summaries}
+    names = [" ".join(part for part in _shown(row, rows) if part) for row in rows]
+    width = 1.6 + 0.062 * max(map(len, names)) + 0.62 * len(tasks)
+    image, (axis,) = style.panels(1, height=0.9 + 0.17 * len(rows), width=width)
+    for y, row in enumerate(rows):
+        for x, task in enumerate(tasks):
+            _square(axis, x, y, found.get((row, task)))
+    axis.set_xlim(-0.5, len(tasks) - 0.5)
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_xticks(range(len(tasks)), [style.short(task, 14) for task in tasks], rotation=35, ha="left")
+    axis.xaxis.tick_top()
+    axis.set_yticks(range(len(rows)), names)
+    axis.tick_params(length=0)
+    for side in axis.spines.values():
+        side.set_visible(False)
+    caption = (
+        "PGR of accuracy: blue above 0 (the supervisor), orange below. Bold where the 95% interval leaves out 0; "
+        "hatched where ceiling and supervisor are not apart, so that there is no PGR."
+    )
+    columns = ("supervisor", "student", "method", "task", "pgr", "low", "high", "undefined_because")
+    numbers = [(*_name(s), s.task, *_ends(s), s.pgr["accuracy"].reason) for s in summaries]
+    alt = f"PGR of {len(rows)} methods and pairs of models on {', '.join(tasks)}; the numbers are in the CSV."
+    return Figure("pgr", caption, alt, columns, numbers, image)
+
+
+def _square(axis: Any, x: int, y: int, summary: Summary | None) -> None:
+    from matplotlib.patches import Rectangle
+
+    corner = (x - 0.48, y - 0.46)
+    value, low, high = (None, None, None) if summary is None else _ends(summary)
+    if value is None:
+        if summary is not None:
+            axis.add_patch(Rectangle(corner, 0.96, 0.92, facecolor="none", edgecolor="#c8c8c8", lw=0, hatch="////"))
+        return
+    strength = min(abs(value) / VIEW, 1.0)
+    colour = "#0072B2" if value >= 0 else "#D55E00"
+    axis.add_patch(Rectangle(corner, 0.96, 0.92, facecolor=colour, alpha=0.08 + 0.72 * strength, lw=0))
+    sure = (low is not None and low > 0) or (high is not None and high < 0)
+    ink = "white" if strength > 0.65 else INK
+    axis.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=6.5, color=ink, weight="bold" if sure else None)
+
+
+def _name(summary: Summary) -> tuple[str, str, str]:
+    return summary.supervisor, summary.student, summary.method
+
+
+def _shown(row: tuple[str, str, str], rows: Sequence[tuple[str, str, str]]) -> tuple[str, str]:
+    """The models where there are several pairs, and the method where there are several."""
+    several_pairs = len({(supervisor, student) for supervisor, student, _ in rows}) > 1
+    several_methods = len({method for _, _, method in rows}) > 1
+    models = f"{style.short(row[0])} → {style.short(row[1])}:" if several_pairs else ""
+    return models, style.short(row[2], 30) if several_methods or not several_pairs else ""
+
+
+def _ends(summary: Summary) -> tuple[float | None, float | None, float | None]:
+    pgr = summary.pgr["accuracy"]
+    return pgr.value, pgr.low, pgr.high
+
+
+def _row(across: Across) -> table.Row:
+    median = "-" if across.median_pgr is None else f"{across.median_pgr:.2f}"
+    if across.low is not None and across.high is not None:
+        median += f" [{across.low:.2f}, {across.high:.2f}]"
+    tests = across.tests
+    p = ("", "", "") if tests is None else tuple(_p(value) for value in tests)
+    difference = "" if across.difference is None else f"{across.difference:+.3f}"
+    record = "" if across.difference is None else f"{across.better} / {across.worse}"
+    return (across.method, median, f"{len(across.tasks)}", difference, record, *p, _p(across.p_holm))
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}"
