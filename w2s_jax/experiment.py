@@ -209,6 +209,8 @@ def _student(
     experiment: Experiment, task: TaskConfig, seed: int, learner: Learner, method: Method, supervisor: Stage
 ) -> Stage:
     """The last student of a method, with those before it as its teachers."""
+    if method.learn == "prompt" and method.options.get("shown") == "truth":
+        return _stage("readout", task, seed, learner, method=method, teacher=supervisor)
     links = [experiment.students[name] for name in method.through] + [learner] * method.rounds
     parts = len(links) if method.through else 1
     plain = dataclasses.replace(method, through=(), rounds=1, readout="head")

@@ -20,9 +20,11 @@ from w2s_jax.errors import UserError
 from w2s_jax.experiment import Stage
 from w2s_jax.inputs import StageInputs
 from w2s_jax.models import Pretrained
+from w2s_jax.models import params as parameter_sets
+from w2s_jax.models.layers import Lora
 from w2s_jax.progress import Reporter
 from w2s_jax.store import Store
-from w2s_jax.train import probing
+from w2s_jax.train import generative, probing, prompting
 from w2s_jax.train.finetune import Outcome, finetune, softmax
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History
@@ -65,8 +67,6 @@ class Workshop:
                 assert stage.previous is not None
                 return self.read(stage.previous).for_split("transfer", split.ids)
             case "views":
-                from w2s_jax.train import prompting
-
                 answers = materials.answers(stage.task, materials.splits(stage.task, stage.seed).n_classes)
                 return prompting.views(stage.learner, split.texts, answers)
         raise errors.unknown("what label work asks for:", name, labelwork.CONTEXT)
@@ -86,9 +86,11 @@ class Workshop:
         learner = stage.learner
         assert learner is not None
         found = models.load(learner.model, read_layer=learner.read_layer)
+        params = self.store.params(stage.folder)["backbone"]
         if stage.role != "body" and learner.parameters == "lora":
-            raise UserError("a backbone with adapters cannot be read out yet; finetune it with parameters='full'")
-        return dataclasses.replace(found, params=self.store.params(stage.folder)["backbone"])
+            whole = parameter_sets.combine(found.params, params)
+            return dataclasses.replace(found, params=parameter_sets.merge_lora(whole, Lora(learner.lora_rank).scale))
+        return dataclasses.replace(found, params=models.cut(params, found.config))
 
 
 def make(stages: Sequence[Stage], workshop: Workshop) -> list[Outcome]:
@@ -204,19 +206,13 @@ def _finetune(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
 
 
 def _adapt(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
-    from w2s_jax.train import generative
-
     learner = stage.learner
     assert learner is not None
-    assert learner.generative is not None
-    pretrained = models.load(learner.model, read_layer=learner.read_layer)
+    pretrained = models.load(learner.model)
     params, losses = generative.adapt(
         learner,
         pretrained,
         given.train.split.texts,
-        epochs=learner.generative.epochs,
-        learning_rate=learner.generative.learning_rate,
-        batch_size=learner.generative.batch_size,
         seed=stage.seed,
         mesh=workshop.mesh,
         folder=workshop.store.progress(stage.folder),
@@ -228,10 +224,9 @@ def _adapt(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
 
 def _prompt(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
     """Shots are drawn from the training rows, equally many of each class as they are labelled."""
-    from w2s_jax.train import prompting
-
     assert stage.learner is not None
-    options = dict(stage.method.options)
+    options: dict[str, Any] = dict(stage.method.options)
+    options.pop("shown", None)
     labels = given.train.targets.argmax(axis=1)
     shots = _shots(labels, int(options.pop("shots", 0)), stage.seed)
     texts = given.train.split.texts

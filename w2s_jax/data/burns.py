@@ -83,7 +83,7 @@ def hellaswag(record: Record) -> Iterable[Example]:
     group = str(record.get("source_id") or context)
     right = endings[class_field(record, "label")]
     for example in candidates(context, right, endings, group=group, ask="Text"):
-        yield example._replace(text=example.text.replace("\nAnswer: ", "\nContinuation: "))
+        yield example._replace(text=str(example.text).replace("\nAnswer: ", "\nContinuation: "))
 
 
 def mc_taco(record: Record) -> Iterable[Example]:

@@ -9,7 +9,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from w2s_jax.labelwork.steps import Labels, relabelled
+from w2s_jax.errors import UserError
+from w2s_jax.labelwork.steps import Labels, check_count, relabelled
 
 LEAST = 1e-6
 
@@ -72,7 +73,14 @@ def learned_weights(
       learning_rate: of the head (Adam).
       weight_rate: of the weights (plain gradient).
       l2: of the head.
+
+    Raises:
+      UserError: more easy epochs than epochs.
     """
+    check_count("epochs", epochs)
+    check_count("easy_epochs", easy_epochs, 0)
+    if easy_epochs > epochs:
+        raise UserError(f"easy_epochs must be at most the {epochs} epochs, not {easy_epochs}")
     weights = _learned(
         jnp.asarray(members, jnp.float32),
         jnp.asarray(features, jnp.float32),

@@ -1,5 +1,6 @@
 """Pretrained models by name, folder, file or Hub id, and classifiers on top of them."""
 
+import contextlib
 import functools
 import math
 import os
@@ -10,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from w2s_jax import downloads, errors, files
@@ -19,6 +21,7 @@ from w2s_jax.models import onnx_weights, weights
 from w2s_jax.models import tokenizer as tokenizers
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.language_model import LanguageModel
 from w2s_jax.models.layers import Lora
 from w2s_jax.models.pooling import Pooling
 from w2s_jax.models.registry import MODELS, ModelCard
@@ -138,12 +141,67 @@ def classifier(
     return module, _overlay(jax.jit(fresh)(rng), {"backbone": pretrained.params})
 
 
-def boxed_shapes(module: Classifier) -> Any:
+def language_model(
+    pretrained: Pretrained,
+    *,
+    rng: jax.Array,
+    dropout: float = 0.0,
+    scan: bool = True,
+    remat: str = "none",
+    dtype: str = "float32",
+    lora: Lora | None = None,
+) -> tuple[LanguageModel, dict[str, Any]]:
+    """The pretrained backbone under its language-model head, and adapters if asked for.
+
+    Raises:
+      UserError: it is an encoder, or its head cannot be found, or it was cut.
+    """
+    config = pretrained.config
+    if config.is_encoder:
+        raise UserError(f"{pretrained.name} is an encoder: it has no language-model head; choose a decoder")
+    if config.n_layers != outline(pretrained.name)[0].n_layers:
+        raise UserError(f"a language model is read at its top: leave read_layer of {pretrained.name} at None")
+    known = {"backbone": pretrained.params}
+    if not config.tied_embeddings:
+        known["unembed"] = {"embedding": unembedding(pretrained.name)}
+    module = LanguageModel(config, dropout, scan, remat, dtype, lora)
+
+    def fresh(key: jax.Array) -> Any:
+        return _only_new(nn.unbox(_init(module, key)), known)
+
+    return module, _overlay(jax.jit(fresh)(rng), known)
+
+
+def cut(params: Mapping[str, Any], config: ModelConfig) -> dict[str, Any]:
+    """A whole backbone's parameters as far as `config` reads them."""
+    kept = {key: value for key, value in params.items() if key != "final_norm" or config.final_norm}
+    return {**kept, "layers": jax.tree.map(lambda stacked: stacked[: config.n_layers], kept["layers"])}
+
+
+def unembedding(source: str) -> np.ndarray:
+    """The table of a language-model head that is not the embeddings, float32 [vocabulary, dimensions].
+
+    Raises:
+      UserError: the checkpoint has none.
+    """
+    found = _locate(source)
+    with contextlib.ExitStack() as stack:
+        if found.config is None:
+            tensors = weights.gguf(found.weights[0]).tensors
+        else:
+            tensors = stack.enter_context(weights.safetensors(found.weights))
+        for name in ("lm_head.weight", "embed_out.weight", "output.weight"):
+            if name in tensors.names:
+                return tensors.read(name)
+    raise UserError(f"{source} has no language-model head: lm_head.weight, embed_out.weight or output.weight")
+
+
+def boxed_shapes(module: Classifier | LanguageModel) -> Any:
     """The classifier's parameters as shapes, in the Flax boxes that name their logical axes."""
     return jax.eval_shape(lambda: _init(module, jax.random.key(0)))
 
 
-def _init(module: Classifier, key: jax.Array) -> Any:
+def _init(module: Classifier | LanguageModel, key: jax.Array) -> Any:
     return module.init(key, jnp.zeros((1, 2), jnp.int32), jnp.full(1, 2, jnp.int32))["params"]
 
 

@@ -149,10 +149,6 @@ class Embedding(nn.Module):
     def __call__(self, ids: Array | np.ndarray) -> Float[Array, "... d"]:
         return jnp.asarray(self.embedding)[ids].astype(self.dtype)
 
-    def attend(self, x: Float[Array, "... d"]) -> Float[Array, "... v"]:
-        """Scores of every vector, float32."""
-        return jnp.einsum("...d,vd->...v", x.astype(self.dtype), self.embedding.astype(self.dtype)).astype(jnp.float32)
-
 
 class Attention(nn.Module):
     """Multi-head attention; `n_kv_heads` may be fewer, each shared by a group of heads (Ainslie et al. 2023)."""

@@ -1,5 +1,6 @@
 """Sets of parameters, by regexes over their paths. Training, freezing and adapters all use this one mechanism."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -57,6 +58,19 @@ def combine(first: Tree, second: Tree) -> Tree:
     for key, value in second.items():
         merged[key] = combine(merged[key], value) if key in merged else value
     return merged
+
+
+def merge_lora(params: Tree, scale: float) -> Tree:
+    """The same function without adapters: `kernel + scale * A B` in their place, also where layers are stacked."""
+    if "lora_a" not in params:
+        return {key: merge_lora(value, scale) if isinstance(value, Mapping) else value for key, value in params.items()}
+    kernel, a, b = params["kernel"], params["lora_a"], params["lora_b"]
+    stacked = a.ndim + b.ndim - kernel.ndim - 2  # layers come first in all three
+    inputs = math.prod(a.shape[stacked:-1])
+    flat_a = a.reshape(*a.shape[:stacked], inputs, a.shape[-1])
+    flat_b = b.reshape(*b.shape[: stacked + 1], -1)
+    rest = {key: value for key, value in params.items() if key not in ("lora_a", "lora_b")}
+    return {**rest, "kernel": kernel + scale * (flat_a @ flat_b).reshape(kernel.shape)}
 
 
 def head_mask(params: Tree) -> Tree:

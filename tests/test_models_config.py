@@ -1,0 +1,131 @@
+"""Configs as they were first published, in the older words, mean what transformers makes of them."""
+
+import json
+
+import pytest
+
+from w2s_jax.errors import UserError
+from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.registry import MODELS
+
+PUBLISHED = {
+    "Qwen1.5": {
+        "model_type": "qwen2",
+        "hidden_act": "silu",
+        "hidden_size": 1024,
+        "intermediate_size": 2816,
+        "max_position_embeddings": 32768,
+        "max_window_layers": 21,
+        "num_attention_heads": 16,
+        "num_hidden_layers": 24,
+        "num_key_value_heads": 16,
+        "rms_norm_eps": 1e-06,
+        "rope_theta": 1000000.0,
+        "sliding_window": 32768,
+        "tie_word_embeddings": True,
+        "use_sliding_window": False,
+        "vocab_size": 151936,
+    },
+    "Llama 3.2": {
+        "model_type": "llama",
+        "attention_bias": False,
+        "head_dim": 64,
+        "hidden_act": "silu",
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "max_position_embeddings": 131072,
+        "mlp_bias": False,
+        "num_attention_heads": 32,
+        "num_hidden_layers": 16,
+        "num_key_value_heads": 8,
+        "rms_norm_eps": 1e-05,
+        "rope_scaling": {
+            "factor": 32.0,
+            "high_freq_factor": 4.0,
+            "low_freq_factor": 1.0,
+            "original_max_position_embeddings": 8192,
+            "rope_type": "llama3",
+        },
+        "rope_theta": 500000.0,
+        "tie_word_embeddings": True,
+        "vocab_size": 128256,
+    },
+    "Gemma 2": {
+        "model_type": "gemma2",
+        "attn_logit_softcapping": 50.0,
+        "final_logit_softcapping": 30.0,
+        "head_dim": 256,
+        "hidden_act": "gelu_pytorch_tanh",
+        "hidden_activation": "gelu_pytorch_tanh",
+        "hidden_size": 2304,
+        "intermediate_size": 9216,
+        "max_position_embeddings": 8192,
+        "num_attention_heads": 8,
+        "num_hidden_layers": 26,
+        "num_key_value_heads": 4,
+        "query_pre_attn_scalar": 256,
+        "rms_norm_eps": 1e-06,
+        "rope_theta": 10000.0,
+        "sliding_window": 4096,
+        "vocab_size": 256000,
+    },
+    "Gemma 3": {
+        "model_type": "gemma3_text",
+        "attn_logit_softcapping": None,
+        "final_logit_softcapping": None,
+        "head_dim": 256,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "hidden_size": 1152,
+        "intermediate_size": 6912,
+        "max_position_embeddings": 32768,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 26,
+        "num_key_value_heads": 1,
+        "query_pre_attn_scalar": 256,
+        "rms_norm_eps": 1e-06,
+        "rope_local_base_freq": 10000,
+        "rope_scaling": None,
+        "rope_theta": 1000000,
+        "sliding_window": 512,
+        "sliding_window_pattern": 6,
+        "vocab_size": 262144,
+    },
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_older_words_mean_what_transformers_makes_of_them(name):
+    transformers = pytest.importorskip("transformers")
+    given = dict(PUBLISHED[name])
+    config = ModelConfig.from_hf(given)
+    standard = transformers.AutoConfig.for_model(**given)
+    assert ModelConfig.from_hf(json.loads(standard.to_json_string(False))) == config
+    assert ModelConfig.from_hf(config.to_hf()) == config
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "line"),
+    [
+        ("Gemma 3", {"use_bidirectional_attention": True}, "use_bidirectional_attention is not implemented"),
+        ("Gemma 3", {"final_logit_softcapping": 30.0}, "final_logit_softcapping=30.0 is not implemented"),
+        ("Gemma 2", {"attention_bias": True}, "attention_bias=True is not implemented for gemma2"),
+        ("Llama 3.2", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "rope scaling 'yarn' is not implemented"),
+        ("Qwen1.5", {"use_sliding_window": True}, "use_sliding_window is not implemented for qwen2"),
+    ],
+)
+def test_what_is_not_implemented_is_named(name, change, line):
+    with pytest.raises(UserError, match=line):
+        ModelConfig.from_hf({**PUBLISHED[name], **change})
+
+
+def test_a_gemma_is_cut_with_its_windows():
+    config = ModelConfig.from_hf(PUBLISHED["Gemma 3"])
+    assert config.windowed is not None
+    assert [layer for layer, windowed in enumerate(config.windowed, 1) if not windowed] == [6, 12, 18, 24]
+    assert config.cut(7).windowed == (True,) * 5 + (False, True)
+
+
+def test_every_named_model_is_pinned_apart():
+    hashes = [card.sha256 for card in MODELS.values()]
+    assert len(set(hashes)) == len(hashes)
+    assert all(len(file.sha256) == 64 for card in MODELS.values() for file in card.weights)

@@ -1,0 +1,95 @@
+"""A pretrained decoder under its language-model head."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.decoder import Decoder
+from w2s_jax.models.layers import Embedding, Lora, Settings
+
+CHUNK = 128  # positions whose logits over the vocabulary exist at once
+
+Tokens = Int[Array | np.ndarray, "b t"]
+Lengths = Int[Array | np.ndarray, " b"]
+
+
+class LanguageModel(nn.Module):
+    """Next tokens: `logits = hidden @ table.T`, the table being the embeddings or, where not tied, one of its own.
+
+    Its parameters are `{"backbone": ...}`, those of a classifier's backbone, and `{"unembed": ...}` where not tied.
+
+    Attributes:
+      config: of a decoder.
+      dropout, scan, remat, dtype, lora: as in `Classifier`.
+    """
+
+    config: ModelConfig
+    dropout: float = 0.0
+    scan: bool = True
+    remat: str = "none"
+    dtype: str = "float32"
+    lora: Lora | None = None
+
+    def setup(self) -> None:
+        settings = Settings(jnp.dtype(self.dtype), self.dropout, lora=self.lora)
+        self.backbone = Decoder(self.config, settings, self.scan, self.remat)
+        if not self.config.tied_embeddings:
+            self.unembed = Embedding(self.config.vocab_size, self.config.hidden_size, settings.dtype)
+
+    def __call__(self, tokens: Tokens, lengths: Lengths, *, deterministic: bool = True) -> Float[Array, "b t v"]:
+        """Logits at every position, float32: all of them exist at once."""
+        return self._logits(self._hidden(tokens, lengths, deterministic))
+
+    def last(self, tokens: Tokens, lengths: Lengths) -> Float[Array, "b v"]:
+        """Logits of what follows each row's last real token, float32."""
+        hidden = self._hidden(tokens, lengths, True)
+        return self._logits(hidden[jnp.arange(len(tokens)), jnp.maximum(jnp.asarray(lengths) - 1, 0)])
+
+    def score(
+        self, tokens: Tokens, lengths: Lengths, start: Int[Array | np.ndarray, " b"], *, deterministic: bool = True
+    ) -> Float[Array, "b 2"]:
+        """Of each row from its token `start` on: the sum of log-probabilities, and how many tokens they are of.
+
+        A token's probability is given those before it, so the first of a row has none. The backward pass computes
+        the logits again, so that memory holds those of `CHUNK` positions.
+        """
+        hidden = self._hidden(tokens, lengths, deterministic)[:, :-1]
+        rows, positions = hidden.shape[:2]
+        place = jnp.arange(1, positions + 1)
+        counts = (place < jnp.asarray(lengths)[:, None]) & (place >= jnp.asarray(start)[:, None])
+        flat, following = hidden.reshape(-1, hidden.shape[-1]), jnp.asarray(tokens)[:, 1:].reshape(-1)
+        spare = -len(flat) % CHUNK
+        flat, following = jnp.pad(flat, ((0, spare), (0, 0))), jnp.pad(following, (0, spare))
+        table = self._table()
+
+        @jax.checkpoint
+        def of_chunk(chunk: Any) -> Array:
+            states, wanted = chunk
+            logits = _logits(states, table, self.config.logits_softcap)
+            picked = jnp.take_along_axis(logits, wanted[:, None], axis=1)[:, 0]
+            return picked - jax.nn.logsumexp(logits, axis=-1)
+
+        chunks = flat.reshape(-1, CHUNK, flat.shape[-1]), following.reshape(-1, CHUNK)
+        values = jax.lax.map(of_chunk, chunks).reshape(-1)[: rows * positions].reshape(rows, positions)
+        return jnp.stack([jnp.sum(values, axis=1, where=counts), jnp.sum(counts, axis=1)], axis=1)
+
+    def _hidden(self, tokens: Tokens, lengths: Lengths, deterministic: bool) -> Float[Array, "b t d"]:
+        return self.backbone(tokens, lengths, deterministic=deterministic)[0]
+
+    def _logits(self, hidden: Float[Array, "*n d"]) -> Float[Array, "*n v"]:
+        return _logits(hidden, self._table(), self.config.logits_softcap)
+
+    def _table(self) -> Float[Array, "v d"]:
+        tied = self.config.tied_embeddings
+        table = self.backbone.variables["params"]["embed"]["embedding"] if tied else self.unembed.embedding
+        return jnp.asarray(nn.unbox(table))
+
+
+def _logits(hidden: Float[Array, "*n d"], table: Float[Array, "v d"], softcap: float | None) -> Float[Array, "*n v"]:
+    logits = (hidden @ table.astype(hidden.dtype).T).astype(jnp.float32)
+    return logits if softcap is None else softcap * jnp.tanh(logits / softcap)

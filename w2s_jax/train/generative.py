@@ -1,0 +1,135 @@
+"""Generative finetuning: a backbone learns the next tokens of texts, without labels (Burns et al. 2023, 5.2.2)."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float
+
+from w2s_jax import losses, models, sharding
+from w2s_jax.data.batching import TrainBatches
+from w2s_jax.data.tokens import Text, flatten
+from w2s_jax.errors import UserError
+from w2s_jax.models import Pretrained
+from w2s_jax.models import params as parameter_sets
+from w2s_jax.models.layers import Lora
+from w2s_jax.train.finetune import tokenize
+from w2s_jax.train.learner import Generative, Learner
+from w2s_jax.train.loop import LoopSettings, Progress, fit
+from w2s_jax.train.optimizer import OptimizerConfig, make_optimizer
+from w2s_jax.train.state import create, state_shardings
+from w2s_jax.train.step import Step, make_train_step
+
+NOTHING = np.ones((1, 2), np.float32)  # there is no validation: the last parameters are kept
+
+
+def next_token(
+    scores: Float[Array, "b 2"], targets: Float[Array, "b c"], *, where: Bool[Array, " b"]
+) -> Float[Array, " b"]:
+    """Minus the log-probability of a text's tokens, scaled so that the mean over rows is that over tokens.
+
+    Args:
+      scores: from `LanguageModel.score`: sums of log-probabilities, and how many tokens they are of.
+      targets: not looked at.
+    """
+    tokens = jnp.sum(scores[:, 1], where=where)
+    return -scores[:, 0] * jnp.sum(where) / jnp.maximum(tokens, 1)
+
+
+def adapt(
+    learner: Learner,
+    pretrained: Pretrained,
+    texts: Sequence[Text],
+    *,
+    seed: int,
+    mesh: Mesh | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[dict[str, Any], list[float]]:
+    """Finetunes the backbone of `pretrained` on the texts, as `learner.generative` says.
+
+    Every candidate of a comparison is a text of its own. With `parameters="lora"` adapters are trained and merged.
+
+    Returns:
+      The parameters `{"backbone": ...}`, and the mean loss over tokens of every step, in nats.
+
+    Raises:
+      UserError: the model is no decoder, or is not read at its top.
+    """
+    settings = learner.generative
+    if settings is None:
+        raise UserError("generative finetuning needs the learner's `generative`")
+    tokens = tokenize(learner, flatten(texts))
+    batches = TrainBatches(tokens, settings.batch_size, seed=seed, epochs=settings.epochs)
+    key_model, key_state = jax.random.split(jax.random.key(seed))
+    lora = Lora(learner.lora_rank) if learner.parameters == "lora" else None
+    module, params = models.language_model(
+        pretrained, rng=key_model, dropout=learner.dropout, remat=learner.remat, dtype=learner.dtype, lora=lora
+    )
+    if mesh is not None:
+        params = sharding.place(params, sharding.param_shardings(models.boxed_shapes(module), mesh))
+    rules = [(r"/lora_[ab]$", "train"), (r"", "frozen")] if lora else [(r"", "train")]
+    trainable, frozen = parameter_sets.partition(params, parameter_sets.label(params, rules))
+    del params
+    state = create(trainable, _optimizer(settings, learner, len(batches)), key_state)
+    frozen = jax.tree.map(jnp.asarray, frozen)
+    del trainable
+    placed: tuple[Any, Any] = (None, None)
+    if mesh is not None:
+        leaves, structure = jax.tree.flatten(state_shardings(state))
+        placed = (tuple(leaves), structure)
+    trained = fit(
+        state,
+        frozen,
+        step=_step(module, settings, learner, len(batches), *placed),
+        batches=batches,
+        targets=np.ones((len(tokens), 2), np.float32),
+        evaluate=lambda params: NOTHING,
+        validation_targets=NOTHING,
+        settings=LoopSettings(evaluations=1, select="final", checkpoint_seconds=learner.loop.checkpoint_seconds),
+        folder=folder,
+        progress=progress,
+    )
+    whole = parameter_sets.combine(trained.params, frozen)
+    backbone = parameter_sets.merge_lora(whole["backbone"], lora.scale) if lora else whole["backbone"]
+    return {"backbone": jax.tree.map(np.asarray, backbone)}, trained.history.losses
+
+
+def _optimizer(settings: Generative, learner: Learner, total_steps: int) -> Any:
+    return make_optimizer(OptimizerConfig(learning_rate=settings.learning_rate), total_steps)
+
+
+@functools.lru_cache(maxsize=4)
+def _step(
+    module: nn.Module,
+    settings: Generative,
+    learner: Learner,
+    total_steps: int,
+    leaves: tuple[Any, ...] | None,
+    structure: Any,
+) -> Step:
+    """The jitted step; seeds and tasks share it, so it compiles once. Shardings come flattened."""
+
+    def apply(trainable: Any, frozen: Any, tokens: jax.Array, lengths: jax.Array, rng: jax.Array | None) -> jax.Array:
+        params = parameter_sets.combine(trainable, frozen)
+        rngs = None if rng is None else {"dropout": rng}
+        start = jnp.zeros_like(lengths)
+        scores: Any = module.apply(
+            {"params": params}, tokens, lengths, start, deterministic=rng is None, rngs=rngs, method="score"
+        )
+        return scores
+
+    return make_train_step(
+        apply,
+        losses.bind(next_token),
+        _optimizer(settings, learner, total_steps),
+        total_steps=total_steps,
+        microbatches=learner.microbatches,
+        shardings=None if leaves is None else jax.tree.unflatten(structure, leaves),
+    )
