@@ -195,7 +195,7 @@ def test_a_full_disk_is_said_and_the_run_goes_on_afterwards(tiny_plan, monkeypat
 
     monkeypatch.setattr(os, "fsync", full)
     _, failures = runner.run(tiny_plan, make_quiet())
-    assert all("disk is full" in f.reason or "its supervisor failed" in f.reason for f in failures)
+    assert all("disk is full" in f.reason or "what it learns from failed" in f.reason for f in failures)
     assert failures
     monkeypatch.undo()
     results, failures = runner.run(tiny_plan, make_quiet())

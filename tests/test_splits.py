@@ -40,7 +40,7 @@ def test_sizes_and_rows_are_those_of_the_examples():
         assert len(part) == len(set(part.ids)) == getattr(SIZES, name)
         assert part.labels.dtype == np.int32
         rows = zip(part.ids, part.texts, part.labels.tolist(), part.groups, strict=True)
-        assert all(examples[row[0]] == row for row in rows)
+        assert all(examples[row[0]][:4] == row for row in rows)
 
 
 def test_no_group_and_no_text_is_in_two_splits():
@@ -155,3 +155,24 @@ def test_pool_is_whole_groups_whatever_the_order():
     assert all(count == sizes[group] for group, count in Counter(example.group for example in pool).items())
     assert sorted(draw_pool(examples[::-1], 100)) == sorted(pool)
     assert sorted(pool) != sorted(examples[: len(pool)])
+
+
+def test_easy_examples_are_the_supervisors_and_harder_ones_everyone_elses():
+    rng = np.random.default_rng(3)
+    examples = [example._replace(difficulty=float(rng.integers(5))) for example in families(300)]
+    of = {example.id: example for example in examples}
+    splits = make_splits(examples, SIZES, seed=0, easy=2)
+    assert max(of[row].difficulty for row in splits.supervisor.ids) == 2
+    for name in ("transfer", "validation", "test"):
+        assert min(of[row].difficulty for row in getattr(splits, name).ids) == 3
+    held = [{*part.groups} for part in parts(splits).values()]
+    assert sum(map(len, held)) == len(set().union(*held))
+    with pytest.raises(UserError, match="supervisor would get 0 of 40"):
+        make_splits(examples, SIZES, seed=0, easy=-1)
+
+
+def test_more_classes_than_examples_where_nothing_is_balanced():
+    examples = [Example(f"id{i:03d}", f"text {i}", i * 7 % 50, f"group {i}") for i in range(120)]
+    splits = make_splits(examples, SIZES, seed=0, balance=False, n_classes=1000)
+    assert len(splits.supervisor) == 40
+    assert splits.n_classes == 1000

@@ -33,6 +33,8 @@ class TaskConfig:
       validation: for choosing a checkpoint: weak labels for the student.
       test: where everything is measured.
       balance: drop rows of the larger classes, so that chance is 1 / classes (Burns et al. 2023, A.1).
+      easy: the supervisor learns only from examples of at most this difficulty, and all else is harder (Burns et al.
+        2023, App. C: easy-to-hard generalization).
     """
 
     name: str = "cities"
@@ -43,6 +45,12 @@ class TaskConfig:
     validation: int = 200
     test: int = 500
     balance: bool = True
+    easy: float | None = None
+
+    @property
+    def title(self) -> str:
+        """As results call it."""
+        return self.name if self.easy is None else f"{self.name}, easy to hard"
 
 
 @dataclass(frozen=True)
@@ -191,6 +199,9 @@ class Experiment:
                 raise UserError(f"experiment {self.name!r} has no {name}; give at least one")
         if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise UserError(f"seeds must be different numbers from 0 up, not {list(self.seeds)}")
+        titles = [task.title for task in self.tasks]
+        if len(set(titles)) < len(titles):
+            raise UserError(f"two tasks have one name among {', '.join(titles)}; put them into two experiments")
         if self.pairs == "listed" and len(self.supervisors) != len(self.students):
             raise UserError(
                 f"pairs='listed' needs as many supervisors ({len(self.supervisors)}) as students ({len(self.students)})"

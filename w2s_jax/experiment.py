@@ -162,7 +162,7 @@ def cells(experiment: Experiment) -> Iterator[CellStages]:
                 for name, method in experiment.methods.items():
                     student = _student(experiment, task, seed, strong, method, supervisor)
                     stages: dict[Role, Stage] = {"supervisor": supervisor, "student": student, "ceiling": ceiling}
-                    yield CellStages(task.name, supervisor_name, student_name, name, seed, stages)
+                    yield CellStages(task.title, supervisor_name, student_name, name, seed, stages)
 
 
 def stages(experiment: Experiment) -> list[Stage]:

@@ -58,7 +58,7 @@ def splits(task: TaskConfig, seed: int) -> Splits:
     """The four splits that this seed draws."""
     n_classes = named_task(task.name).n_classes
     sizes = SplitSizes(task.supervisor, task.transfer, task.validation, task.test)
-    return data_splits.make_splits(list(_examples(task)), sizes, seed, task.balance, n_classes)
+    return data_splits.make_splits(list(_examples(task)), sizes, seed, task.balance, n_classes, task.easy)
 
 
 @functools.lru_cache(maxsize=64)

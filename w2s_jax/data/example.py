@@ -15,12 +15,14 @@ class Example(NamedTuple):
         is the better one.
       label: the class, 0 .. n_classes - 1.
       group: rows that share a question, a premise or a subject share it, and stay in one split.
+      difficulty: as the source rates it, such as a puzzle's Elo; 0 where it does not.
     """
 
     id: str
     text: Text
     label: int
     group: str
+    difficulty: float = 0.0
 
 
 def digest(*parts: str) -> str:

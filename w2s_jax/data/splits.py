@@ -69,12 +69,18 @@ class Splits:
 
 
 def make_splits(
-    examples: Sequence[Example], sizes: SplitSizes, seed: int, balance: bool = True, n_classes: int = 2
+    examples: Sequence[Example],
+    sizes: SplitSizes,
+    seed: int,
+    balance: bool = True,
+    n_classes: int = 2,
+    easy: float | None = None,
 ) -> Splits:
     """Draws the splits from all examples; another seed draws other examples, not only another order.
 
     Rows of one group, and rows with the same text, are never in two splits. With `balance` every split holds equally
-    many rows of each class, by leaving rows of the larger classes out (Burns et al. 2023, A.1).
+    many rows of each class, by leaving rows of the larger classes out (Burns et al. 2023, A.1). With `easy` the
+    supervisor split holds groups of at most this difficulty, and the others hold harder rows.
 
     Raises:
       UserError: the sizes cannot be met, a class is missing, a label is out of range, or ids are not unique.
@@ -85,8 +91,15 @@ def make_splits(
     names = sorted(groups)
     queue = [groups[names[i]] for i in np.random.default_rng(seed).permutation(len(names))]
     drawn = {}
+    easy_queue: list[list[Example]] = []
+    if easy is not None:
+        easy_queue = [group for group in queue if all(example.difficulty <= easy for example in group)]
+        harder = [[example for example in group if example.difficulty > easy] for group in queue]
+        queue = [group for group in harder if group]
     for name in ("test", "validation", "transfer", "supervisor"):
         wanted = getattr(sizes, name)
+        if name == "supervisor" and easy is not None:
+            queue = easy_queue
         rows, queue = _draw(queue, wanted, n_classes if balance else None)
         if len(rows) < wanted:
             raise UserError(_shortage(ordered, sizes, name, len(rows), n_classes, balance))
@@ -152,14 +165,16 @@ def _groups(ordered: Sequence[Example]) -> dict[str, list[Example]]:
 
 
 def _split(rows: list[Example]) -> Split:
-    ids, texts, labels, groups = zip(*rows, strict=True)
+    ids, texts, labels, groups, _ = zip(*rows, strict=True)
     return Split(ids, texts, np.array(labels, np.int32), groups)
 
 
 def _check(examples: Sequence[Example], sizes: SplitSizes, n_classes: int, balance: bool) -> None:
     for name, size in zip(sizes._fields, sizes, strict=True):
-        if size < n_classes or (balance and size % n_classes):
+        if balance and (size < n_classes or size % n_classes):
             raise UserError(f"the {name} split must be a positive multiple of the {n_classes} classes, not {size}")
+        if size < 1:
+            raise UserError(f"the {name} split must hold an example or more, not {size}")
     if not examples:
         raise UserError("the task has no examples")
     bad = [example for example in examples if not 0 <= example.label < n_classes]
@@ -170,7 +185,7 @@ def _check(examples: Sequence[Example], sizes: SplitSizes, n_classes: int, balan
     if len({example.id for example in examples}) < len(examples):
         raise UserError("example ids are not unique; give each example an id of its own")
     present = {example.label for example in examples}
-    if len(present) < n_classes:
+    if len(present) < (n_classes if balance else 2):
         raise UserError(f"the task has only class {sorted(present)} of {n_classes}; there is nothing to learn")
 
 

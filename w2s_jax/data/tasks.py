@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from w2s_jax import errors
-from w2s_jax.data import burns, sources
+from w2s_jax.data import burns, lichess, sources
 from w2s_jax.data.choice import candidates
 from w2s_jax.data.cities import city_records
 from w2s_jax.data.example import Example, coin, digest
@@ -20,6 +20,7 @@ from w2s_jax.errors import UserError
 
 Format = Callable[[Record], Iterable[Example]]
 REPLY = "\n\nAssistant:"  # of Anthropic's HH dialogues
+PUZZLE_COLUMNS = ("FEN", "Moves", "Rating")
 MMLU_COLUMNS = ("question", "A", "B", "C", "D", "answer")
 
 
@@ -117,10 +118,11 @@ def sentence(record: Record) -> Iterable[Example]:
 
 
 def labelled_text(record: Record) -> Iterable[Example]:
-    """The user's own rows: `text`, `label` and, if they are there, `group` and `id`."""
+    """The user's own rows: `text`, `label` and, if they are there, `group`, `id` and `difficulty`."""
     text = text_field(record, "text")
     identifier, group = (str(record.get(name, digest(text))) for name in ("id", "group"))
-    yield Example(identifier, text, class_field(record, "label"), group)
+    difficulty = float(record.get("difficulty", 0.0))
+    yield Example(identifier, text, class_field(record, "label"), group, difficulty)
 
 
 def boolq(record: Record) -> Iterable[Example]:
@@ -197,6 +199,7 @@ _REVIEWS = WheelFile(
 )
 
 
+_PUZZLES = Hub("Lichess/chess-puzzles", ("data/*.parquet",))
 _HH = Hub("Anthropic/hh-rlhf", ("*/train.jsonl.gz",))
 CONVERTED = "refs/convert/parquet"  # the Hub's own conversion, where the repository itself holds a script
 
@@ -243,6 +246,16 @@ TASKS: dict[str, Task] = {
         ),
         Task("hh", "which response is better?", _HH, preference, answers=("A", "B")),
         Task("hh_pairs", "which response is better? each scored by itself: a reward model", _HH, comparison),
+        Task(
+            "chess",
+            "which move wins the puzzle?",
+            _PUZZLES,
+            lichess.best_move,
+            n_classes=len(lichess.MOVES),
+            columns=PUZZLE_COLUMNS,
+            answers=lichess.MOVES,
+        ),
+        Task("chess_two_way", "does this move win the puzzle?", _PUZZLES, lichess.is_best_move, columns=PUZZLE_COLUMNS),
         Task(
             "anli_r2",
             "does the premise entail the hypothesis?",

@@ -13,6 +13,7 @@ LEGEND = (
     "where that is right and where it is wrong."
 )
 COLUMNS = ("model", "accuracy", "AUROC", "PGR [95%]", "PGR of AUROC [95%]", "agree: right", "wrong")
+MOST_CLASSES = 10  # whose shares are written out
 WIDTH = 100  # of a terminal, at least, for every number to stay on one line
 STOPPING_COLUMNS = ("student", "chosen by weak labels", "last", "best by ground truth (cheating)")
 Row = tuple[str, ...]
@@ -99,7 +100,8 @@ def made_rows(found: Results) -> list[Row]:
     rows.append(("seeds", ", ".join(map(str, sorted({cell.seed for cell in found.cells})))))
     for task in found.tasks:
         sizes = ", ".join(f"{name} {size}" for name, size in task.sizes.items())
-        balance = " / ".join(f"{share:.2f}" for share in task.test_balance)
+        balance = " / ".join(f"{share:.2f}" for share in task.test_balance[:MOST_CLASSES])
+        balance += " / ..." if task.n_classes > MOST_CLASSES else ""
         rows.append((f"task {task.name}", f"{task.n_classes} classes ({balance} of test); {sizes}"))
     return rows
 

@@ -1,0 +1,35 @@
+"""Asking the strong model instead of training it: zero-shot, and after five examples with weak or with true labels.
+
+MiniLM-L6 supervises linear heads on SmolLM2-135M, beside SmolLM2-135M's own answers through its language-model head.
+
+Published (Burns et al. 2023, figure 9): five-shot prompting with weak labels recovers part of the gap for the largest
+students; finetuning on weak labels is ahead of it, with the confidence loss by far.
+
+Hardware: a laptop; two CPU cores took about 15 minutes beside other work.
+Command:  w2s sweep configs/prompting.py
+Expect:   docs/results/methods.md.
+"""
+
+from w2s_jax.config import Experiment, Method, TaskConfig
+from w2s_jax.train.learner import Learner
+from w2s_jax.train.optimizer import OptimizerConfig
+
+heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
+probe = {"parameters": "probe", "epochs": 10, "max_tokens": 1024, "too_long": "truncate", "optimizer": heads}
+ask = {"template": "{text} True or False?\nAnswer:", "calibrate": True}
+
+experiment = Experiment(
+    name="prompting",
+    tasks=(TaskConfig("cities", pool=2400, supervisor=700, transfer=700, validation=50, test=300),),
+    supervisors={"minilm-l6": Learner("minilm-l6", **probe)},
+    students={"smollm2-135m": Learner("smollm2-135m", read_layer=18, **probe)},
+    methods={
+        "naive": Method(),
+        "confidence": Method("confidence"),
+        "zero-shot": Method(learn="prompt", options=ask),
+        "5-shot weak": Method(learn="prompt", options={**ask, "shots": 5}),
+        "5-shot truth": Method(learn="prompt", options={**ask, "shots": 5, "shown": "truth"}),
+    },
+    seeds=(0, 1, 2),
+    keep_params=False,
+)
