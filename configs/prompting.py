@@ -16,7 +16,7 @@ from w2s_jax.train.optimizer import OptimizerConfig
 
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 probe = {"parameters": "probe", "epochs": 10, "max_tokens": 1024, "too_long": "truncate", "optimizer": heads}
-ask = {"template": "{text} True or False?\nAnswer:", "calibrate": True}
+ask = {"template": "{text} Is this right?\nAnswer:", "calibrate": True}
 
 experiment = Experiment(
     name="prompting",
