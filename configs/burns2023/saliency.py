@@ -3,8 +3,8 @@
 A linear probe on ground truth, on hidden states of MiniLM-L6: as it is (`probe`, whose ceiling that is), after naive
 finetuning on MiniLM-L3's labels, after finetuning on them with the confidence loss, and full finetuning on the truth.
 
-Published order: probe on weak labels < probe on truth < finetuning on weak labels < a probe on truth after finetuning on
-weak labels, about as good as finetuning on truth.
+Published order: probe on weak labels < probe on truth < finetuning on weak labels < a probe on truth after
+finetuning on weak labels, about as good as finetuning on truth.
 
 Hardware: a laptop; two CPU cores took about 10 minutes.
 Command:  w2s sweep configs/burns2023/saliency.py

@@ -1,25 +1,39 @@
-"""How each family's checkpoint names and shapes its tensors, beside ours: one table a family.
+"""How each family's checkpoint names and shapes its tensors, beside ours: one table a family, read in both directions.
 
-A row is (our path, their name, conversion). `{i}` in a name is the layer; our layers lie stacked along a first axis.
+A row is (our paths, their name, layout). `{i}` in a name is the layer; our layers lie stacked along a first axis.
 """
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from w2s_jax.models.config import ModelConfig
 
-Convert = Callable[[np.ndarray, ModelConfig], np.ndarray]
+
+class Layout(NamedTuple):
+    """How one of their tensors holds parameters of ours: two functions, each the inverse of the other.
+
+    Our side is flat: tables [rows, dimensions], matrices [inputs, outputs] and vectors.
+    """
+
+    ours: Callable[[np.ndarray, ModelConfig], Sequence[np.ndarray]]
+    theirs: Callable[[Sequence[np.ndarray], ModelConfig], np.ndarray]
 
 
 class Row(NamedTuple):
-    """One parameter. After `convert`, their tensor has our number of elements in our order."""
+    """One of their tensors, and the parameters that it holds."""
 
-    path: str
+    paths: tuple[str, ...]
     name: str
-    convert: Convert
+    layout: Layout
+
+    @property
+    def stacked(self) -> bool:
+        """There is one in each layer."""
+        return "{i}" in self.name
 
 
 def rows(config: ModelConfig, gguf: bool = False) -> list[Row]:
@@ -39,10 +53,27 @@ def ignored(name: str) -> bool:
     return re.search(_IGNORED, name) is not None
 
 
+def prefix(family: str) -> str:
+    """What stands before a backbone's tensors in a checkpoint that also holds a head."""
+    return {"bert": "", "gpt2": "transformer.", "gpt_neox": "gpt_neox."}.get(family, "model.")
+
+
+def flat_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a parameter, of one layer, on the flat side of a layout."""
+    if not path.endswith("/kernel"):
+        return shape if path.endswith("/embedding") else (math.prod(shape),)
+    inputs = 2 if path.endswith("attention/output/kernel") else 1
+    return math.prod(shape[:inputs]), math.prod(shape[inputs:])
+
+
+UNEMBEDDING = ("lm_head.weight", "embed_out.weight", "output.weight")  # Hugging Face, GPT-NeoX, GGUF
+CLASSIFIER = "score.weight"
+
 _IGNORED = "|".join(
     (
         r"^lm_head\.",
         r"^embed_out\.",
+        r"^score\.",
         r"^cls\.",
         r"^pooler\.",
         r"^classifier\.",
@@ -56,58 +87,61 @@ _IGNORED = "|".join(
 )
 
 
-def _same(array: np.ndarray, _: ModelConfig) -> np.ndarray:
-    return array
+def _split_heads(array: np.ndarray, config: ModelConfig) -> list[np.ndarray]:
+    heads = array.reshape(config.n_heads, 3, config.head_dim, *array.shape[1:])
+    return [heads[:, part].reshape(-1, *array.shape[1:]).T for part in range(3)]
 
 
-def _transposed(array: np.ndarray, _: ModelConfig) -> np.ndarray:
-    """A torch linear layer keeps [outputs, inputs]."""
-    return array.T
+def _join_heads(parts: Sequence[np.ndarray], config: ModelConfig) -> np.ndarray:
+    heads = [part.T.reshape(config.n_heads, config.head_dim, *part.T.shape[1:]) for part in parts]
+    return np.stack(heads, axis=1).reshape(-1, *parts[0].T.shape[1:])
 
 
-def _plus_one(array: np.ndarray, _: ModelConfig) -> np.ndarray:
-    """Gemma keeps a norm's scale less one."""
-    return array + 1
+SAME = Layout(lambda array, _: [array], lambda parts, _: parts[0])
+# A torch linear layer keeps [outputs, inputs].
+TRANSPOSED = Layout(lambda array, _: [array.T], lambda parts, _: parts[0].T)
+# Gemma keeps a norm's scale less one.
+LESS_ONE = Layout(lambda array, _: [array + 1], lambda parts, _: parts[0] - 1)
+# GPT-2 keeps query, key and value side by side along the last axis.
+SIDE_BY_SIDE = Layout(
+    lambda array, _: np.split(array, 3, axis=-1), lambda parts, _: np.concatenate(list(parts), axis=-1)
+)
+# GPT-NeoX keeps query, key and value of one head after the other.
+HEAD_BY_HEAD = Layout(_split_heads, _join_heads)
 
 
-def _third(part: int) -> Convert:
-    """GPT-2 keeps query, key and value side by side along the last axis."""
-    return lambda array, _: np.split(array, 3, axis=-1)[part]
-
-
-def _interleaved(part: int) -> Convert:
-    """GPT-NeoX keeps query, key and value of one head after the other."""
-
-    def convert(array: np.ndarray, config: ModelConfig) -> np.ndarray:
-        heads = array.reshape(config.n_heads, 3, config.head_dim, *array.shape[1:])[:, part]
-        return heads.reshape(-1, *array.shape[1:]).T
-
-    return convert
-
-
-def _unpermuted(heads: str) -> Convert:
+def _paired(heads: str) -> Layout:
     """Llama's GGUF keeps the rotary pairs of a head side by side; ours are half a head apart, as in Hugging Face's."""
 
-    def convert(array: np.ndarray, config: ModelConfig) -> np.ndarray:
-        count, half = getattr(config, heads), config.head_dim // 2
-        return array.reshape(count, half, 2, -1).swapaxes(1, 2).reshape(array.shape).T
+    def swapped(array: np.ndarray, count: int, *pairs: int) -> np.ndarray:
+        return array.reshape(count, *pairs, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
 
-    return convert
-
-
-def _linear(path: str, name: str, bias: bool) -> list[Row]:
-    found = [Row(f"{path}/kernel", f"{name}.weight", _transposed)]
-    return found + ([Row(f"{path}/bias", f"{name}.bias", _same)] if bias else [])
+    return Layout(
+        lambda array, config: [swapped(array, getattr(config, heads), config.head_dim // 2, 2).T],
+        lambda parts, config: swapped(parts[0].T, getattr(config, heads), 2, config.head_dim // 2),
+    )
 
 
-def _norm(path: str, name: str, kind: str, convert: Convert = _same) -> list[Row]:
-    found = [Row(f"{path}/scale", f"{name}.weight", convert)]
-    return found + ([Row(f"{path}/bias", f"{name}.bias", _same)] if kind == "layer" else [])
+def _linear(path: str, name: str, bias: bool, layout: Layout = TRANSPOSED) -> list[Row]:
+    found = [Row((f"{path}/kernel",), f"{name}.weight", layout)]
+    return found + ([Row((f"{path}/bias",), f"{name}.bias", SAME)] if bias else [])
+
+
+def _fused(path: str, name: str, bias: bool, layout: Layout) -> list[Row]:
+    """Query, key and value in one tensor."""
+    kinds = [("kernel", "weight"), ("bias", "bias")][: 1 + bias]
+    parts = ("query", "key", "value")
+    return [Row(tuple(f"{path}/{part}/{ours}" for part in parts), f"{name}.{theirs}", layout) for ours, theirs in kinds]
+
+
+def _norm(path: str, name: str, kind: str, layout: Layout = SAME) -> list[Row]:
+    found = [Row((f"{path}/scale",), f"{name}.weight", layout)]
+    return found + ([Row((f"{path}/bias",), f"{name}.bias", SAME)] if kind == "layer" else [])
 
 
 def _llama(config: ModelConfig) -> list[Row]:
     layer, ours = "layers.{i}.", "layers/"
-    table = [Row("embed/embedding", "embed_tokens.weight", _same)]
+    table = [Row(("embed/embedding",), "embed_tokens.weight", SAME)]
     for part, short in (("query", "q"), ("key", "k"), ("value", "v")):
         table += _linear(f"{ours}attention/{part}", f"{layer}self_attn.{short}_proj", config.qkv_bias)
     table += _linear(f"{ours}attention/output", f"{layer}self_attn.o_proj", config.output_bias)
@@ -122,18 +156,18 @@ def _llama(config: ModelConfig) -> list[Row]:
         }
     if config.qk_norm:
         norms |= {"attention/query_norm": "self_attn.q_norm", "attention/key_norm": "self_attn.k_norm"}
-    convert = _plus_one if config.family.startswith("gemma") else _same
+    layout = LESS_ONE if config.family.startswith("gemma") else SAME
     for part, name in norms.items():
-        table += _norm(f"{ours}{part}", f"{layer}{name}", "rms", convert)
-    return table + _norm("final_norm", "norm", "rms", convert)
+        table += _norm(f"{ours}{part}", f"{layer}{name}", "rms", layout)
+    return table + _norm("final_norm", "norm", "rms", layout)
 
 
 def _gguf(config: ModelConfig) -> list[Row]:
     layer, ours = "blk.{i}.", "layers/"
-    table = [Row("embed/embedding", "token_embd.weight", _same)]
+    table = [Row(("embed/embedding",), "token_embd.weight", SAME)]
     for part, short, heads in (("query", "q", "n_heads"), ("key", "k", "n_kv_heads")):
-        convert = _unpermuted(heads) if config.family == "llama" else _transposed
-        table.append(Row(f"{ours}attention/{part}/kernel", f"{layer}attn_{short}.weight", convert))
+        layout = _paired(heads) if config.family == "llama" else TRANSPOSED
+        table += _linear(f"{ours}attention/{part}", f"{layer}attn_{short}", False, layout)
     table += _linear(f"{ours}attention/value", f"{layer}attn_v", False)
     table += _linear(f"{ours}attention/output", f"{layer}attn_output", False)
     for part in ("gate", "up", "down"):
@@ -150,25 +184,18 @@ def _gguf(config: ModelConfig) -> list[Row]:
 
 def _gpt2(config: ModelConfig) -> list[Row]:
     layer, ours = "h.{i}.", "layers/"
-    table = [Row("embed/embedding", "wte.weight", _same), Row("positions/embedding", "wpe.weight", _same)]
-    for index, part in enumerate(("query", "key", "value")):
-        table.append(Row(f"{ours}attention/{part}/kernel", f"{layer}attn.c_attn.weight", _third(index)))
-        table.append(Row(f"{ours}attention/{part}/bias", f"{layer}attn.c_attn.bias", _third(index)))
+    table = [Row(("embed/embedding",), "wte.weight", SAME), Row(("positions/embedding",), "wpe.weight", SAME)]
+    table += _fused(f"{ours}attention", f"{layer}attn.c_attn", True, SIDE_BY_SIDE)
     for path, name in (("attention/output", "attn.c_proj"), ("mlp/up", "mlp.c_fc"), ("mlp/down", "mlp.c_proj")):
-        table.append(Row(f"{ours}{path}/kernel", f"{layer}{name}.weight", _same))
-        table.append(Row(f"{ours}{path}/bias", f"{layer}{name}.bias", _same))
+        table += _linear(f"{ours}{path}", f"{layer}{name}", True, SAME)
     table += _norm(f"{ours}attention_norm", f"{layer}ln_1", "layer") + _norm(f"{ours}mlp_norm", f"{layer}ln_2", "layer")
     return table + _norm("final_norm", "ln_f", "layer")
 
 
 def _gpt_neox(config: ModelConfig) -> list[Row]:
     layer, ours = "layers.{i}.", "layers/"
-    table = [Row("embed/embedding", "embed_in.weight", _same)]
-    for index, part in enumerate(("query", "key", "value")):
-        fused = f"{layer}attention.query_key_value"
-        table.append(Row(f"{ours}attention/{part}/kernel", f"{fused}.weight", _interleaved(index)))
-        if config.qkv_bias:
-            table.append(Row(f"{ours}attention/{part}/bias", f"{fused}.bias", _interleaved(index)))
+    table = [Row(("embed/embedding",), "embed_in.weight", SAME)]
+    table += _fused(f"{ours}attention", f"{layer}attention.query_key_value", config.qkv_bias, HEAD_BY_HEAD)
     table += _linear(f"{ours}attention/output", f"{layer}attention.dense", config.output_bias)
     table += _linear(f"{ours}mlp/up", f"{layer}mlp.dense_h_to_4h", True)
     table += _linear(f"{ours}mlp/down", f"{layer}mlp.dense_4h_to_h", True)
@@ -180,9 +207,9 @@ def _gpt_neox(config: ModelConfig) -> list[Row]:
 def _bert(config: ModelConfig) -> list[Row]:
     layer, ours = "encoder.layer.{i}.", "layers/"
     table = [
-        Row("embed/embedding", "embeddings.word_embeddings.weight", _same),
-        Row("positions/embedding", "embeddings.position_embeddings.weight", _same),
-        Row("token_types/embedding", "embeddings.token_type_embeddings.weight", _same),
+        Row(("embed/embedding",), "embeddings.word_embeddings.weight", SAME),
+        Row(("positions/embedding",), "embeddings.position_embeddings.weight", SAME),
+        Row(("token_types/embedding",), "embeddings.token_type_embeddings.weight", SAME),
         *_norm("embed_norm", "embeddings.LayerNorm", "layer"),
     ]
     for part in ("query", "key", "value"):

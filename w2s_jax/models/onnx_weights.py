@@ -34,7 +34,8 @@ def read(path: Path) -> Tensors:
     for name, array in arrays.items():
         known = kernels.get(name, name)
         tensors[names.plain_name(known)] = np.asarray(array.T if name in kernels else array, np.float32)
-    return Tensors(tuple(tensors), tensors.__getitem__)
+    shapes = {name: array.shape for name, array in tensors.items()}
+    return Tensors(shapes, lambda name, rows: tensors[name][rows])
 
 
 def _kernel_names(nodes: Any, tensors: set[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Reads pretrained tensors from safetensors or GGUF, and lays them out as our parameters."""
+"""Reads pretrained tensors from safetensors or GGUF."""
 
 import contextlib
 import functools
@@ -21,10 +21,15 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 class Tensors(NamedTuple):
-    """Tensors of a checkpoint by plain name, each read when it is asked for."""
+    """Tensors of a checkpoint by plain name, each read when it is asked for.
 
-    names: Sequence[str]
-    read: Callable[[str], np.ndarray]
+    Attributes:
+      shapes: of all of them; nothing is read for that.
+      read: some rows (of the first axis) of a tensor, float32.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    read: Callable[[str, slice], np.ndarray]
 
 
 @contextlib.contextmanager
@@ -33,19 +38,19 @@ def safetensors(paths: Sequence[Path]) -> Iterator[Tensors]:
     from safetensors import SafetensorError, safe_open
 
     with contextlib.ExitStack() as stack:
-        owner = {}
+        found: dict[str, Any] = {}
         for path in paths:
             try:
                 handle = stack.enter_context(safe_open(path, "numpy"))
             except (SafetensorError, OSError) as error:
                 raise UserError(f"{path} is not a whole safetensors file: {error}") from error
-            owner.update({names.plain_name(name): (handle, name) for name in handle.keys()})  # noqa: SIM118
+            stored = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118
+            found.update({names.plain_name(name): tensor for name, tensor in stored.items()})
 
-        def read(name: str) -> np.ndarray:
-            handle, stored = owner[name]
-            return np.asarray(handle.get_tensor(stored), np.float32)
+        def read(name: str, rows: slice) -> np.ndarray:
+            return np.asarray(found[name][rows], np.float32)
 
-        yield Tensors(tuple(owner), read)
+        yield Tensors({name: tuple(tensor.get_shape()) for name, tensor in found.items()}, read)
 
 
 class Gguf(NamedTuple):
@@ -63,14 +68,16 @@ def gguf(path: Path) -> Gguf:
     except (ValueError, OSError, IndexError) as error:
         raise UserError(f"{path} is not a whole GGUF file: {error}") from error
     by_name = {tensor.name: tensor for tensor in reader.tensors}
+    shapes = {name: tuple(int(size) for size in reversed(tensor.shape)) for name, tensor in by_name.items()}
 
-    def read(name: str) -> np.ndarray:
-        tensor = by_name[name]
-        shape = [int(size) for size in reversed(tensor.shape)]
-        return library.dequantize(tensor.data, tensor.tensor_type).astype(np.float32).reshape(shape)
+    def read(name: str, rows: slice) -> np.ndarray:
+        tensor, (size, *rest) = by_name[name], shapes[name]
+        data = tensor.data.reshape(size, -1) if rest else tensor.data  # a row is whole blocks of quantized numbers
+        values = library.dequantize(data[rows], tensor.tensor_type)
+        return values.astype(np.float32, copy=False).reshape(-1, *rest)
 
     metadata = {key: field.contents() for key, field in reader.fields.items()}
-    return Gguf(metadata, Tensors(tuple(by_name), read))
+    return Gguf(metadata, Tensors(shapes, read))
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -101,50 +108,6 @@ def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     tree = jax.eval_shape(lambda key: backbone.init(key, tokens, lengths), jax.random.key(0))["params"]
     leaves = jax.tree_util.tree_leaves_with_path(jax.tree.map(lambda leaf: leaf, _unboxed(tree)))
     return {"/".join(str(key.key) for key in keys): leaf.shape for keys, leaf in leaves}
-
-
-def convert(tensors: Tensors, config: ModelConfig, full: ModelConfig, gguf: bool = False) -> dict[str, Any]:
-    """Our nested parameters, float32 numpy.
-
-    Args:
-      config: what is wanted, perhaps `cut` to its first layers.
-      full: what the checkpoint holds.
-
-    Raises:
-      UserError: listing every tensor that is missing, of another shape, or that this family does not have.
-    """
-    wanted, table = shapes(config), names.rows(full, gguf)
-    known = {row.name.format(i=i) for row in table for i in range(full.n_layers)}
-    problems = [f"extra {name}" for name in tensors.names if name not in known and not names.ignored(name)]
-    params: dict[str, Any] = {}
-    for row in table:
-        if row.path not in wanted:
-            continue
-        stacked = "{i}" in row.name
-        shape = wanted[row.path][1:] if stacked else wanted[row.path]
-        parts = []
-        for i in range(config.n_layers if stacked else 1):
-            name = row.name.format(i=i)
-            if name not in tensors.names:
-                problems.append(f"missing {name}")
-                continue
-            try:
-                parts.append(row.convert(tensors.read(name), config).reshape(shape))
-            except ValueError:
-                problems.append(f"{name} of shape {tensors.read(name).shape}, which does not make {row.path} {shape}")
-        if not problems:
-            _put(params, row.path, np.stack(parts) if stacked else np.ascontiguousarray(parts[0]))
-    problems += [f"no tensor for {path}" for path in wanted.keys() - {row.path for row in table}]
-    if problems:
-        raise UserError(f"the checkpoint is not a whole {config.family}: {'; '.join(problems)}")
-    return params
-
-
-def _put(tree: dict[str, Any], path: str, value: np.ndarray) -> None:
-    *branches, leaf = path.split("/")
-    for branch in branches:
-        tree = tree.setdefault(branch, {})
-    tree[leaf] = value
 
 
 def _unboxed(tree: Mapping[str, Any]) -> Any:
