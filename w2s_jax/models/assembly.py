@@ -1,0 +1,134 @@
+"""Lays a checkpoint's tensors out as our parameters: on the host, or straight onto the devices of a mesh."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Sharding
+
+from w2s_jax.errors import UserError
+from w2s_jax.models import names, weights
+from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.names import Row
+from w2s_jax.models.weights import Tensors
+
+ROWS = 1 << 14  # of a table, read at once
+
+Index = tuple[slice, ...]
+
+
+def on_host(tensors: Tensors, config: ModelConfig, full: ModelConfig, gguf: bool = False) -> dict[str, Any]:
+    """Our nested parameters, float32 numpy.
+
+    Args:
+      config: what is wanted, perhaps `cut` to its first layers.
+      full: what the checkpoint holds.
+      gguf: its tensors have the names of GGUF.
+
+    Raises:
+      UserError: listing every tensor that is missing, of another shape, or that this family does not have.
+    """
+    return _assembled(tensors, config, full, gguf, lambda path, shape, piece: piece((slice(None),) * len(shape)))
+
+
+def on_devices(
+    tensors: Tensors, config: ModelConfig, full: ModelConfig, shardings: Mapping[str, Sharding], gguf: bool = False
+) -> dict[str, Any]:
+    """Our nested parameters as arrays of which each device holds its piece.
+
+    Pieces are made one after the other, so that beside what is placed the host holds one piece and one layer's tensor.
+
+    Args:
+      shardings: of each path.
+      Others, and errors: those of `on_host`.
+    """
+
+    def placed(path: str, shape: tuple[int, ...], piece: Callable[[Index], np.ndarray]) -> jax.Array:
+        sharding = shardings[path]
+        owners: dict[str, tuple[Index, list[Any]]] = {}
+        for device, index in sharding.devices_indices_map(shape).items():
+            if device in sharding.addressable_devices:
+                owners.setdefault(str(index), (index, []))[1].append(device)
+        arrays = []
+        for index, devices in owners.values():
+            value = piece(index)
+            arrays += [jax.block_until_ready(jax.device_put(value, device)) for device in devices]
+            del value  # before the next is made
+        return jax.make_array_from_single_device_arrays(shape, sharding, arrays)
+
+    return _assembled(tensors, config, full, gguf, placed)
+
+
+def _assembled(
+    tensors: Tensors,
+    config: ModelConfig,
+    full: ModelConfig,
+    gguf: bool,
+    make: Callable[[str, tuple[int, ...], Callable[[Index], np.ndarray]], Any],
+) -> dict[str, Any]:
+    wanted, table = weights.shapes(config), names.rows(full, gguf)
+    _check(tensors, config, full, table, wanted)
+    params: dict[str, Any] = {}
+    for row in table:
+        for part, path in enumerate(row.paths):
+            if path in wanted:
+
+                def piece(index: Index, row: Row = row, part: int = part, path: str = path) -> np.ndarray:
+                    return _piece(tensors, row, part, wanted[path], config, index)
+
+                _put(params, path, make(path, wanted[path], piece))
+    return params
+
+
+def _piece(
+    tensors: Tensors, row: Row, part: int, shape: tuple[int, ...], config: ModelConfig, index: Index
+) -> np.ndarray:
+    """`parameter[index]`, of which no more is read at once than a layer's tensor, or some rows of a table."""
+    spans = [range(size)[span] for size, span in zip(shape, index, strict=True)]
+    made = np.empty([len(span) for span in spans], np.float32)
+    if not row.stacked and row.layout is names.SAME:
+        for start in range(0, len(spans[0]), ROWS):
+            rows = spans[0][start : start + ROWS]
+            made[start : start + len(rows)] = tensors.read(row.name, slice(rows.start, rows.stop))[:, *index[1:]]
+        return made
+    for place, layer in enumerate(spans[0] if row.stacked else [None]):
+        ours = row.layout.ours(tensors.read(row.name.format(i=layer), slice(None)), config)[part]
+        if row.stacked:
+            made[place] = ours.reshape(shape[1:])[index[1:]]
+        else:
+            made[...] = ours.reshape(shape)[index]
+    return made
+
+
+def _check(
+    tensors: Tensors, config: ModelConfig, full: ModelConfig, table: list[Row], wanted: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Compares names and shapes, before anything is read."""
+    known = {row.name.format(i=layer) for row in table for layer in range(full.n_layers)}
+    problems = [f"extra {name}" for name in tensors.shapes if name not in known and not names.ignored(name)]
+    for row in table:
+        if any(path in wanted for path in row.paths):
+            expected = _their_shape(row, wanted, config)
+            for name in dict.fromkeys(row.name.format(i=layer) for layer in range(config.n_layers)):
+                if name not in tensors.shapes:
+                    problems.append(f"missing {name}")
+                elif tensors.shapes[name] != expected:
+                    problems.append(f"{name} of shape {tensors.shapes[name]}, which should be {expected}")
+    covered = {path for row in table for path in row.paths}
+    problems += [f"no tensor for {path}" for path in wanted if path not in covered]
+    if problems:
+        raise UserError(f"the checkpoint is not a whole {config.family}: {'; '.join(problems)}")
+
+
+def _their_shape(row: Row, wanted: Mapping[str, tuple[int, ...]], config: ModelConfig) -> tuple[int, ...]:
+    shapes = [wanted[path][1:] if row.stacked else wanted[path] for path in row.paths]
+    flat = [names.flat_shape(path, shape) for path, shape in zip(row.paths, shapes, strict=True)]
+    return row.layout.theirs([np.broadcast_to(np.int8(0), shape) for shape in flat], config).shape
+
+
+def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+    *branches, leaf = path.split("/")
+    for branch in branches:
+        tree = tree.setdefault(branch, {})
+    tree[leaf] = value

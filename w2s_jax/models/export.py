@@ -1,0 +1,141 @@
+"""Writes a model as a Hugging Face folder that `transformers` loads and scores alike."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from w2s_jax import files, models
+from w2s_jax.errors import UserError
+from w2s_jax.models import Pretrained, names, weights
+from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.params import path_of
+from w2s_jax.models.pooling import Pooling
+
+ARCHITECTURES = {  # transformers' classes: a language model or an encoder, and a classifier
+    "bert": ("BertModel", None),
+    "gemma2": ("Gemma2ForCausalLM", "Gemma2ForSequenceClassification"),
+    "gemma3_text": ("Gemma3ForCausalLM", "Gemma3TextForSequenceClassification"),
+    "gpt2": ("GPT2LMHeadModel", "GPT2ForSequenceClassification"),
+    "gpt_neox": ("GPTNeoXForCausalLM", "GPTNeoXForSequenceClassification"),
+    "llama": ("LlamaForCausalLM", "LlamaForSequenceClassification"),
+    "mistral": ("MistralForCausalLM", "MistralForSequenceClassification"),
+    "qwen2": ("Qwen2ForCausalLM", "Qwen2ForSequenceClassification"),
+    "qwen3": ("Qwen3ForCausalLM", "Qwen3ForSequenceClassification"),
+}
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
+
+
+def write(
+    pretrained: Pretrained,
+    folder: Path,
+    *,
+    head: Float[Array | np.ndarray, "d c"] | None = None,
+    pooling: Pooling | None = None,
+) -> bool:
+    """Writes config.json, model.safetensors (float32) and the tokenizer's files.
+
+    A decoder keeps its language-model head; one that is not tied is that of the source. With a classification head
+    that transformers computes too, `AutoModelForSequenceClassification` gives the same logits; a decoder's folder still
+    loads as a language model. Reading the folder gives the same parameters, bit for bit; only a Gemma's norm scales
+    below one half, which its format keeps less one, may change by 3e-8.
+
+    Args:
+      pretrained: its parameters may have been trained since; adapters must be merged (`params.merge_lora`).
+      head: the kernel of a classifier's head.
+      pooling: the hidden state that the head reads; None is the family's default, as in `Classifier`.
+
+    Returns:
+      Whether transformers scores `head` alike. Where it does not (encoders, which it gives one more layer, and heads
+      on a mean or on the first token) the head is written as `head.npy`, [dimensions, classes].
+
+    Raises:
+      UserError: the model was cut to its first layers, or the folder is not empty.
+    """
+    folder, config = Path(folder), pretrained.config
+    described = {**config.to_hf(), "dtype": "float32", **_special_ids(pretrained.name)}
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty; give a new folder")
+    plain, classifier = ARCHITECTURES[config.family]
+    scored = head is not None and classifier is not None and pooling in (None, "last")
+    described["architectures"] = [classifier if scored else plain]
+    tensors = {names.prefix(config.family) + name: array for name, array in _backbone(pretrained.params, config)}
+    if not config.is_encoder and not config.tied_embeddings:
+        name = "embed_out.weight" if config.family == "gpt_neox" else "lm_head.weight"
+        tensors[name] = models.unembedding(pretrained.name)
+    if head is not None and scored:
+        tensors[names.CLASSIFIER] = np.asarray(head, np.float32).T
+        described["id2label"] = {str(label): f"LABEL_{label}" for label in range(head.shape[1])}
+    _write_tensors(folder / "model.safetensors", tensors)
+    if head is not None and not scored:
+        with files.atomic(folder / "head.npy") as temporary, temporary.open("wb") as handle:
+            np.save(handle, np.asarray(head, np.float32), allow_pickle=False)
+    _write_tokenizer(pretrained, folder, described)
+    files.write_json(folder / "config.json", described)
+    return scored
+
+
+def _backbone(params: Mapping[str, Any], config: ModelConfig) -> Iterator[tuple[str, np.ndarray]]:
+    """Every tensor of the backbone by plain name."""
+    leaves = {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    for row in names.rows(config):
+        for layer in range(config.n_layers if row.stacked else 1):
+            parts = []
+            for path in row.paths:
+                ours = np.asarray(leaves[path][layer] if row.stacked else leaves[path], np.float32)
+                parts.append(ours.reshape(names.flat_shape(path, ours.shape)))
+            yield row.name.format(i=layer), row.layout.theirs(parts, config)
+
+
+def _special_ids(source: str) -> dict[str, Any]:
+    """The ids that config.json states beside the architecture. Batches need one that pads: if there is none, the last
+    token of a text does."""
+    found = models.locate(source)
+    if found.config is None:
+        given = weights.gguf(found.weights[0]).metadata
+        theirs = {"bos": "bos", "eos": "eos", "pad": "padding"}
+        ids = {f"{ours}_token_id": given.get(f"tokenizer.ggml.{name}_token_id") for ours, name in theirs.items()}
+    else:
+        given = files.read_json(found.config) if isinstance(found.config, Path) else {}
+        ids = {name: given.get(name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    if ids["pad_token_id"] is None:
+        last = ids["eos_token_id"]
+        ids["pad_token_id"] = last[0] if isinstance(last, list) else last
+    return {name: value for name, value in ids.items() if value is not None}
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    from safetensors.numpy import save_file
+
+    whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    with files.atomic(path) as temporary:
+        save_file(whole, temporary, metadata={"format": "pt"})
+
+
+def _write_tokenizer(pretrained: Pretrained, folder: Path, described: Mapping[str, Any]) -> None:
+    """The source's own files; of what it lacks, what our tokenizer knows."""
+    source = models.locate(pretrained.name).folder
+    for name in TOKENIZER_FILES:
+        if (source / name).exists():
+            shutil.copyfile(source / name, folder / name)
+    inner = pretrained.tokenizer.inner
+    if not (folder / "tokenizer.json").exists():
+        files.write_text(folder / "tokenizer.json", inner.to_str())
+    if not (folder / "tokenizer_config.json").exists():
+        ids = {name: described.get(f"{name}_id") for name in ("bos_token", "eos_token", "pad_token")}
+        known = {name: inner.id_to_token(index) for name, index in ids.items() if isinstance(index, int)}
+        about = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": pretrained.config.max_positions}
+        files.write_json(folder / "tokenizer_config.json", {**about, **known})
