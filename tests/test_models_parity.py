@@ -78,11 +78,12 @@ def words_tokenizer(path):
     Tokenizer(WordLevel({"a": 0, "b": 1}, unk_token="a")).save(str(path))
 
 
-def saved(folder, family, settings):
-    """A tiny random model saved by transformers itself, with its torch twin."""
+def saved(folder, family, settings, head=False):
+    """A tiny random model saved by transformers itself, with its torch twin; perhaps with a language-model head."""
     torch.manual_seed(0)
     config = transformers.AutoConfig.for_model(family, **settings)
-    twin = transformers.AutoModel.from_config(config).eval()
+    kind = transformers.AutoModelForCausalLM if head else transformers.AutoModel
+    twin = kind.from_config(config).eval()
     with torch.no_grad():
         for parameter in twin.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))  # so that no norm or bias is 1 or 0

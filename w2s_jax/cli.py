@@ -96,6 +96,12 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     report.add_argument("--out", type=Path, default=Path("report.html"), help="the page (default: report.html)")
     report.set_defaults(command=_report, takes_overrides=False)
 
+    export = commands.add_parser("export", help="what a stage or a run trained, as folders that transformers loads")
+    export.add_argument("folder", metavar="DIR", type=Path, help="a stage, like runs/stages/student-...; or a run")
+    export.add_argument("--out", type=Path, required=True, help="a new folder")
+    export.add_argument("--model", help="what a stage was made of, where that has no name: a folder, file or Hub id")
+    export.set_defaults(command=_export, takes_overrides=False)
+
     listing = commands.add_parser("models", help="the models that can be named in a config")
     listing.set_defaults(command=_models, takes_overrides=False)
     listing = commands.add_parser("tasks", help="the tasks that can be named in a config")
@@ -228,6 +234,16 @@ def _report(options: argparse.Namespace, _: list[str]) -> int:
     from w2s_jax import report
 
     print(f"wrote {report.page(options.folders, options.out)}")
+    return OK
+
+
+def _export(options: argparse.Namespace, _: list[str]) -> int:
+    from w2s_jax.export import export
+
+    written, refused = export(options.folder, options.out, options.model)
+    print("\n".join(f"wrote {path}" for path in written))
+    for reason in refused:
+        print(f"not exported: {reason}", file=sys.stderr)
     return OK
 
 
