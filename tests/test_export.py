@@ -7,11 +7,16 @@ import jax
 import numpy as np
 import pytest
 
-from tests.test_models_parity import FAMILIES, LENGTHS, assert_close, padded, saved, tokens
-from w2s_jax import models
+from tests import tiny as make
+from tests.test_experiment import quiet
+from tests.test_models_parity import FAMILIES, LENGTHS, assert_close, saved, tokens
+from w2s_jax import cli, materials, models, results, runner
+from w2s_jax.config import Method
 from w2s_jax.errors import UserError
 from w2s_jax.models import export, names
 from w2s_jax.models.config import ModelConfig
+from w2s_jax.store import Store
+from w2s_jax.train.learner import Generative
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -113,3 +118,91 @@ def test_an_encoder_is_exported_without_its_head(source, tmp_path):
     module, params = models.classifier(model, 2, rng=jax.random.key(0), pooling="cls")
     ours = module.apply({"params": params}, ids, LENGTHS, (3,), method="hidden_states")
     assert_close(np.asarray(ours)[:, 0], states[:, 0])
+
+
+@pytest.mark.parametrize(("how", "head"), [("mean", "mean"), ("cls", "cls"), ("last", None)])
+def test_a_head_that_transformers_would_compute_otherwise_stays_apart(source, tmp_path, how, head):
+    kernel = np.ones((32, 2), np.float32)
+    assert export.write(source("gpt2"), tmp_path / "out", head=kernel, pooling=how) == (head is None)
+    assert (tmp_path / "out" / "head.npy").exists() == (head is not None)
+    (architecture,) = json.loads((tmp_path / "out" / "config.json").read_text())["architectures"]
+    assert architecture == ("GPT2ForSequenceClassification" if head is None else "GPT2LMHeadModel")
+
+
+def test_every_layout_is_undone_by_its_inverse():
+    sizes = {"family": "llama", "vocab_size": 7, "hidden_size": 12, "n_layers": 1, "n_heads": 4, "n_kv_heads": 2}
+    config = ModelConfig(**sizes, head_dim=6, mlp_size=9, max_positions=5)
+    paired = [row.layout for row in names.rows(config, gguf=True) if "attn_q" in row.name or "attn_k" in row.name]
+    layouts = [names.SAME, names.TRANSPOSED, names.LESS_ONE, names.SIDE_BY_SIDE, names.HEAD_BY_HEAD, *paired]
+    for layout, rows in zip(layouts, (12, 12, 12, 12, 72, 24, 12), strict=True):
+        array = np.random.default_rng(0).integers(-9, 9, (rows, 12)).astype(np.float32)
+        np.testing.assert_array_equal(layout.theirs(layout.ours(array, config), config), array)
+
+
+def test_nothing_is_written_over_and_a_cut_model_has_no_folder(source, tmp_path):
+    pretrained = source("llama")
+    with pytest.raises(UserError, match="source is not empty; give a new folder"):
+        export.write(pretrained, tmp_path / "source")
+    cut = models.load(pretrained.name, read_layer=2)
+    with pytest.raises(UserError, match="cut to its first layers"):
+        export.write(cut, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder, config and results of a run with every kind of finetuning."""
+    folder = tmp_path_factory.mktemp("run")
+    plan = make.experiment(folder, methods={"naive": Method()})
+    full = plan.students["strong"]
+    students = {
+        "full": full,
+        "head": dataclasses.replace(full, parameters="head"),
+        "after text": dataclasses.replace(
+            full, parameters="lora", generative=Generative(batch_size=8, learning_rate=1e-2)
+        ),
+        "probe": dataclasses.replace(full, parameters="probe"),
+    }
+    plan = dataclasses.replace(plan, students=students)
+    found, failures = runner.run(plan, quiet())
+    assert failures == []
+    results.save(found, folder / "runs" / plan.name)
+    return folder / "runs", plan, found
+
+
+@pytest.mark.slow
+def test_a_run_is_exported_and_transformers_labels_its_texts_alike(finished, tmp_path, capsys):
+    (runs, plan, found), out = finished, tmp_path / "out"
+    assert cli.main(["export", str(runs / plan.name), "--out", str(out)]) == cli.OK
+    said = capsys.readouterr()
+    stages = {name for cell in found.cells for name in cell.stages.values()}
+    probes = {name for cell in found.cells if cell.student == "probe" for name in cell.stages.values()} & {
+        line.partition(":")[2].partition(":")[0].strip() for line in said.err.splitlines()
+    }
+    assert len(probes) == 2
+    assert {path.name for path in out.iterdir()} == stages - probes
+    assert len(said.out.splitlines()) == 7
+    test = materials.splits(plan.tasks[0], 0).test
+    for folder in out.iterdir():
+        expected = Store(runs / "stages").read(folder.name).predictions
+        rows = [i for i, split in enumerate(expected.splits) if split == "test"]
+        assert [expected.ids[i] for i in rows] == list(test.ids)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        with torch.no_grad():
+            logits = [model(**tokenizer(text, return_tensors="pt")).logits[0].numpy() for text in test.texts]
+        np.testing.assert_allclose(logits, expected.logits[rows], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_stage_is_exported_by_itself(finished, tmp_path, capsys):
+    runs, plan, found = finished
+    stage = str(runs / "stages" / found.cells[0].stages["student"])
+    assert cli.main(["export", stage, "--out", str(tmp_path / "out")]) == cli.BAD_INPUT
+    assert "was made from a model that is none of" in capsys.readouterr().err
+    model = ["--model", plan.students["full"].model]
+    assert cli.main(["export", stage, "--out", str(tmp_path / "out"), *model]) == cli.OK
+    assert (tmp_path / "out" / "model.safetensors").exists()
+    probe = next(cell for cell in found.cells if cell.student == "probe").stages["student"]
+    assert cli.main(["export", stage.replace(found.cells[0].stages["student"], probe), "--out", "x", *model]) == 2
+    assert "is a probe on a published model" in capsys.readouterr().err
