@@ -28,7 +28,7 @@ Role = Literal["supervisor", "student", "ceiling", "body", "readout"]
 Split_ = Literal["supervisor", "transfer", "validation", "test"]
 ROLES: tuple[Role, ...] = ("supervisor", "student", "ceiling")
 TRUTH = Method()
-READOUT, READOUT_EPOCHS = OptimizerConfig(learning_rate=1e-2), 20
+READOUT, READOUT_EPOCHS = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3), 10
 
 
 @dataclass(frozen=True)
