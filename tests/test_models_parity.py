@@ -35,6 +35,7 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 16,
 }
+QWEN15 = {"rope_type": "default", "rope_theta": 1000000.0}
 GEMMA = {
     **COMMON,
     "num_key_value_heads": 2,
@@ -56,6 +57,8 @@ FAMILIES = {
     "llama 3 positions": ("llama", {**COMMON, "rope_parameters": LLAMA3}),
     "mistral": ("mistral", {**COMMON, "num_key_value_heads": 2, "sliding_window": 3}),
     "qwen2": ("qwen2", {**COMMON, "num_key_value_heads": 1}),
+    "qwen1.5": ("qwen2", {**COMMON, "num_key_value_heads": 4, "rope_parameters": QWEN15, "tie_word_embeddings": True}),
+    "qwen2.5": ("qwen2", {**COMMON, "num_key_value_heads": 2, "rms_norm_eps": 1e-6, "tie_word_embeddings": True}),
     "qwen3": ("qwen3", {**COMMON, "num_key_value_heads": 2, "head_dim": 16}),
     "gemma2": ("gemma2", {**GEMMA, "attn_logit_softcapping": 0.5}),
     "gemma3_text": (

@@ -15,12 +15,12 @@ from w2s_jax.train.optimizer import OptimizerConfig
 WORDS = ["good", "fine", "great", "bad", "poor", "awful", "film", "plot", "the", "a", "was", "is", "very", "not"]
 
 
-def llama(folder: Path, *, layers: int = 2, width: int = 16, seed: int = 0) -> Path:
+def llama(folder: Path, *, layers: int = 2, width: int = 16, vocabulary: int = len(WORDS) + 1, seed: int = 0) -> Path:
     """A Llama folder of random weights, in Hugging Face's own layout."""
     rng, heads, kv, mlp = np.random.default_rng(seed), 4, 2, 2 * width
     config = {
         "model_type": "llama",
-        "vocab_size": len(WORDS) + 1,
+        "vocab_size": vocabulary,
         "hidden_size": width,
         "intermediate_size": mlp,
         "num_hidden_layers": layers,
@@ -32,7 +32,7 @@ def llama(folder: Path, *, layers: int = 2, width: int = 16, seed: int = 0) -> P
         "tie_word_embeddings": True,
     }
     head = width // heads
-    shapes = {"model.embed_tokens.weight": (len(WORDS) + 1, width), "model.norm.weight": (width,)}
+    shapes = {"model.embed_tokens.weight": (vocabulary, width), "model.norm.weight": (width,)}
     for i in range(layers):
         prefix = f"model.layers.{i}."
         shapes |= {
