@@ -1,5 +1,6 @@
 """GGUF files written here by llama.cpp's rules are the models that they were made from."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -14,8 +15,9 @@ from tests.test_models_parity import (
     torch_states,
     words_tokenizer,
 )
-from w2s_jax import models
+from w2s_jax import models, sharding
 from w2s_jax.errors import UserError
+from w2s_jax.models import assembly
 
 gguf = pytest.importorskip("gguf")
 torch = pytest.importorskip("torch")
@@ -95,23 +97,31 @@ def written(path, twin, architecture):
     return path
 
 
+def assert_same_on_a_mesh(pretrained, monkeypatch):
+    monkeypatch.setattr(assembly, "CHUNK", 200)  # no matrix is read at once
+    found = models.load_sharded(pretrained.name, sharding.make_mesh(1, 4, 2))
+    jax.tree.map(np.testing.assert_array_equal, dict(found.params), dict(pretrained.params))
+
+
 @pytest.mark.parametrize("architecture", ["gemma2", "gemma3"])
-def test_hidden_states_equal_the_model_the_file_was_made_of(tmp_path, architecture):
+def test_hidden_states_equal_the_model_the_file_was_made_of(tmp_path, monkeypatch, architecture):
     twin = twin_of(architecture)
     pretrained = models.load(str(written(tmp_path / "m.gguf", twin, architecture)))
     assert pretrained.config == models.ModelConfig.from_hf(twin.config.to_dict())
     layers = tuple(range(1, twin.config.num_hidden_layers + 1))
+    assert_same_on_a_mesh(pretrained, monkeypatch)
     ids = tokens(len(TOKENS), LENGTHS)
     states = pooled(torch_states(twin.model, ids, LENGTHS), LENGTHS, "last")
     assert_close(our_states(pretrained, ids, LENGTHS, "last", layers), states)
 
 
-def test_rotary_pairs_of_llama_are_put_apart(tmp_path):
+def test_rotary_pairs_of_llama_are_put_apart(tmp_path, monkeypatch):
     twin = twin_of("llama")
     path = written(tmp_path / "m.gguf", twin, "llama")
     with pytest.raises(UserError, match=r"GGUF tokenizer 'llama' \(None\) is not implemented; put a tokenizer.json"):
         models.load(str(path))
     words_tokenizer(tmp_path / "tokenizer.json")
+    assert_same_on_a_mesh(models.load(str(path)), monkeypatch)
     ids = tokens(len(TOKENS), LENGTHS)
     states = pooled(torch_states(twin.model, ids, LENGTHS), LENGTHS, "last")
     assert_close(our_states(models.load(str(path)), ids, LENGTHS, "last", (1, 2, 3)), states)

@@ -14,6 +14,7 @@ from tests import tiny as make
 from tests.test_models_parity import FAMILIES, saved
 from w2s_jax import models, sharding
 from w2s_jax.errors import UserError
+from w2s_jax.models import assembly
 
 MESHES = [(8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 2, 4)]
 
@@ -87,10 +88,12 @@ def test_a_shard_that_is_not_there_is_named(tmp_path):
 
 @pytest.mark.parametrize("shape", MESHES)
 @pytest.mark.parametrize("name", FAMILIES)
-def test_loaded_onto_a_mesh_it_is_the_same_model(tmp_path, name, shape):
+def test_loaded_onto_a_mesh_it_is_the_same_model(tmp_path, monkeypatch, name, shape):
     saved(tmp_path, *FAMILIES[name])
     mesh = sharding.make_mesh(*shape)
-    whole, found = models.load(str(tmp_path)), models.load_sharded(str(tmp_path), mesh)
+    whole = models.load(str(tmp_path))
+    monkeypatch.setattr(assembly, "CHUNK", 200)  # no matrix is read at once
+    found = models.load_sharded(str(tmp_path), mesh)
     assert found.config == whole.config
     jax.tree.map(np.testing.assert_array_equal, dict(found.params), dict(whole.params))
     module, _ = models.classifier(whole, 2, rng=jax.random.key(0))
@@ -111,7 +114,6 @@ import json, re, sys, threading
 import jax
 jax.config.update("jax_num_cpu_devices", 4)
 from w2s_jax import models, sharding
-from w2s_jax.models import weights
 
 def anonymous():  # what the process holds; pages of the checkpoint that the system keeps in its cache do not count
     return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
@@ -142,16 +144,17 @@ print(json.dumps({"used": most - before, "held": held, "largest": largest}))
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux states it")
-@pytest.mark.parametrize("shape", [(1, 4, 1), (1, 1, 4), (1, 2, 2)])
+@pytest.mark.parametrize("shape", [(1, 4, 1), (1, 2, 2)])
 def test_loading_holds_no_more_than_the_devices_and_one_piece(tmp_path, shape):
     folder = make.llama(tmp_path / "m", layers=12, width=768, vocabulary=40_000)
     size = (folder / "model.safetensors").stat().st_size
-    assert 4e8 < size < 6e8
+    assert 3.5e8 < size < 4e8
     make.llama(folder / "warm")
     command = [sys.executable, "-c", MEASURE, str(folder), *map(str, shape)]
-    answer = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"})
+    # What is freed goes back to the system at once, so that what is measured is what is held.
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "MALLOC_MMAP_THRESHOLD_": "65536"}
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert answer.returncode == 0, answer.stderr
     found = json.loads(answer.stdout)
-    print(found)
     assert found["held"] < 1.001 * size, "every parameter lies on one device"
     assert found["used"] <= found["held"] + 1.2 * found["largest"]

@@ -13,7 +13,7 @@ from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.names import Row
 from w2s_jax.models.weights import Tensors
 
-ROWS = 1 << 14  # of a table, read at once
+CHUNK = 1 << 20  # numbers that are read at once
 
 Index = tuple[slice, ...]
 
@@ -37,7 +37,7 @@ def on_devices(
 ) -> dict[str, Any]:
     """Our nested parameters as arrays of which each device holds its piece.
 
-    Pieces are made one after the other, so that beside what is placed the host holds one piece and one layer's tensor.
+    Pieces are made one after the other, so that beside what is placed the host holds one piece and a few megabytes.
 
     Args:
       shardings: of each path.
@@ -84,21 +84,37 @@ def _assembled(
 def _piece(
     tensors: Tensors, row: Row, part: int, shape: tuple[int, ...], config: ModelConfig, index: Index
 ) -> np.ndarray:
-    """`parameter[index]`, of which no more is read at once than a layer's tensor, or some rows of a table."""
+    """`parameter[index]`. Of their tensors no more than a chunk is in memory at once."""
     spans = [range(size)[span] for size, span in zip(shape, index, strict=True)]
     made = np.empty([len(span) for span in spans], np.float32)
-    if not row.stacked and row.layout is names.SAME:
-        for start in range(0, len(spans[0]), ROWS):
-            rows = spans[0][start : start + ROWS]
-            made[start : start + len(rows)] = tensors.read(row.name, slice(rows.start, rows.stop))[:, *index[1:]]
+    path = row.paths[part]
+    if not row.stacked:
+        _fill(made, tensors, row, part, names.flat_spans(path, spans, shape), config, row.name)
         return made
-    for place, layer in enumerate(spans[0] if row.stacked else [None]):
-        ours = row.layout.ours(tensors.read(row.name.format(i=layer), slice(None)), config)[part]
-        if row.stacked:
-            made[place] = ours.reshape(shape[1:])[index[1:]]
-        else:
-            made[...] = ours.reshape(shape)[index]
+    flat = names.flat_spans(path, spans[1:], shape[1:])
+    for place, layer in enumerate(spans[0]):
+        _fill(made[place], tensors, row, part, flat, config, row.name.format(i=layer))
     return made
+
+
+def _fill(
+    made: np.ndarray, tensors: Tensors, row: Row, part: int, spans: list[range], config: ModelConfig, name: str
+) -> None:
+    """Writes `ours[spans]` of one of their tensors, our side being flat."""
+    layout, made = row.layout, made.reshape([len(span) for span in spans])  # a view
+    if len(spans) == 1:
+        made[:] = layout.ours(tensors.read(name, slice(None)), config)[part][spans[0].start : spans[0].stop]
+        return
+    along, across = (spans[0], spans[1]) if layout.axis == 0 else (spans[1], spans[0])
+    made = made if layout.axis == 0 else made.T
+    theirs, ours = layout.block(config)
+    step = max(1, CHUNK // (tensors.shapes[name][1] * theirs)) * ours
+    for start in range(along.start // ours * ours, along.stop, step):
+        first, last = max(start, along.start), min(start + step, along.stop)
+        rows = slice(start // ours * theirs, -(-last // ours) * theirs)
+        chunk = layout.ours(tensors.read(name, rows), config)[part]
+        chunk = chunk if layout.axis == 0 else chunk.T
+        made[first - along.start : last - along.start] = chunk[first - start : last - start, across.start : across.stop]
 
 
 def _check(

@@ -6,7 +6,7 @@ A row is (our paths, their name, layout). `{i}` in a name is the layer; our laye
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -16,11 +16,18 @@ from w2s_jax.models.config import ModelConfig
 class Layout(NamedTuple):
     """How one of their tensors holds parameters of ours: two functions, each the inverse of the other.
 
-    Our side is flat: tables [rows, dimensions], matrices [inputs, outputs] and vectors.
+    Our side is flat: tables [rows, dimensions], matrices [inputs, outputs] and vectors. Of a matrix, some rows of
+    theirs can be converted by themselves, if they are whole blocks.
+
+    Attributes:
+      axis: of ours, along which their rows lie.
+      block: how many rows belong together: of theirs, and of ours.
     """
 
     ours: Callable[[np.ndarray, ModelConfig], Sequence[np.ndarray]]
     theirs: Callable[[Sequence[np.ndarray], ModelConfig], np.ndarray]
+    axis: Literal[0, 1] = 0
+    block: Callable[[ModelConfig], tuple[int, int]] = lambda _: (1, 1)
 
 
 class Row(NamedTuple):
@@ -60,10 +67,24 @@ def prefix(family: str) -> str:
 
 def flat_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a parameter, of one layer, on the flat side of a layout."""
-    if not path.endswith("/kernel"):
-        return shape if path.endswith("/embedding") else (math.prod(shape),)
-    inputs = 2 if path.endswith("attention/output/kernel") else 1
-    return math.prod(shape[:inputs]), math.prod(shape[inputs:])
+    return tuple(math.prod(sizes) for sizes in _flat(path, shape))
+
+
+def flat_spans(path: str, spans: Sequence[range], shape: tuple[int, ...]) -> list[range]:
+    """A piece of a parameter on the flat side; `spans` are along the axes of `shape`, and heads are not cut."""
+    found = []
+    for span, (_, *heads) in zip(_flat(path, spans), _flat(path, shape), strict=True):
+        width = math.prod(heads)
+        found.append(range(span[0].start * width, span[0].stop * width))
+    return found
+
+
+def _flat(path: str, axes: Sequence[Any]) -> list[Sequence[Any]]:
+    """The axes of a parameter, by those of its flat side."""
+    if path.endswith("/kernel"):
+        inputs = 2 if path.endswith("attention/output/kernel") else 1
+        return [axes[:inputs], axes[inputs:]]
+    return [axes[:1], axes[1:]] if path.endswith("/embedding") else [axes]
 
 
 UNEMBEDDING = ("lm_head.weight", "embed_out.weight", "output.weight")  # Hugging Face, GPT-NeoX, GGUF
@@ -88,7 +109,7 @@ _IGNORED = "|".join(
 
 
 def _split_heads(array: np.ndarray, config: ModelConfig) -> list[np.ndarray]:
-    heads = array.reshape(config.n_heads, 3, config.head_dim, *array.shape[1:])
+    heads = array.reshape(-1, 3, config.head_dim, *array.shape[1:])
     return [heads[:, part].reshape(-1, *array.shape[1:]).T for part in range(3)]
 
 
@@ -99,7 +120,7 @@ def _join_heads(parts: Sequence[np.ndarray], config: ModelConfig) -> np.ndarray:
 
 SAME = Layout(lambda array, _: [array], lambda parts, _: parts[0])
 # A torch linear layer keeps [outputs, inputs].
-TRANSPOSED = Layout(lambda array, _: [array.T], lambda parts, _: parts[0].T)
+TRANSPOSED = Layout(lambda array, _: [array.T], lambda parts, _: parts[0].T, axis=1)
 # Gemma keeps a norm's scale less one.
 LESS_ONE = Layout(lambda array, _: [array + 1], lambda parts, _: parts[0] - 1)
 # GPT-2 keeps query, key and value side by side along the last axis.
@@ -107,19 +128,20 @@ SIDE_BY_SIDE = Layout(
     lambda array, _: np.split(array, 3, axis=-1), lambda parts, _: np.concatenate(list(parts), axis=-1)
 )
 # GPT-NeoX keeps query, key and value of one head after the other.
-HEAD_BY_HEAD = Layout(_split_heads, _join_heads)
+HEAD_BY_HEAD = Layout(_split_heads, _join_heads, 1, lambda config: (3 * config.head_dim, config.head_dim))
 
 
-def _paired(heads: str) -> Layout:
-    """Llama's GGUF keeps the rotary pairs of a head side by side; ours are half a head apart, as in Hugging Face's."""
+def _swapped(array: np.ndarray, *pairs: int) -> np.ndarray:
+    return array.reshape(-1, *pairs, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
 
-    def swapped(array: np.ndarray, count: int, *pairs: int) -> np.ndarray:
-        return array.reshape(count, *pairs, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
 
-    return Layout(
-        lambda array, config: [swapped(array, getattr(config, heads), config.head_dim // 2, 2).T],
-        lambda parts, config: swapped(parts[0].T, getattr(config, heads), 2, config.head_dim // 2),
-    )
+# Llama's GGUF keeps the rotary pairs of a head side by side; ours are half a head apart, as in Hugging Face's.
+PAIRED = Layout(
+    lambda array, config: [_swapped(array, config.head_dim // 2, 2).T],
+    lambda parts, config: _swapped(parts[0].T, 2, config.head_dim // 2),
+    1,
+    lambda config: (config.head_dim, config.head_dim),
+)
 
 
 def _linear(path: str, name: str, bias: bool, layout: Layout = TRANSPOSED) -> list[Row]:
@@ -165,8 +187,8 @@ def _llama(config: ModelConfig) -> list[Row]:
 def _gguf(config: ModelConfig) -> list[Row]:
     layer, ours = "blk.{i}.", "layers/"
     table = [Row(("embed/embedding",), "token_embd.weight", SAME)]
-    for part, short, heads in (("query", "q", "n_heads"), ("key", "k", "n_kv_heads")):
-        layout = _paired(heads) if config.family == "llama" else TRANSPOSED
+    for part, short in (("query", "q"), ("key", "k")):
+        layout = PAIRED if config.family == "llama" else TRANSPOSED
         table += _linear(f"{ours}attention/{part}", f"{layer}attn_{short}", False, layout)
     table += _linear(f"{ours}attention/value", f"{layer}attn_v", False)
     table += _linear(f"{ours}attention/output", f"{layer}attn_output", False)
