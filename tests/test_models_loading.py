@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -146,15 +147,16 @@ print(json.dumps({"used": most - before, "held": held, "largest": largest}))
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux states it")
 @pytest.mark.parametrize("shape", [(1, 4, 1), (1, 2, 2)])
 def test_loading_holds_no_more_than_the_devices_and_one_piece(tmp_path, shape):
-    folder = make.llama(tmp_path / "m", layers=12, width=768, vocabulary=40_000)
+    """Of a checkpoint of 373 MB in bfloat16, as most are published."""
+    folder = make.llama(tmp_path / "m", layers=12, width=768, vocabulary=160_000)
+    tensors = load_file(folder / "model.safetensors")
+    save_file({name: array.astype(jnp.bfloat16) for name, array in tensors.items()}, folder / "model.safetensors")
     size = (folder / "model.safetensors").stat().st_size
-    assert 3.5e8 < size < 4e8
     make.llama(folder / "warm")
     command = [sys.executable, "-c", MEASURE, str(folder), *map(str, shape)]
-    # What is freed goes back to the system at once, so that what is measured is what is held.
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "MALLOC_MMAP_THRESHOLD_": "65536"}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     answer = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert answer.returncode == 0, answer.stderr
     found = json.loads(answer.stdout)
-    assert found["held"] < 1.001 * size, "every parameter lies on one device"
-    assert found["used"] <= found["held"] + 1.2 * found["largest"]
+    assert found["held"] < 1.001 * 2 * size, "every parameter lies on one device, in float32"
+    assert found["used"] <= found["held"] + 1.2 * found["largest"], found

@@ -165,7 +165,7 @@ def _activation(name: str) -> str:
 
 
 def _hf_activation(name: str) -> str:
-    return {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}[name]
+    return {ours: theirs for theirs, ours in ACTIVATIONS.items()}[name]
 
 
 def _refuse(config: Mapping[str, Any], **supported: Any) -> None:
