@@ -167,7 +167,7 @@ def test_mmlu_file_without_a_header(tmp_path):
 
 def test_creak():
     record = {"sentence": "Fax works without internet. ", "label": "true", "entity": "Fax", "explanation": "secret"}
-    assert next(iter(tasks.creak(record)))[1:] == ("Fax works without internet.", 1, "Fax")
+    assert next(iter(tasks.creak(record)))[1:4] == ("Fax works without internet.", 1, "Fax")
     assert next(iter(tasks.creak({**record, "label": "false"}))).label == 0
 
 
