@@ -1,7 +1,8 @@
 """Orbax checkpoints with a manifest of hashes: a checkpoint is whole and unedited, or it is refused.
 
 Parameters, optimizer state and anything else are separate Orbax items, so that a later stage can restore the
-parameters alone.
+parameters alone. With several processes, all of them save and restore together, each its own pieces of the arrays;
+process 0 alone renames folders and writes the manifest.
 """
 
 import shutil
@@ -12,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from w2s_jax import files
+from w2s_jax import files, processes
 from w2s_jax.errors import UserError
 
 MANIFEST = "manifest.json"
@@ -29,12 +30,23 @@ def save(folder: Path, items: Mapping[str, Any], meta: Mapping[str, Any]) -> Non
     import orbax.checkpoint as ocp
 
     folder = Path(folder).absolute()
-    partial, previous = _sibling(folder, "partial"), _sibling(folder, "previous")
-    shutil.rmtree(partial, ignore_errors=True)
-    with files.disk_errors(folder), ocp.StandardCheckpointer() as checkpointer:
-        partial.mkdir(parents=True)
+    partial = _sibling(folder, "partial")
+    processes.lead(lambda: _empty(partial))
+    with processes.together(), files.disk_errors(folder), ocp.StandardCheckpointer() as checkpointer:
         for name, tree in items.items():
             checkpointer.save(partial / name, tree)
+    processes.lead(lambda: _finish(folder, meta))
+
+
+def _empty(partial: Path) -> None:
+    shutil.rmtree(partial, ignore_errors=True)
+    with files.disk_errors(partial):
+        partial.mkdir(parents=True)
+
+
+def _finish(folder: Path, meta: Mapping[str, Any]) -> None:
+    """Hashes what was saved, and puts it in the place of the checkpoint before it."""
+    partial, previous = _sibling(folder, "partial"), _sibling(folder, "previous")
     hashes = {str(path.relative_to(partial)): files.sha256_file(path) for path in _files(partial)}
     files.write_json(partial / MANIFEST, {"meta": dict(meta), "files": hashes})
     shutil.rmtree(previous, ignore_errors=True)
@@ -65,10 +77,9 @@ def restore(folder: Path, abstract: Mapping[str, Any]) -> dict[str, Any]:
     """
     import orbax.checkpoint as ocp
 
-    found = _found(folder)
-    verify(found)
+    found = Path(processes.lead(lambda: _verified(folder)))
     restored = {}
-    with ocp.StandardCheckpointer() as checkpointer:
+    with processes.together(), ocp.StandardCheckpointer() as checkpointer:
         for name, tree in abstract.items():
             target = jax.tree.map(_abstract, tree)
             try:
@@ -79,16 +90,21 @@ def restore(folder: Path, abstract: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load(folder: Path, name: str) -> Any:
-    """One item as it was saved, on the host: nested dicts of numpy arrays.
+    """One item as it was saved, on the host: nested dicts of numpy arrays. Waits for no other process.
 
     Raises:
       UserError: a file is missing, truncated or edited.
     """
     import orbax.checkpoint as ocp
 
-    found = _found(folder)
-    verify(found)
-    with ocp.PyTreeCheckpointer() as checkpointer:
+    found = Path(_verified(folder))
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=jax.process_index(),
+        active_processes={jax.process_index()},
+        barrier_sync_key_prefix=f"load{jax.process_index()}",
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
         tree = checkpointer.metadata(found / name).item_metadata.tree
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
         return checkpointer.restore(found / name, restore_args=as_numpy)
@@ -139,6 +155,12 @@ def _found(folder: Path) -> Path:
     if whole is None:
         raise UserError(f"no checkpoint in {folder}")
     return whole
+
+
+def _verified(folder: Path) -> str:
+    found = _found(folder)
+    verify(found)
+    return str(found)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,21 +23,29 @@ EPILOG = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `w2s`. Returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options, overrides = _parse(arguments)
+
+    from w2s_jax import processes
+
     try:
-        options, overrides = _parse(arguments)
+        if getattr(options, "distributed", False):
+            processes.initialize()
         return options.command(options, overrides)
     except Interrupted as stop:
-        print(f"interrupted: {stop}", file=sys.stderr)
-        return INTERRUPTED
+        return processes.end(INTERRUPTED, f"interrupted: {stop}")
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return INTERRUPTED
+        return processes.end(INTERRUPTED, "interrupted; the same command goes on")
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return processes.end(BAD_INPUT, f"error: {error}")
+    except processes.LostError as error:
+        return processes.end(FAILED, f"error: {error} (in one process, for which the others were waiting)")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains while it exits
         return OK
+    except Exception:
+        if not processes.several():
+            raise
+        return processes.end(FAILED, traceback.format_exc())
 
 
 def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -64,6 +73,7 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         help="also try a loss: a name, or a function (logits, targets, *, ...) -> [B] in your file; may be repeated",
     )
     run.add_argument("--fields", action="store_true", help="list the config's fields, each a flag that overrides it")
+    _add_distributed(run)
     run.set_defaults(command=_run, takes_overrides=True)
 
     sweep = commands.add_parser(
@@ -76,6 +86,7 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     sweep.add_argument("configs", nargs="+", metavar="CONFIG", help="Python files, each with an `experiment`")
     sweep.add_argument("--dry-run", action="store_true", help="count the stages and estimate the time; train nothing")
+    _add_distributed(sweep)
     sweep.set_defaults(command=_sweep, takes_overrides=True)
 
     plan = commands.add_parser(
@@ -113,18 +124,40 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     return options, rest
 
 
+def _add_distributed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="this is one of several processes, all started with this command, that train on all their devices "
+        "together; Slurm, Open MPI, TPU and GKE are detected, else set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES "
+        "and JAX_PROCESS_ID",
+    )
+
+
 def _run(options: argparse.Namespace, overrides: list[str]) -> int:
     experiment = _configured(options.config, ["--help"] if options.fields else overrides, options.method)
 
-    from w2s_jax import report, runner
+    from w2s_jax import processes, runner
     from w2s_jax.progress import Reporter
 
     if options.dry_run:
-        for name, stage, state in runner.status([experiment]):
-            print(f"{state:<8} {runner.describe(stage)}  [{name}]")
-        print(_estimated([experiment]))
-        return OK
-    results, failures = runner.run(experiment, Reporter())
+        return processes.lead(lambda: _print_stages(experiment))
+    results, failures = runner.run(experiment, Reporter(quiet=not processes.is_leader()))
+    return processes.lead(lambda: _report_run(experiment, results, failures))
+
+
+def _print_stages(experiment: Any) -> int:
+    from w2s_jax import runner
+
+    for name, stage, state in runner.status([experiment]):
+        print(f"{state:<8} {runner.describe(stage)}  [{name}]")
+    print(_estimated([experiment]))
+    return OK
+
+
+def _report_run(experiment: Any, results: Any, failures: Sequence[Any]) -> int:
+    from w2s_jax import report
+
     _print_failures(failures)
     if results is None:
         return FAILED
@@ -140,13 +173,19 @@ def _sweep(options: argparse.Namespace, overrides: list[str]) -> int:
     if len(set(names)) < len(names):
         raise UserError(f"experiments of one sweep need different names, not {', '.join(names)}")
 
-    from w2s_jax import report, runner
+    from w2s_jax import processes, runner
     from w2s_jax.progress import Reporter
 
-    print(_estimated(experiments))
+    processes.lead(lambda: print(_estimated(experiments)))
     if options.dry_run:
         return OK
-    found, failures = runner.sweep(experiments, Reporter())
+    found, failures = runner.sweep(experiments, Reporter(quiet=not processes.is_leader()))
+    return processes.lead(lambda: _report_sweep(experiments, found, failures))
+
+
+def _report_sweep(experiments: Sequence[Any], found: Sequence[Any], failures: Sequence[Any]) -> int:
+    from w2s_jax import report
+
     _print_failures(failures)
     folders = [
         Path(experiment.out) / experiment.name

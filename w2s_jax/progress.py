@@ -14,8 +14,8 @@ PLAIN_SECONDS = 10.0
 class Reporter:
     """Writes to standard error, so that standard output holds results alone."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+    def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
+        self.console = console or Console(stderr=True, highlight=False, quiet=quiet)
         self._live: Progress | None = None
         self._stage = ""
         self._started = self._last = 0.0

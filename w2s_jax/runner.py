@@ -1,4 +1,8 @@
-"""Runs the stages that are missing, then measures every cell."""
+"""Runs the stages that are missing, then measures every cell.
+
+Several processes of one job (`processes`) walk the same stages in the same order, on one mesh of all their devices.
+Process 0 alone claims stages, decides what is missing, writes and measures. A stage that fails in one fails in all.
+"""
 
 import contextlib
 import dataclasses
@@ -12,7 +16,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from w2s_jax import experiment, make, materials, models, provenance
+from w2s_jax import experiment, files, make, materials, models, processes, provenance
 from w2s_jax.config import Ensemble, Errors, Experiment, Given
 from w2s_jax.data import arrays
 from w2s_jax.data.labels import Predictions
@@ -27,6 +31,7 @@ from w2s_jax.sharding import batch_ways, make_mesh
 from w2s_jax.store import Store
 from w2s_jax.train.finetune import Outcome, softmax, tokenize
 from w2s_jax.train.learner import Learner
+from w2s_jax.train.probing import Features
 
 WAIT_SECONDS = 1.0
 AT_ONCE = 256  # stages claimed and made together
@@ -43,7 +48,8 @@ def run(plan: Experiment, reporter: Reporter) -> tuple[Results | None, list[Fail
     """Makes whatever the experiment lacks and measures every cell that is complete.
 
     Returns:
-      The results, None if no cell is complete; and the stages that failed.
+      The results, None if no cell is complete, and in any process but the first of several; and the stages that
+      failed.
     """
     (results,), failures = sweep([plan], reporter)
     return results, failures
@@ -62,12 +68,38 @@ def sweep(plans: Sequence[Experiment], reporter: Reporter) -> tuple[list[Results
         raise UserError("experiments of one sweep share their stages: give all of them one `out` and one `mesh`")
     store = open_store(first)
     mesh = None if jax.device_count() == 1 else make_mesh(**dataclasses.asdict(first.mesh))
-    stages = all_stages(plans)
-    check([stage for stage in stages if not store.done(stage.folder)], mesh)
+    with processes.together():
+        stages = all_stages(plans)
+    _check_one_job(stages, store)
+    missing = processes.lead(lambda: [stage.key for stage in stages if not store.done(stage.folder)])
+    with processes.together():
+        check([stage for stage in stages if stage.key in missing], mesh)
     kept = {stage.key for plan in plans if plan.keep_params for stage in experiment.stages(plan)}
     failures = run_stages(stages, store, reporter, mesh, kept)
     spent = {"seconds": round(time.monotonic() - started, 1), "peak_memory_bytes": provenance.peak_memory()}
-    return [measure(plan, store, made | spent) for plan in plans], failures
+    with processes.together():
+        if not processes.is_leader():
+            return [None] * len(plans), failures
+        return [measure(plan, store, made | spent) for plan in plans], failures
+
+
+def _check_one_job(stages: Sequence[Stage], store: Store) -> None:
+    """That several processes were given the same experiments, and one folder.
+
+    Raises:
+      UserError: they were not.
+    """
+    if not processes.several():
+        return
+    asked = processes.gather(files.sha256_text(files.canonical([stage.key for stage in stages])))
+    if len(set(asked)) > 1:
+        raise UserError("the processes of this job have different experiments, or files that differ; give all the same")
+    token = store.root / ".together"
+    processes.lead(lambda: files.write_text(token, asked[0]))
+    shared = all(processes.gather(token.exists()))
+    processes.lead(token.unlink)
+    if not shared:
+        raise UserError(f"{store.root} is not one folder for all processes; set --out to storage that they share")
 
 
 def all_stages(plans: Sequence[Experiment]) -> list[Stage]:
@@ -143,7 +175,7 @@ def run_stages(
     Returns:
       The failures, empty when everything is done.
     """
-    crew = _Crew(stages, Workshop(store, reporter, mesh), keep_params)
+    crew = _Crew(stages, _Workshop(store, reporter, mesh), keep_params)
     waiting = False
     while crew.pending:
         crew.give_up_on_orphans()
@@ -154,6 +186,14 @@ def run_stages(
             waiting = True
             time.sleep(WAIT_SECONDS)
     return list(crew.failures.values())
+
+
+class _Workshop(Workshop):
+    """Of several processes, the first computes features, and the others read them."""
+
+    def features(self, *what: Any) -> Features:
+        with processes.leader_first():
+            return super().features(*what)
 
 
 class _Crew:
@@ -179,27 +219,34 @@ class _Crew:
 
     def ready(self) -> list[list[Stage]]:
         """The groups of stages of which some are to be made, and all can be."""
-        done = functools.cache(self._workshop.store.done)
         alive = [[stage for stage in group if stage.key not in self.failures] for group in self._groups]
+        return [alive[place] for place in processes.lead(lambda: self._ready(alive))]
+
+    def _ready(self, alive: list[list[Stage]]) -> list[int]:
+        done = functools.cache(self._workshop.store.done)
         return [
-            group
-            for group in alive
+            place
+            for place, group in enumerate(alive)
             if any(stage.key in self.pending for stage in group)
             and all(need.key not in self.pending and done(need.folder) for stage in group for need in stage.needs)
         ]
 
     def work_on(self, group: list[Stage]) -> bool:
         """Makes of the group what is missing and no other process is making. Whether there was anything."""
-        store = self._workshop.store
         with contextlib.ExitStack() as claims:
-            pending = [stage for stage in group if stage.key in self.pending]
-            claimed = [stage for stage in pending if claims.enter_context(store.claim(stage.folder))]
-            missing = [stage for stage in claimed if not store.done(stage.folder)]
+            claimed, missing = processes.lead(lambda: self._claim(group, claims))
             if missing:
-                self._make(group, missing)
-        for stage in claimed:
-            self.pending.pop(stage.key, None)
+                self._make(group, [stage for stage in group if stage.key in missing])
+        for key in claimed:
+            self.pending.pop(key, None)
         return bool(claimed)
+
+    def _claim(self, group: list[Stage], claims: contextlib.ExitStack) -> tuple[list[str], list[str]]:
+        """The keys of those that are now this process's, and of those among them that are not done."""
+        store = self._workshop.store
+        pending = [stage for stage in group if stage.key in self.pending]
+        claimed = [stage for stage in pending if claims.enter_context(store.claim(stage.folder))]
+        return [stage.key for stage in claimed], [stage.key for stage in claimed if not store.done(stage.folder)]
 
     def _make(self, group: list[Stage], missing: list[Stage]) -> None:
         first = self._total - len(self.pending) + 1
@@ -209,12 +256,13 @@ class _Crew:
             title = f"[{first}-{last}/{self._total}] {describe(missing[0])} and {len(missing) - 1} more"
         started = time.monotonic()
         try:
-            with self._workshop.reporter.stage(title):
-                outcomes = make.make(group, self._workshop)
-            seconds = (time.monotonic() - started) / len(group)
-            for stage, outcome in zip(group, outcomes, strict=True):
-                if stage in missing:
-                    self._write(stage, outcome, seconds)
+            with processes.together():
+                with self._workshop.reporter.stage(title):
+                    outcomes = make.make(group, self._workshop)
+                seconds = (time.monotonic() - started) / len(group)
+                for stage, outcome in zip(group, outcomes, strict=True):
+                    if stage in missing:
+                        self._write(stage, outcome, seconds)
         except UserError as error:
             if len(group) > 1:  # one of them may have spoiled it for the others
                 for stage in missing:

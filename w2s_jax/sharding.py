@@ -100,7 +100,7 @@ def place(tree: Any, shardings: Any) -> Any:
     """Puts arrays on devices, each device receiving only its piece.
 
     Args:
-      tree: numpy or JAX arrays. With several processes, each holds the whole of every numpy array.
+      tree: numpy or JAX arrays. With several processes, each holds the whole of every array that is not of them all.
       shardings: a tree of shardings, or a prefix of `tree`, such as one sharding for all.
     """
     return jax.tree.map(lambda sharding, part: jax.tree.map(lambda leaf: _put(leaf, sharding), part), shardings, tree)
@@ -142,7 +142,8 @@ def activate(mesh: Mesh | None) -> Iterator[None]:
 
 
 def _put(leaf: Any, sharding: jax.sharding.Sharding) -> jax.Array:
-    if isinstance(leaf, jax.Array) or sharding.is_fully_addressable:
+    global_array = isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+    if global_array or sharding.is_fully_addressable:
         return jax.device_put(leaf, sharding)
     array = np.asarray(leaf)
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from w2s_jax import checkpoint, files
+from w2s_jax import checkpoint, files, processes
 from w2s_jax.data import labels
 from w2s_jax.data.labels import Predictions
 from w2s_jax.errors import UserError
@@ -80,7 +80,18 @@ class Store:
         made: dict[str, Any],
         params: Any = None,
     ) -> None:
-        """Writes a finished stage; the manifest comes last."""
+        """Writes a finished stage; the manifest comes last.
+
+        Of several processes, which all call it, process 0 writes, and each its own pieces of `params`.
+        """
+        folder = self.folder(name)
+        if params is not None:
+            checkpoint.save(folder / "params", {"params": params}, {})
+        processes.lead(lambda: self._write(name, predictions, history, identity, made))
+
+    def _write(
+        self, name: str, predictions: Predictions, history: History, identity: dict[str, Any], made: dict[str, Any]
+    ) -> None:
         folder = self.folder(name)
         labels.write_predictions(folder / PREDICTIONS, predictions, provenance=identity)
         files.write_json(
@@ -94,8 +105,6 @@ class Store:
         )
         with files.atomic(folder / CURVE) as temporary, temporary.open("wb") as handle:
             np.save(handle, history.probs, allow_pickle=False)
-        if params is not None:
-            checkpoint.save(folder / "params", {"params": params}, {})
         hashes = {path: files.sha256_file(folder / path) for path in (PREDICTIONS, HISTORY, CURVE)}
         files.write_json(folder / MANIFEST, {"schema": SCHEMA, "identity": identity, "files": hashes, "made": made})
         checkpoint.remove(self.progress(name))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from w2s_jax import checkpoint, metrics
+from w2s_jax import checkpoint, metrics, processes
 from w2s_jax.data.batching import TrainBatches
 from w2s_jax.errors import Interrupted, UserError
 from w2s_jax.train.state import TrainState
@@ -106,7 +106,8 @@ def fit(
 ) -> Trained:
     """Trains until the batches or the patience end, and returns the selected parameters.
 
-    Interrupted anywhere and called again with the same arguments and `folder`, it ends with the same bits.
+    Interrupted anywhere and called again with the same arguments and `folder`, it ends with the same bits. Several
+    processes call it together; whether to save or to stop they agree on whenever metrics are fetched.
 
     Args:
       state: the initial state; it is donated to the steps.
@@ -124,7 +125,7 @@ def fit(
     """
     total, run, best_params = len(batches), _Run(), None
     due = set(evaluation_steps(total, settings.evaluations))
-    if folder is not None and checkpoint.exists(folder):
+    if folder is not None and processes.lead(lambda: checkpoint.exists(folder)):
         state, run, best_params = _resume(folder, state, validation_targets.shape)
     pending: list[Any] = []
     saved_at = time.monotonic()
@@ -136,7 +137,8 @@ def fit(
             state, measured = step(state, frozen, batch.tokens, batch.lengths, targets[batch.rows], where)
             pending.append(measured)
             looking = index + 1 in due
-            if looking or len(pending) >= 8 or stop:
+            fetching = looking or len(pending) >= 8
+            if fetching or (stop and not processes.several()):
                 _drain(pending, run, index + 1)
             if progress is not None:
                 progress(index + 1, total, run.losses[-1] if run.losses else float("nan"))
@@ -150,17 +152,28 @@ def fit(
                 if run.out_of_patience(settings.patience):
                     break
             late = time.monotonic() - saved_at > settings.checkpoint_seconds
-            if folder is not None and index + 1 < total and (late or stop):
+            stopping, saving = _agreed(bool(stop), late or bool(stop), fetching)
+            if folder is not None and index + 1 < total and saving:
                 _drain(pending, run, index + 1)
                 _save(folder, state, run, best_params)
                 saved_at = time.monotonic()
-            if stop:
+            if stopping:
                 raise Interrupted(f"stopped at step {index + 1} of {total}; the same command goes on from there")
 
     best = len(run.scores) - 1 if settings.select == "final" else run.best()
     assert best is not None
     history = History(run.losses, run.evaluated, run.scores, np.stack(run.probs), best)
     return Trained(state.params if best_params is None else best_params, history)
+
+
+def _agreed(stop: bool, save: bool, now: bool) -> tuple[bool, bool]:
+    """Whether any process is to stop, and whether any is to save. Several processes ask each other only `now`."""
+    if not processes.several():
+        return stop, save
+    if not now:
+        return False, False
+    asked = processes.gather([stop, save])
+    return any(stop for stop, _ in asked), any(save for _, save in asked)
 
 
 def _drain(pending: list[Any], run: _Run, step: int) -> None:
@@ -204,7 +217,7 @@ def _resume(folder: Path, state: TrainState, shape: Sequence[int]) -> tuple[Trai
     if meta["best"]:
         abstract["best"] = state.params
     if meta["evaluated"]:
-        abstract["probs"] = jax.ShapeDtypeStruct((len(meta["evaluated"]), *shape), jnp.float32)
+        abstract["probs"] = np.zeros((len(meta["evaluated"]), *shape), np.float32)
     items = checkpoint.restore(folder, abstract)
     probs = list(np.asarray(items["probs"])) if meta["evaluated"] else []
     run = _Run(list(meta["losses"]), list(meta["evaluated"]), list(meta["scores"]), probs)
