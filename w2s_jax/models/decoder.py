@@ -48,7 +48,8 @@ class DecoderBlock(nn.Module):
         def norm(name: str, value: Array) -> Array:
             return Norm(config.norm, config.norm_eps, settings.dtype, name=name)(value)
 
-        attended = Attention(config, settings, name="attention")(norm("attention_norm", x), mask, rotary)
+        attend = Attention(config, settings, name="attention")
+        attended = attend(norm("attention_norm", x), mask, rotary, lengths, kind)
         if config.post_norms:
             attended = norm("attention_post_norm", attended)
         attended = residual_dropout(attended, config, settings)

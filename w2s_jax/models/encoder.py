@@ -30,7 +30,7 @@ class EncoderBlock(nn.Module):
             update = residual_dropout(update, config, settings)
             return Norm(config.norm, config.norm_eps, settings.dtype, name=name)(value + update)
 
-        x = add("attention_norm", x, Attention(config, settings, name="attention")(x, mask, None))
+        x = add("attention_norm", x, Attention(config, settings, name="attention")(x, mask, None, lengths))
         x = constrain(add("mlp_norm", x, FeedForward(config, settings, name="mlp")(x)))
         return x, None if self.emit is None else pool(x, lengths, self.emit)
 

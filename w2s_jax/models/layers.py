@@ -1,5 +1,6 @@
 """The parts that decoder and encoder share. Parameters are float32; `dtype` is that of the computation."""
 
+import functools
 import math
 import re
 from dataclasses import dataclass
@@ -8,11 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from einops import rearrange, repeat
 from flax import linen as nn
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from w2s_jax.errors import UserError
+from w2s_jax.models.attention import Form, mix
 from w2s_jax.models.config import ModelConfig, Rope
 
 ACTIVATIONS = {
@@ -62,6 +63,10 @@ class Settings:
     dropout: float = 0.0
     deterministic: bool = True
     lora: Lora | None = None
+
+    @property
+    def drops(self) -> bool:
+        return not self.deterministic and self.dropout > 0
 
 
 def named(init: Any, *axes: str | None) -> Any:
@@ -158,8 +163,14 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b t d"], mask: Bool[Array, "#b t t"], rotary: Float[Array, "2 t r"] | None
+        self,
+        x: Float[Array, "b t d"],
+        mask: Bool[Array, "#b t t"],
+        rotary: Float[Array, "2 t r"] | None,
+        lengths: Int[Array, " b"],
+        windowed: Int[Array, ""] | None = None,
     ) -> Float[Array, "b t d"]:
+        """For the arguments see `attention.mix`."""
         config, settings = self.config, self.settings
 
         def heads(name: str, count: int, axis: str) -> Array:
@@ -174,24 +185,16 @@ class Attention(nn.Module):
             key = Norm("rms", config.norm_eps, settings.dtype, "head_dim", name="key_norm")(key)
         if rotary is not None:
             query, key = rotate(query, rotary), rotate(key, rotary)
-        mixed = self._mix(query, key, value, mask)
+        form = Form(
+            (config.query_pre_attn_scalar or config.head_dim) ** -0.5,
+            causal=not config.is_encoder,
+            window=config.sliding_window,
+            softcap=config.attention_softcap,
+        )
+        drop = functools.partial(dropout, settings=settings) if settings.drops else None
+        mixed = mix(query, key, value, mask, lengths, form, windowed, drop)
         axes = ("heads", "head_dim", "embed")
         return Dense((config.hidden_size,), axes, settings, config.output_bias, 2, name="output")(mixed)
-
-    def _mix(self, query: Array, key: Array, value: Array, mask: Array) -> Array:
-        """Heads that share a key are one longer query, so that each product is one larger matrix."""
-        groups, length = key.shape[2], query.shape[1]
-        scale = (self.config.query_pre_attn_scalar or self.config.head_dim) ** -0.5
-        query = rearrange(query * scale, "b t (g r) k -> b g (r t) k", g=groups)
-        key, value = rearrange(key, "b s g k -> b g s k"), rearrange(value, "b s g k -> b g s k")
-        scores = jnp.einsum("bgtk,bgsk->bgts", query, key).astype(jnp.float32)
-        if self.config.attention_softcap is not None:
-            scores = softcap(scores, self.config.attention_softcap)
-        mask = repeat(mask, "b t s -> b 1 (r t) s", r=query.shape[2] // length)
-        weights = jax.nn.softmax(jnp.where(mask, scores, jnp.finfo(jnp.float32).min), axis=-1)
-        weights = dropout(weights.astype(value.dtype), self.settings)
-        mixed = jnp.einsum("bgts,bgsk->bgtk", weights, value)
-        return rearrange(mixed, "b g (r t) k -> b t (g r) k", t=length)
 
 
 class FeedForward(nn.Module):
@@ -217,19 +220,12 @@ class FeedForward(nn.Module):
 
 def dropout(x: Float[Array, "*s"], settings: Settings) -> Float[Array, "*s"]:
     """Must be called inside a compact module."""
-    if settings.deterministic or settings.dropout == 0:
-        return x
-    return nn.Dropout(settings.dropout, deterministic=False)(x)
+    return nn.Dropout(settings.dropout, deterministic=False)(x) if settings.drops else x
 
 
 def residual_dropout(x: Float[Array, "*s"], config: ModelConfig, settings: Settings) -> Float[Array, "*s"]:
     """Dropout of embeddings and residual branches, which only some families have."""
     return dropout(x, settings) if config.residual_dropout else x
-
-
-def softcap(x: Float[Array, "*s"], cap: float) -> Float[Array, "*s"]:
-    """`cap tanh(x / cap)`, within (-cap, cap) (Gemma 2, arXiv 2408.00118, section 2)."""
-    return cap * jnp.tanh(x / cap)
 
 
 def rotary_table(rope: Rope, head_dim: int, length: int) -> Float[Array, "2 t r"]:

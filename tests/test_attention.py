@@ -1,0 +1,201 @@
+"""Every implementation of attention gives the same numbers, and each is chosen where it can run."""
+
+import functools
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AbstractDevice, AbstractMesh, AxisType
+
+from w2s_jax import sharding
+from w2s_jax.models import attention
+from w2s_jax.models.attention import Form, Target, choose
+from w2s_jax.models.decoder import causal_mask
+from w2s_jax.models.encoder import padding_mask
+
+BATCH, LENGTH, HEADS, GROUPS, HEAD_DIM = 3, 200, 4, 2, 64
+LENGTHS = np.array([LENGTH, 77, 1], np.int32)
+REAL = np.arange(LENGTH) < LENGTHS[:, None]
+FORMS = {
+    "causal": Form(0.125),
+    "window": Form(0.125, window=50),
+    "softcap": Form(0.3, softcap=2.0),
+    "window and softcap": Form(0.3, window=50, softcap=2.0),
+    "bidirectional": Form(0.125, causal=False),
+}
+splash = functools.partial(attention.splash, interpret=True)
+cudnn = functools.partial(attention.cudnn, implementation="xla")
+
+
+def arrays(groups=GROUPS, seed=0):
+    keys = jax.random.split(jax.random.key(seed), 3)
+    shapes = (BATCH, LENGTH, HEADS, HEAD_DIM), *[(BATCH, LENGTH, groups, HEAD_DIM)] * 2
+    return tuple(jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True))
+
+
+def mask_of(form):
+    return causal_mask(LENGTH, form.window) if form.causal else padding_mask(jnp.asarray(LENGTHS), LENGTH)
+
+
+def value_and_gradients(attend, inputs):
+    """Of a sum of real positions in which each counts differently."""
+
+    def total(query, key, value):
+        mixed = attend(query, key, value)
+        weights = jax.random.normal(jax.random.key(9), mixed.shape) * REAL[:, :, None, None]
+        return jnp.sum(mixed * weights), mixed
+
+    (_, mixed), gradients = jax.jit(jax.value_and_grad(total, (0, 1, 2), has_aux=True))(*inputs)
+    return mixed, *gradients
+
+
+def by_xla(form):
+    return lambda query, key, value: attention.xla(query, key, value, mask_of(form), form)
+
+
+def assert_equal(found, expected):
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=2e-5, rtol=2e-5)
+
+
+def test_xla_is_the_formula():
+    query, key, value = (np.asarray(x, np.float64) for x in arrays())
+    found = attention.xla(*arrays(), mask_of(FORMS["window and softcap"]), FORMS["window and softcap"])
+    for b, h, t in [(0, 0, 0), (0, 1, 199), (1, 2, 60), (2, 3, 10)]:
+        seen = slice(max(0, t - 49), t + 1)
+        scores = 2 * np.tanh(0.3 * key[b, seen, h // 2] @ query[b, t, h] / 2)
+        weights = np.exp(scores) / np.exp(scores).sum()
+        np.testing.assert_allclose(found[b, t, h], weights @ value[b, seen, h // 2], atol=1e-5)
+
+
+@pytest.mark.parametrize("groups", [1, GROUPS, HEADS])
+@pytest.mark.parametrize("name", FORMS)
+def test_splash_equals_xla(name, groups):
+    form, inputs = FORMS[name], arrays(groups)
+    found = value_and_gradients(lambda *x: splash(*x, jnp.asarray(LENGTHS), form), inputs)
+    assert_equal(found, value_and_gradients(by_xla(form), inputs))
+
+
+@pytest.mark.parametrize("name", [name for name in FORMS if "softcap" not in name])
+def test_cudnn_is_asked_for_what_xla_computes(name):
+    """JAX computes the same arguments on any device."""
+    form, inputs = FORMS[name], arrays()
+    found = value_and_gradients(lambda *x: cudnn(*x, jnp.asarray(LENGTHS), form), inputs)
+    assert_equal(found, value_and_gradients(by_xla(form), inputs))
+
+
+@pytest.mark.skipif(attention.target().capability < 8, reason="needs an NVIDIA GPU of Ampere or later")
+@pytest.mark.parametrize("name", [name for name in FORMS if "softcap" not in name])
+def test_cudnn_equals_xla(name):
+    form, inputs = FORMS[name], tuple(x.astype(jnp.bfloat16) for x in arrays())
+    found = value_and_gradients(lambda *x: attention.cudnn(*x, jnp.asarray(LENGTHS), form), inputs)
+    for mine, theirs in zip(found, value_and_gradients(by_xla(form), inputs), strict=True):
+        np.testing.assert_allclose(np.float32(mine), np.float32(theirs), atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("attend", [splash, cudnn])
+@pytest.mark.parametrize("name", ["causal", "bidirectional"])
+def test_neither_padding_nor_other_rows_change_a_row(attend, name):
+    padding, others = arrays(seed=1), arrays(seed=2)
+    inputs = arrays()
+    changed = []
+    for mine, pad, other in zip(inputs, padding, others, strict=True):
+        row = jnp.where(REAL[1, :, None, None], mine[1], pad[1])
+        changed.append(other.at[1].set(row))
+    run = jax.jit(functools.partial(attend, lengths=jnp.asarray(LENGTHS), form=FORMS[name]))
+    before, after = run(*inputs)[1], run(*changed)[1]
+    np.testing.assert_array_equal(before[: LENGTHS[1]], after[: LENGTHS[1]])
+    assert not np.allclose(before[LENGTHS[1] :], after[LENGTHS[1] :])  # the padding did change
+
+
+@pytest.mark.parametrize("attend", [splash, cudnn])
+def test_a_row_without_tokens_is_finite(attend):
+    lengths, form = jnp.asarray([LENGTH, 0, 0]), FORMS["bidirectional"]
+    run = functools.partial(attention.with_windows, attend, lengths=lengths, form=form, windowed=None)
+    assert all(np.isfinite(x).all() for x in value_and_gradients(run, arrays()))
+
+
+@pytest.mark.parametrize("windowed", [0, 1])
+def test_a_layer_has_the_window_or_not(windowed):
+    form = FORMS["window"]
+    found = jax.jit(functools.partial(attention.with_windows, splash, form=form))(
+        *arrays(), lengths=jnp.asarray(LENGTHS), windowed=jnp.asarray(windowed)
+    )
+    seen = form if windowed else FORMS["causal"]
+    np.testing.assert_allclose(found, by_xla(seen)(*arrays()), atol=2e-5)
+
+
+@pytest.mark.parametrize(("groups", "tensor"), [(1, 2), (2, 4), (4, 2)])
+def test_splash_on_a_mesh_equals_xla(groups, tensor):
+    """Each device has its rows and heads; fewer key heads than pieces are copied."""
+    mesh = sharding.make_mesh(data=2, fsdp=1, tensor=tensor, devices=jax.devices()[: 2 * tensor])
+    form, inputs = FORMS["bidirectional"], tuple(x[:2] for x in arrays(groups))
+    lengths, weights = jnp.asarray(LENGTHS[:2]), REAL[:2, :, None, None]
+
+    def gradients(attend):
+        return jax.jit(jax.grad(lambda *x: jnp.sum(jnp.square(attend(*x)) * weights), (0, 1, 2)))(*inputs)
+
+    with sharding.activate(mesh):
+        found = gradients(lambda *x: attention.with_windows(splash, *x, lengths, form, None))
+    mask = padding_mask(lengths, LENGTH)
+    assert_equal(found, gradients(lambda *x: attention.xla(*x, mask, form)))
+
+
+HOPPER, AMPERE, TURING = Target("cuda", 9.0), Target("cuda", 8.6), Target("cuda", 7.5)
+BF16, FP16, FP32 = jnp.bfloat16, jnp.float16, jnp.float32
+
+
+@pytest.mark.parametrize(
+    ("target", "dtype", "head_dim", "length", "more", "expected"),
+    [
+        (Target("cpu"), BF16, 64, 4096, {}, "xla"),
+        (Target("rocm"), BF16, 64, 4096, {}, "xla"),
+        (HOPPER, BF16, 64, 4096, {}, "cudnn"),
+        (HOPPER, FP16, 256, 4096, {}, "cudnn"),
+        (HOPPER, FP32, 64, 4096, {}, "xla"),
+        (HOPPER, BF16, 64, 1023, {}, "xla"),
+        (HOPPER, BF16, 64, 1024, {}, "cudnn"),
+        (HOPPER, BF16, 100, 4096, {}, "xla"),
+        (HOPPER, BF16, 264, 4096, {}, "xla"),
+        (HOPPER, BF16, 64, 4096, {"softcap": True}, "xla"),
+        (HOPPER, BF16, 64, 4096, {"dropout": True}, "xla"),
+        (AMPERE, BF16, 128, 4096, {}, "cudnn"),
+        (AMPERE, BF16, 256, 4096, {}, "xla"),
+        (TURING, FP16, 64, 4096, {}, "xla"),
+        (Target("tpu"), BF16, 64, 4096, {}, "splash"),
+        (Target("tpu"), BF16, 256, 4096, {"softcap": True}, "splash"),
+        (Target("tpu"), BF16, 64, 512, {}, "xla"),
+        (Target("tpu"), FP32, 64, 4096, {}, "xla"),
+        (Target("tpu"), BF16, 64, 4096, {"dropout": True}, "xla"),
+    ],
+)
+def test_choice(target, dtype, head_dim, length, more, expected):
+    assert choose(target, dtype, head_dim, length, **more) == expected
+    assert choose(target, np.dtype(dtype), head_dim, length, **more) == expected
+
+
+def test_the_target_is_the_mesh_that_is_set():
+    """A program may be compiled for devices that are not here."""
+    assert attention.target() == Target(jax.default_backend())
+    device = AbstractDevice(device_kind="TPU v5 lite", num_cores=1, platform="tpu")
+    mesh = AbstractMesh((2,), ("data",), (AxisType.Auto,), abstract_device=device)
+    with jax.sharding.use_abstract_mesh(mesh):
+        assert attention.target() == Target("tpu")
+
+
+def test_mix_runs_what_is_chosen_and_says_so_once(monkeypatch, caplog):
+    form, lengths = FORMS["window"], jnp.asarray(LENGTHS)
+    expected = by_xla(form)(*arrays())
+    caplog.set_level(logging.INFO, "w2s_jax")
+    for implementation, stand_in in [("xla", None), ("splash", splash), ("cudnn", cudnn)]:
+        monkeypatch.setattr(attention, "choose", lambda *_, name=implementation, **__: name)
+        if stand_in is not None:
+            monkeypatch.setattr(attention, implementation, stand_in)
+        attention._log.cache_clear()
+        for _ in range(2):
+            found = attention.mix(*arrays(), mask_of(form), lengths, form, jnp.asarray(1))
+        np.testing.assert_allclose(found, expected, atol=2e-5)
+    said = [record.message.rpartition(" ")[2] for record in caplog.records]
+    assert said == ["xla", "splash", "cudnn"]

@@ -1,0 +1,269 @@
+"""`softmax(scale Q K^T) V`, by whichever implementation suits what the program is compiled for.
+
+All of them give the same numbers but for rounding: `xla` writes every score to memory; `cudnn` (NVIDIA GPUs) and
+`splash` (TPUs) are flash attention (Dao et al. 2022, arXiv 2205.14135), which holds a block of scores at a time.
+"""
+
+import functools
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange, repeat
+from flax import linen as nn
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, Bool, Float, Int
+
+Implementation = Literal["xla", "cudnn", "splash"]
+SHORTEST = 1024  # tokens; below, a row's scores are few next to what else a layer keeps, and `xla` fuses better
+SPLASH_BLOCKS = (512, 256, 128)  # 128 is the width of a TPU's vector registers
+_AXES = ("batch", "length", "heads", "head_dim")
+
+
+class Target(NamedTuple):
+    """What a program is compiled for.
+
+    Attributes:
+      platform: `cpu`, `cuda`, `rocm` or `tpu`.
+      capability: of a CUDA device, such as 9.0; 0 elsewhere.
+    """
+
+    platform: str
+    capability: float = 0.0
+
+
+@dataclass(frozen=True)
+class Form:
+    """Which scores there are.
+
+    Attributes:
+      scale: of a query's product with a key.
+      causal: a query sees itself and what is before it; otherwise every real token.
+      window: how many tokens back, itself included, a causal query sees; None is all.
+      softcap: c in `c tanh(score / c)`; None is none.
+    """
+
+    scale: float
+    causal: bool = True
+    window: int | None = None
+    softcap: float | None = None
+
+
+def choose(
+    target: Target, dtype: Any, head_dim: int, length: int, *, softcap: bool = False, dropout: bool = False
+) -> Implementation:
+    """The fastest implementation that can do it, `xla` where no other can.
+
+    Both others need 16-bit inputs, weights without dropout, and `SHORTEST` tokens or more to be worth it. cuDNN's also
+    needs an Ampere GPU, head dimensions that are multiples of 8 up to 128 (256 from Hopper on), and no softcap.
+
+    Args:
+      dtype: of queries, keys and values.
+      softcap, dropout: whether scores are capped, and whether weights are dropped.
+    """
+    if dropout or length < SHORTEST:
+        return "xla"
+    if target.platform == "tpu" and dtype == jnp.bfloat16:
+        return "splash"
+    widest = 256 if target.capability >= 9 else 128
+    fits = target.capability >= 8 and head_dim % 8 == 0 and head_dim <= widest and not softcap
+    return "cudnn" if target.platform == "cuda" and fits and dtype in (jnp.bfloat16, jnp.float16) else "xla"
+
+
+def target() -> Target:
+    """The devices of the mesh that is set, which need not be here, or else this process's."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    platform = jax.default_backend() if device is None else device.platform
+    if platform != "gpu":
+        return Target(platform)
+    local = jax.local_devices(backend="gpu")[0]
+    if "cuda" not in local.client.platform_version:
+        return Target("rocm")
+    return Target("cuda", float(local.compute_capability))
+
+
+def mix(
+    query: Float[Array, "b t h k"],
+    key: Float[Array, "b t g k"],
+    value: Float[Array, "b t g k"],
+    mask: Bool[Array, "#b t t"],
+    lengths: Int[Array, " b"],
+    form: Form,
+    windowed: Int[Array, ""] | None = None,
+    dropout: Callable[[Array], Array] | None = None,
+) -> Float[Array, "b t h k"]:
+    """Each query's weighted mean of the values; query head i reads key head `i // (h / g)`.
+
+    Args:
+      mask: True where a query (row) sees a key (column), as `form` says.
+      lengths: how many tokens of each row are real; the others are on the right.
+      windowed: 0 where `form.window` does not hold, for layers that differ in it; None is that it holds.
+      dropout: of the weights, if any.
+    """
+    length, head_dim = query.shape[1], query.shape[-1]
+    chosen = choose(
+        target(),
+        query.dtype,
+        head_dim,
+        length,
+        softcap=form.softcap is not None,
+        dropout=dropout is not None,
+    )
+    _log(chosen, str(query.dtype), head_dim, length)
+    if chosen == "xla":
+        return xla(query, key, value, mask, form, dropout)
+    return with_windows(cudnn if chosen == "cudnn" else splash, query, key, value, lengths, form, windowed)
+
+
+def with_windows(
+    flash: Callable[..., Array],
+    query: Float[Array, "b t h k"],
+    key: Float[Array, "b t g k"],
+    value: Float[Array, "b t g k"],
+    lengths: Int[Array, " b"],
+    form: Form,
+    windowed: Int[Array, ""] | None,
+) -> Float[Array, "b t h k"]:
+    """Flash attention on the mesh that is set, with a window where the layer has one and the text is longer."""
+    arrays = query, key, value, jnp.maximum(lengths, 1)  # a row without tokens would have no weights at all
+    narrow, whole = (
+        functools.partial(on_mesh, functools.partial(flash, form=each)) for each in (form, replace(form, window=None))
+    )
+    if form.window is None or form.window >= query.shape[1]:
+        return whole(*arrays)
+    return narrow(*arrays) if windowed is None else jax.lax.cond(windowed == 1, narrow, whole, *arrays)
+
+
+def on_mesh(flash: Callable[..., Array], query: Array, key: Array, value: Array, lengths: Array) -> Array:
+    """Runs a kernel, which the compiler cannot cut, on each device's own rows and heads.
+
+    Where there are fewer key heads than devices to cut heads over, each device gets a copy of the one that it needs.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return flash(query, key, value, lengths)
+    names = nn.logical_to_mesh_axes(_AXES) or (None,) * len(_AXES)
+    sizes = [_ways(name, mesh.shape) for name in names]
+    batch, _, heads, _ = (
+        name if size % ways == 0 else None for name, size, ways in zip(names, query.shape, sizes, strict=True)
+    )
+    groups = key.shape[2]
+    copies = math.lcm(groups, _ways(heads, mesh.shape)) // groups
+    key, value = jnp.repeat(key, copies, axis=2), jnp.repeat(value, copies, axis=2)
+    rows = PartitionSpec(batch, None, heads, None)
+    specs = (rows, rows, rows, PartitionSpec(batch))
+    return jax.shard_map(flash, mesh=mesh, in_specs=specs, out_specs=rows, check_vma=False)(query, key, value, lengths)
+
+
+def xla(
+    query: Float[Array, "b t h k"],
+    key: Float[Array, "b t g k"],
+    value: Float[Array, "b t g k"],
+    mask: Bool[Array, "#b t t"],
+    form: Form,
+    dropout: Callable[[Array], Array] | None = None,
+) -> Float[Array, "b t h k"]:
+    """Heads that share a key are one longer query, so that each product is one larger matrix."""
+    groups, length = key.shape[2], query.shape[1]
+    query = rearrange(query * form.scale, "b t (g r) k -> b g (r t) k", g=groups)
+    key, value = rearrange(key, "b s g k -> b g s k"), rearrange(value, "b s g k -> b g s k")
+    scores = jnp.einsum("bgtk,bgsk->bgts", query, key).astype(jnp.float32)
+    if form.softcap is not None:
+        scores = softcap(scores, form.softcap)
+    mask = repeat(mask, "b t s -> b 1 (r t) s", r=query.shape[2] // length)
+    weights = jax.nn.softmax(jnp.where(mask, scores, jnp.finfo(jnp.float32).min), axis=-1).astype(value.dtype)
+    mixed = jnp.einsum("bgts,bgsk->bgtk", weights if dropout is None else dropout(weights), value)
+    return rearrange(mixed, "b g (r t) k -> b t (g r) k", t=length)
+
+
+def cudnn(
+    query: Float[Array, "b t h k"],
+    key: Float[Array, "b t g k"],
+    value: Float[Array, "b t g k"],
+    lengths: Int[Array, " b"],
+    form: Form,
+    *,
+    implementation: Literal["cudnn", "xla"] = "cudnn",
+) -> Float[Array, "b t h k"]:
+    """NVIDIA's flash attention. A causal query is before all padding, so only the others need `lengths`.
+
+    Args:
+      implementation: `xla` is JAX's own of the same arguments, for any device.
+    """
+    return jax.nn.dot_product_attention(
+        query,
+        key,
+        value,
+        scale=form.scale,
+        is_causal=form.causal,
+        key_value_seq_lengths=None if form.causal else lengths.astype(jnp.int32),
+        local_window_size=None if form.window is None else (form.window - 1, 0),
+        implementation=implementation,
+    )
+
+
+def splash(
+    query: Float[Array, "b t h k"],
+    key: Float[Array, "b t g k"],
+    value: Float[Array, "b t g k"],
+    lengths: Int[Array, " b"],
+    form: Form,
+    *,
+    interpret: bool = False,
+) -> Float[Array, "b t h k"]:
+    """JAX's flash attention for TPUs. Blocks that the mask leaves empty are not computed.
+
+    Args:
+      interpret: runs it step by step, on any device.
+    """
+    from jax.experimental.pallas.ops.tpu import splash_attention as kernels
+
+    length, heads = query.shape[1:3]
+    spare = -length % min(SPLASH_BLOCKS)
+    size = length + spare
+    blocks: Any = (next(block for block in SPLASH_BLOCKS if size % block == 0),) * 8  # in all three passes
+    if form.causal:
+        back = None if form.window is None else form.window - 1
+        mask: Any = kernels.LocalMask((size, size), (back, 0), 0)
+    else:
+        mask = kernels.FullMask((size, size))
+    kernel = kernels.make_splash_mha(
+        kernels.MultiHeadMask([mask] * heads),
+        block_sizes=kernels.BlockSizes(*blocks),
+        attn_logits_soft_cap=form.softcap,
+        head_shards=1,
+        q_seq_shards=1,
+        interpret=interpret,
+    )
+
+    def row(query: Array, key: Array, value: Array, real: Array) -> Array:
+        # A causal query is before all padding. Any other sees the keys of its own segment: those that are real.
+        segments = None if form.causal else kernels.SegmentIds(jnp.ones_like(real), real)
+        return kernel(query, key, value, segments)
+
+    def by_head(x: Array) -> Array:
+        return jnp.pad(rearrange(x, "b t h k -> b h t k"), ((0, 0), (0, 0), (0, spare), (0, 0)))
+
+    real = (jnp.arange(size) < lengths[:, None]).astype(jnp.int32)
+    mixed = jax.vmap(row)(by_head(query * form.scale), by_head(key), by_head(value), real)
+    return rearrange(mixed[:, :, :length], "b h t k -> b t h k")
+
+
+def softcap(x: Float[Array, "*s"], cap: float) -> Float[Array, "*s"]:
+    """`cap tanh(x / cap)`, within (-cap, cap) (Gemma 2, arXiv 2408.00118, section 2)."""
+    return cap * jnp.tanh(x / cap)
+
+
+def _ways(axis: str | tuple[str, ...] | None, sizes: Mapping[str, int]) -> int:
+    axes = (axis,) if isinstance(axis, str) else axis or ()
+    return math.prod(sizes[name] for name in axes)
+
+
+@functools.lru_cache
+def _log(chosen: str, dtype: str, head_dim: int, length: int) -> None:
+    """Once for each kind."""
+    logging.getLogger("w2s_jax").info("attention of %d tokens, heads of %d, %s: %s", length, head_dim, dtype, chosen)
