@@ -19,7 +19,7 @@ case $type in
   v5litepod-*) version=v2-alpha-tpuv5-lite ;;
   v5p-*) version=v2-alpha-tpuv5 ;;
   v6e-*) version=v2-alpha-tpuv6e ;;
-  *) version=tpu-ubuntu2204-base ;;
+  *) version='tpu-ubuntu2204-base' ;;
 esac
 version=${W2S_TPU_VERSION:-$version}
 
