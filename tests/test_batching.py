@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from w2s_jax.data.batching import EvalBatches, TrainBatches, bucket, padding_share
+from w2s_jax.data.batching import EvalBatches, TrainBatches, bucket, room
 from w2s_jax.data.tokens import Tokens, encode
 from w2s_jax.errors import UserError
 
@@ -82,7 +82,7 @@ def test_rows_hold_their_tokens_and_padding_is_told_by_lengths_alone(kind):
     batches = TrainBatches(tokens, 8, seed=0, epochs=1) if kind == "train" else EvalBatches(tokens, 8)
     for batch in batches:
         assert batch.tokens.dtype == batch.lengths.dtype == batch.rows.dtype == np.int32
-        assert batch.tokens.shape == (8, bucket(int(batch.lengths.max())))
+        assert batch.tokens.shape == (8, bucket(int(batch.lengths.max()), 2 if kind == "train" else 8))
         for row, length, padded in zip(batch.rows, batch.lengths, batch.tokens, strict=True):
             assert length == (0 if row < 0 else tokens.lengths[row])
             if row >= 0:
@@ -90,20 +90,34 @@ def test_rows_hold_their_tokens_and_padding_is_told_by_lengths_alone(kind):
             assert not padded[length:].any()
 
 
-def test_eval_has_every_row_once_and_pads_less():
+def test_eval_has_every_row_once_and_pads_little():
     tokens = make_tokens(rows=400)
     batches = EvalBatches(tokens, 16)
     assert len(list(batches)) == len(batches) == 25
     assert Counter(int(row) for batch in batches for row in batch.rows) == Counter(range(400))
-    in_order = TrainBatches(tokens, 16, seed=0, epochs=1)
-    assert padding_share(batches) < 0.15 < 0.35 < in_order.padding_share()
+    places = sum(batch.tokens.size for batch in batches)
+    assert 1 - tokens.lengths.sum() / places < 0.15
 
 
-def test_padding_share_is_counted():
-    tokens = Tokens(np.arange(10, dtype=np.int32), np.array([0, 3, 10]))
-    assert bucket(7) == 8
-    assert TrainBatches(tokens, 2, seed=0, epochs=1).padding_share() == 1 - 10 / 16
-    assert padding_share(EvalBatches(tokens, 1)) == 1 - 10 / 12
+@pytest.mark.parametrize(("ways", "microbatches"), [(1, 1), (4, 1), (1, 4), (2, 2)])
+def test_little_of_a_packed_epoch_is_padding_however_it_is_cut(ways, microbatches):
+    lengths = np.random.default_rng(0).lognormal(3.0, 0.7, 640).astype(int) + 1
+    tokens = Tokens(np.zeros(lengths.sum(), np.int32), np.concatenate([[0], np.cumsum(lengths)]))
+    batches = TrainBatches(tokens, 32, seed=0, epochs=1, ways=ways, microbatches=microbatches)
+    padded = sum(batch.tokens.size for batch in batches)
+    assert batches.padding_share() <= 0.10 < 0.5 < 1 - lengths.sum() / padded
+    assert Counter(int(row) for batch in batches for row in batch.rows) == Counter(range(640))
+    alone = TrainBatches(tokens, 32, seed=0, epochs=1)
+    assert all(sorted(one.rows) == sorted(other.rows) for one, other in zip(batches, alone, strict=True))
+
+
+def test_a_group_has_room_for_its_rows():
+    lengths = np.array([1, 20, 3, 40, 5, 60, 7, 80])
+    assert room(lengths) == bucket(216, 12) == 224
+    assert room(lengths, ways=2) == bucket(152, 12)
+    assert room(lengths, microbatches=2) == bucket(200, 12)
+    assert room(lengths, ways=2, microbatches=2) == bucket(140, 12)
+    assert room(lengths.reshape(4, 2), ways=2) == bucket(152, 12)
 
 
 def test_buckets_are_few_and_fit():

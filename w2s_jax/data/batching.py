@@ -1,9 +1,10 @@
-"""Padded batches of few shapes, each a pure function of its number, so that resuming is trivial."""
+"""Batches of few shapes, each a pure function of its number, so that resuming is trivial."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Int
 
 from w2s_jax.data.tokens import Tokens
@@ -23,26 +24,45 @@ class Batch(NamedTuple):
     rows: Int[np.ndarray, " b"]
 
 
-def bucket(length: int) -> int:
-    """The padded length: multiples of 4 up to 32, of 8 up to 64, of 16 up to 128, and so on.
+def bucket(length: int, pieces: int = 8) -> int:
+    """The padded length: a multiple of 4 up to 4 `pieces`, of 8 up to twice that, and so on.
 
-    A long row is so padded by a fifth at most, and the shapes, each of which compiles once, grow with the logarithm of
-    the longest text.
+    With 8 pieces a long row is so padded by a fifth at most, and the shapes, each of which compiles once, grow with the
+    logarithm of the longest text.
 
     >>> [bucket(n) for n in (1, 11, 17, 33, 100, 129)]
     [4, 12, 20, 40, 112, 160]
     """
     unit = 4
-    while length > unit * 8:
+    while length > unit * pieces:
         unit *= 2
     return -(-length // unit) * unit
 
 
-class TrainBatches:
-    """Every epoch a fresh permutation, from (seed, epoch) alone. The last batch of an epoch may hold padding rows."""
+def room(lengths: Int[np.ndarray, "b *k"], ways: int = 1, microbatches: int = 1) -> int:
+    """Places for the real tokens of a batch's rows, packed: as many as the fullest of its groups needs, and up to a
+    sixth more, so that few shapes compile.
 
-    def __init__(self, tokens: Tokens, batch_size: int, *, seed: int, epochs: int) -> None:
+    Args:
+      ways: contiguous pieces that the rows are cut into, one for each device.
+      microbatches: pieces that those are cut into, interleaved.
+    """
+    groups = lengths.reshape(ways, -1, microbatches, *lengths.shape[1:])
+    totals = groups.swapaxes(1, 2).reshape(ways * microbatches, -1).sum(axis=1)
+    return bucket(int(totals.max()), pieces=12)
+
+
+class TrainBatches:
+    """Every epoch a fresh permutation, from (seed, epoch) alone. The last batch of an epoch may hold padding rows.
+
+    Its rows are meant to be packed. Where they are cut into groups (see `room`), these hold about equally many tokens.
+    """
+
+    def __init__(
+        self, tokens: Tokens, batch_size: int, *, seed: int, epochs: int, ways: int = 1, microbatches: int = 1
+    ) -> None:
         self.tokens, self.batch_size, self.seed, self.epochs = tokens, batch_size, seed, epochs
+        self.ways, self.microbatches = ways, microbatches
         self.steps_per_epoch = -(-len(tokens) // batch_size)
         self._permuted: tuple[int, np.ndarray] = (-1, np.empty(0))
 
@@ -57,11 +77,33 @@ class TrainBatches:
             order = np.random.default_rng([self.seed, epoch]).permutation(len(self.tokens))
             self._permuted = (epoch, order)
         rows = self._permuted[1][index * self.batch_size : (index + 1) * self.batch_size]
-        return pad(self.tokens, rows, self.batch_size)
+        return pad(self.tokens, self._dealt(rows), self.batch_size, pieces=2)
+
+    def _dealt(self, rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " b"]:
+        """The rows, and -1 up to the batch's size, so placed that each group holds about as many tokens.
+
+        The longest first, each goes to the group that has fewest tokens and is not full.
+        """
+        rows = np.pad(rows, (0, self.batch_size - len(rows)), constant_values=-1)
+        groups = self.ways * self.microbatches
+        if groups == 1:
+            return rows
+        totals = np.where(rows < 0, 0, _by_row(self.tokens).sum(axis=1)[rows])
+        dealt: list[list[int]] = [[] for _ in range(groups)]
+        held = np.zeros(groups, np.int64)
+        for index in np.argsort(-totals, kind="stable"):
+            full = [len(group) * groups == self.batch_size for group in dealt]
+            group = int(np.argmin(np.where(full, np.iinfo(np.int64).max, held)))
+            dealt[group].append(rows[index])
+            held[group] += totals[index]
+        return rearrange(np.array(dealt, np.int32), "(w m) j -> (w j m)", w=self.ways)
 
     def padding_share(self) -> float:
-        """The fraction of the first epoch's positions that hold no token, in [0, 1)."""
-        return padding_share(self[step] for step in range(self.steps_per_epoch))
+        """The fraction of the first epoch's places that hold no token, in [0, 1), with rows packed."""
+        lengths = [self[step].lengths for step in range(self.steps_per_epoch)]
+        groups = self.ways * self.microbatches
+        places = sum(groups * room(each, self.ways, self.microbatches) for each in lengths)
+        return 1.0 - sum(int(each.sum()) for each in lengths) / places
 
 
 class EvalBatches:
@@ -79,28 +121,24 @@ class EvalBatches:
             yield pad(self.tokens, self._order[start : start + self.batch_size], self.batch_size)
 
 
-def pad(tokens: Tokens, rows: Int[np.ndarray, " n"], batch_size: int) -> Batch:
-    """The rows as one batch of `batch_size`, filled up with padding rows."""
+def pad(tokens: Tokens, rows: Int[np.ndarray, " n"], batch_size: int, pieces: int = 8) -> Batch:
+    """The rows, of which -1 are padding rows, as one batch of `batch_size`, filled up with more of these.
+
+    Args:
+      pieces: of the padded length, see `bucket`.
+    """
     k = tokens.candidates
-    lengths = np.zeros((batch_size, k), np.int32)
-    lengths[: len(rows)] = _by_row(tokens)[rows]
-    padded = np.zeros((batch_size, k, bucket(int(lengths.max()))), np.int32)
-    for position, row in enumerate(rows.tolist()):
-        for candidate in range(k):
-            padded[position, candidate, : lengths[position, candidate]] = tokens[row * k + candidate]
     numbers = np.full(batch_size, -1, np.int32)
     numbers[: len(rows)] = rows
+    real = np.flatnonzero(numbers >= 0)
+    lengths = np.zeros((batch_size, k), np.int32)
+    lengths[real] = _by_row(tokens)[numbers[real]]
+    padded = np.zeros((batch_size, k, bucket(int(lengths.max()), pieces)), np.int32)
+    for position in real.tolist():
+        for candidate in range(k):
+            padded[position, candidate, : lengths[position, candidate]] = tokens[int(numbers[position]) * k + candidate]
     return Batch(padded[:, 0], lengths[:, 0], numbers) if k == 1 else Batch(padded, lengths, numbers)
 
 
 def _by_row(tokens: Tokens) -> Int[np.ndarray, "n k"]:
     return tokens.lengths.reshape(-1, tokens.candidates)
-
-
-def padding_share(batches: Iterable[Batch]) -> float:
-    """The fraction of the batches' positions that hold no token, in [0, 1)."""
-    real = positions = 0
-    for batch in batches:
-        real += int(batch.lengths.sum())
-        positions += batch.tokens.size
-    return 1.0 - real / positions

@@ -13,6 +13,7 @@ from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.decoder import Decoder
 from w2s_jax.models.encoder import Encoder
 from w2s_jax.models.layers import Lora, Settings
+from w2s_jax.models.packing import Packing
 from w2s_jax.models.pooling import Pooling, pool
 
 POOLINGS = ("last", "mean", "cls")
@@ -58,6 +59,7 @@ class Classifier(nn.Module):
         lengths: Int[Array | np.ndarray, " b"],
         *,
         deterministic: bool = True,
+        packing: Packing | None = None,
     ) -> Float[Array, "b c"]:
         """Logits, float32.
 
@@ -65,8 +67,9 @@ class Classifier(nn.Module):
           tokens: ids, int32, padded on the right with any id.
           lengths: how many of each row are real, int32.
           deterministic: no dropout; otherwise the random stream `dropout` is needed.
+          packing: room for the real tokens alone; None computes padding too. The logits are the same.
         """
-        hidden, _ = self.backbone(tokens, lengths, deterministic=deterministic)
+        hidden, _ = self.backbone(tokens, lengths, deterministic=deterministic, packing=packing)
         return self.head(pool(hidden, jnp.asarray(lengths), self._pooling))
 
     def hidden_states(

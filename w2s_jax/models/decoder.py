@@ -18,6 +18,7 @@ from w2s_jax.models.layers import (
     residual_dropout,
     rotary_table,
 )
+from w2s_jax.models.packing import Layout, Packing, layout, pack, spread
 from w2s_jax.models.pooling import Pooling, pool
 from w2s_jax.models.stack import run_layers
 
@@ -35,12 +36,13 @@ class DecoderBlock(nn.Module):
     @nn.compact
     def __call__(
         self,
-        x: Float[Array, "b t d"],
+        x: Float[Array, "g n d"],
         mask: Bool[Array, "*kinds 1 t t"],
         rotary: Float[Array, "*kinds 2 t r"] | None,
         lengths: Int[Array, " b"],
+        layout: Layout | None,
         kind: Int[Array, ""] | None = None,
-    ) -> tuple[Float[Array, "b t d"], Float[Array, "b d"] | None]:
+    ) -> tuple[Float[Array, "g n d"], Float[Array, "b d"] | None]:
         config, settings = self.config, self.settings
         if kind is not None:
             mask, rotary = mask[kind], None if rotary is None else rotary[kind]
@@ -49,7 +51,7 @@ class DecoderBlock(nn.Module):
             return Norm(config.norm, config.norm_eps, settings.dtype, name=name)(value)
 
         attend = Attention(config, settings, name="attention")
-        attended = attend(norm("attention_norm", x), mask, rotary, lengths, kind)
+        attended = attend(norm("attention_norm", x), mask, rotary, lengths, kind, layout)
         if config.post_norms:
             attended = norm("attention_post_norm", attended)
         attended = residual_dropout(attended, config, settings)
@@ -80,26 +82,33 @@ class Decoder(nn.Module):
         *,
         deterministic: bool = True,
         emit: Pooling | None = None,
+        packing: Packing | None = None,
     ) -> tuple[Float[Array, "b t d"], Float[Array, "l b d"] | None]:
-        """Returns the last hidden state and, with `emit`, the pooled hidden state after each layer, before any norm."""
+        """Returns the last hidden state and, with `emit`, the pooled hidden state after each layer, before any norm.
+
+        With `packing`, which goes without `emit`, padding is computed in attention only.
+        """
         config, length = self.config, tokens.shape[1]
         settings = dataclasses.replace(self.settings, deterministic=deterministic)
+        tokens, lengths, positions = jnp.asarray(tokens), jnp.asarray(lengths), jnp.arange(length)
+        packed = None if packing is None else layout(lengths, length, packing)
+        if packed is not None:
+            tokens, positions = pack(tokens, packed), packed.positions
         x = Embedding(config.vocab_size, config.hidden_size, settings.dtype, name="embed")(tokens)
         if config.embedding_scale != 1.0:
             x = x * config.embedding_scale
         if config.rope is None:
-            positions = Embedding(config.max_positions, config.hidden_size, settings.dtype, None, name="positions")
-            x = x + positions(jnp.arange(length))
+            table = Embedding(config.max_positions, config.hidden_size, settings.dtype, None, name="positions")
+            x = x + table(positions)
         x = constrain(residual_dropout(x, config, settings))
         fields = {"config": config, "settings": settings, "emit": emit}
         mask, rotary, own = attention_inputs(config, length)
-        lengths = jnp.asarray(lengths)
         x, emitted = run_layers(
-            DecoderBlock, fields, config.n_layers, self.scan, self.remat, x, mask, rotary, lengths, own=own
+            DecoderBlock, fields, config.n_layers, self.scan, self.remat, x, mask, rotary, lengths, packed, own=own
         )
         if config.final_norm:
             x = Norm(config.norm, config.norm_eps, settings.dtype, name="final_norm")(x)
-        return x, emitted
+        return x if packed is None else spread(x, packed), emitted
 
 
 def attention_inputs(

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.layers import Attention, Embedding, FeedForward, Norm, Settings, constrain, residual_dropout
+from w2s_jax.models.packing import Layout, Packing, layout, pack, spread
 from w2s_jax.models.pooling import Pooling, pool
 from w2s_jax.models.stack import run_layers
 
@@ -22,15 +23,20 @@ class EncoderBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b t d"], mask: Bool[Array, "b t t"], lengths: Int[Array, " b"]
-    ) -> tuple[Float[Array, "b t d"], Float[Array, "b d"] | None]:
+        self,
+        x: Float[Array, "g n d"],
+        mask: Bool[Array, "b t t"],
+        lengths: Int[Array, " b"],
+        layout: Layout | None,
+    ) -> tuple[Float[Array, "g n d"], Float[Array, "b d"] | None]:
         config, settings = self.config, self.settings
 
         def add(name: str, value: Array, update: Array) -> Array:
             update = residual_dropout(update, config, settings)
             return Norm(config.norm, config.norm_eps, settings.dtype, name=name)(value + update)
 
-        x = add("attention_norm", x, Attention(config, settings, name="attention")(x, mask, None, lengths))
+        attend = Attention(config, settings, name="attention")
+        x = add("attention_norm", x, attend(x, mask, None, lengths, layout=layout))
         x = constrain(add("mlp_norm", x, FeedForward(config, settings, name="mlp")(x)))
         return x, None if self.emit is None else pool(x, lengths, self.emit)
 
@@ -51,23 +57,31 @@ class Encoder(nn.Module):
         *,
         deterministic: bool = True,
         emit: Pooling | None = None,
+        packing: Packing | None = None,
     ) -> tuple[Float[Array, "b t d"], Float[Array, "l b d"] | None]:
-        """Returns the last hidden state and, with `emit`, the pooled hidden state after each layer."""
+        """Returns the last hidden state and, with `emit`, the pooled hidden state after each layer.
+
+        With `packing`, which goes without `emit`, padding is computed in attention only.
+        """
         config, length = self.config, tokens.shape[1]
         settings = dataclasses.replace(self.settings, deterministic=deterministic)
+        tokens, lengths, positions = jnp.asarray(tokens), jnp.asarray(lengths), jnp.arange(length)
+        packed = None if packing is None else layout(lengths, length, packing)
+        if packed is not None:
+            tokens, positions = pack(tokens, packed), packed.positions
 
         def table(name: str, size: int, axis: str | None) -> Embedding:
             return Embedding(size, config.hidden_size, settings.dtype, axis, name=name)
 
         x = table("embed", config.vocab_size, "vocab")(tokens)
-        x = x + table("positions", config.max_positions, None)(jnp.arange(length))
+        x = x + table("positions", config.max_positions, None)(positions)
         x = x + table("token_types", config.token_types, None)(jnp.zeros((), jnp.int32))
         x = Norm(config.norm, config.norm_eps, settings.dtype, name="embed_norm")(x)
         x = constrain(residual_dropout(x, config, settings))
-        lengths = jnp.asarray(lengths)
         mask = padding_mask(lengths, length)
         fields = {"config": config, "settings": settings, "emit": emit}
-        return run_layers(EncoderBlock, fields, config.n_layers, self.scan, self.remat, x, mask, lengths)
+        x, emitted = run_layers(EncoderBlock, fields, config.n_layers, self.scan, self.remat, x, mask, lengths, packed)
+        return x if packed is None else spread(x, packed), emitted
 
 
 def padding_mask(lengths: Int[Array, " b"], length: int) -> Bool[Array, "b t t"]:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.decoder import Decoder
 from w2s_jax.models.layers import Embedding, Lora, Settings
+from w2s_jax.models.packing import Packing, layout, pack, spread
 
 CHUNK = 128  # positions whose logits over the vocabulary exist at once
 
@@ -51,18 +52,39 @@ class LanguageModel(nn.Module):
         return self._logits(hidden[jnp.arange(len(tokens)), jnp.maximum(jnp.asarray(lengths) - 1, 0)])
 
     def score(
-        self, tokens: Tokens, lengths: Lengths, start: Int[Array | np.ndarray, " b"], *, deterministic: bool = True
+        self,
+        tokens: Tokens,
+        lengths: Lengths,
+        start: Int[Array | np.ndarray, " b"],
+        *,
+        deterministic: bool = True,
+        packing: Packing | None = None,
     ) -> Float[Array, "b 2"]:
         """Of each row from its token `start` on: the sum of log-probabilities, and how many tokens they are of.
 
         A token's probability is given those before it, so the first of a row has none. The backward pass computes
         the logits again, so that memory holds those of `CHUNK` positions.
+
+        Args:
+          packing: room for the real tokens alone, as in `Classifier`.
         """
-        hidden = self._hidden(tokens, lengths, deterministic)[:, :-1]
-        rows, positions = hidden.shape[:2]
-        place = jnp.arange(1, positions + 1)
-        counts = (place < jnp.asarray(lengths)[:, None]) & (place >= jnp.asarray(start)[:, None])
-        flat, following = hidden.reshape(-1, hidden.shape[-1]), jnp.asarray(tokens)[:, 1:].reshape(-1)
+        tokens, lengths = jnp.asarray(tokens), jnp.asarray(lengths)
+        hidden: Array = self.backbone(tokens, lengths, deterministic=deterministic, packing=packing)[0]
+        place = jnp.arange(1, tokens.shape[1] + 1)
+        counts = (place < lengths[:, None]) & (place >= jnp.asarray(start)[:, None])
+        following = jnp.pad(tokens[:, 1:], ((0, 0), (0, 1)))
+        packed = None if packing is None else layout(lengths, tokens.shape[1], packing)
+        if packed is not None:
+            hidden, following = pack(hidden, packed), pack(following, packed)
+        values = self._log_probs(hidden, following)
+        if packed is not None:
+            values = spread(values, packed)
+        return jnp.stack([jnp.sum(values, axis=1, where=counts), jnp.sum(counts, axis=1)], axis=1)
+
+    def _log_probs(self, hidden: Float[Array, "g n d"], following: Int[Array, "g n"]) -> Float[Array, "g n"]:
+        """Of each following token."""
+        shape, following = following.shape, following.reshape(-1)
+        flat = hidden.reshape(-1, hidden.shape[-1])
         spare = -len(flat) % CHUNK
         flat, following = jnp.pad(flat, ((0, spare), (0, 0))), jnp.pad(following, (0, spare))
         table = self._table()
@@ -75,8 +97,7 @@ class LanguageModel(nn.Module):
             return picked - jax.nn.logsumexp(logits, axis=-1)
 
         chunks = flat.reshape(-1, CHUNK, flat.shape[-1]), following.reshape(-1, CHUNK)
-        values = jax.lax.map(of_chunk, chunks).reshape(-1)[: rows * positions].reshape(rows, positions)
-        return jnp.stack([jnp.sum(values, axis=1, where=counts), jnp.sum(counts, axis=1)], axis=1)
+        return jax.lax.map(of_chunk, chunks).reshape(-1)[: shape[0] * shape[1]].reshape(shape)
 
     def _hidden(self, tokens: Tokens, lengths: Lengths, deterministic: bool) -> Float[Array, "b t d"]:
         return self.backbone(tokens, lengths, deterministic=deterministic)[0]

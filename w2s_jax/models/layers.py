@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from w2s_jax.errors import UserError
 from w2s_jax.models.attention import Form, mix
 from w2s_jax.models.config import ModelConfig, Rope
+from w2s_jax.models.packing import Layout, pack, spread
 
 ACTIVATIONS = {
     "silu": jax.nn.silu,
@@ -164,13 +165,14 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(
         self,
-        x: Float[Array, "b t d"],
+        x: Float[Array, "g n d"],
         mask: Bool[Array, "#b t t"],
         rotary: Float[Array, "2 t r"] | None,
         lengths: Int[Array, " b"],
         windowed: Int[Array, ""] | None = None,
-    ) -> Float[Array, "b t d"]:
-        """For the arguments see `attention.mix`."""
+        layout: Layout | None = None,
+    ) -> Float[Array, "g n d"]:
+        """Of rows [B, T, D], or, with a layout, of rows that lie packed. For the rest see `attention.mix`."""
         config, settings = self.config, self.settings
 
         def heads(name: str, count: int, axis: str) -> Array:
@@ -183,6 +185,8 @@ class Attention(nn.Module):
         if config.qk_norm:
             query = Norm("rms", config.norm_eps, settings.dtype, "head_dim", name="query_norm")(query)
             key = Norm("rms", config.norm_eps, settings.dtype, "head_dim", name="key_norm")(key)
+        if layout is not None:
+            query, key, value = spread(query, layout), spread(key, layout), spread(value, layout)
         if rotary is not None:
             query, key = rotate(query, rotary), rotate(key, rotary)
         form = Form(
@@ -193,6 +197,8 @@ class Attention(nn.Module):
         )
         drop = functools.partial(dropout, settings=settings) if settings.drops else None
         mixed = mix(query, key, value, mask, lengths, form, windowed, drop)
+        if layout is not None:
+            mixed = pack(mixed, layout)
         axes = ("heads", "head_dim", "embed")
         return Dense((config.hidden_size,), axes, settings, config.output_bias, 2, name="output")(mixed)
 

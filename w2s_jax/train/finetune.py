@@ -20,6 +20,7 @@ from w2s_jax.data.tokens import Text, Tokens, encode
 from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.layers import Lora
+from w2s_jax.models.packing import Packing
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History, Progress, fit
 from w2s_jax.train.optimizer import make_optimizer
@@ -34,7 +35,7 @@ class Outcome(NamedTuple):
 
     Attributes:
       logits: of every split it was asked to label.
-      padding_share: the fraction of the positions of an epoch's batches that held no token; None where none are cut.
+      padding_share: the fraction of the places of an epoch's batches that held no token; None where there are none.
     """
 
     logits: dict[str, Float[np.ndarray, "n c"]]
@@ -82,7 +83,14 @@ def finetune(
     tokens = {name: tokenize(learner, texts) for name, texts in predict.items()}
     train_tokens = tokenize(learner, train[0])
     validation_tokens = tokenize(learner, validation[0])
-    batches = TrainBatches(train_tokens, learner.batch_size, seed=seed, epochs=learner.epochs)
+    batches = TrainBatches(
+        train_tokens,
+        learner.batch_size,
+        seed=seed,
+        epochs=learner.epochs,
+        ways=1 if mesh is None else sharding.batch_ways(mesh),
+        microbatches=learner.microbatches,
+    )
 
     key_head, key_state = jax.random.split(jax.random.key(seed))
     module, params = models.classifier(
@@ -156,11 +164,18 @@ def compiled_steps(
     `leaves` and `structure` are the state's shardings on the mesh, flattened.
     """
 
-    def apply(trainable: Any, frozen: Any, tokens: jax.Array, lengths: jax.Array, rng: jax.Array | None) -> jax.Array:
+    def apply(
+        trainable: Any,
+        frozen: Any,
+        tokens: jax.Array,
+        lengths: jax.Array,
+        rng: jax.Array | None,
+        packing: Packing | None = None,
+    ) -> jax.Array:
         params = parameter_sets.combine(trainable, frozen)
         rngs = None if rng is None else {"dropout": rng}
         flat = rearrange(tokens, "b ... t -> (b ...) t"), lengths.reshape(-1)
-        logits: Any = module.apply({"params": params}, *flat, deterministic=rng is None, rngs=rngs)
+        logits: Any = module.apply({"params": params}, *flat, deterministic=rng is None, rngs=rngs, packing=packing)
         return logits.reshape(len(tokens), -1)
 
     step = make_train_step(
@@ -169,6 +184,7 @@ def compiled_steps(
         optimizer(learner, total_steps),
         total_steps=total_steps,
         microbatches=learner.microbatches,
+        packed=True,
         shardings=None if leaves is None else jax.tree.unflatten(structure, leaves),
     )
     return step, make_predict(apply, mesh)

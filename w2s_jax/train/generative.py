@@ -19,6 +19,7 @@ from w2s_jax.errors import UserError
 from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.layers import Lora
+from w2s_jax.models.packing import Packing
 from w2s_jax.train.finetune import tokenize
 from w2s_jax.train.learner import Generative, Learner
 from w2s_jax.train.loop import LoopSettings, Progress, fit
@@ -66,7 +67,14 @@ def adapt(
     if settings is None:
         raise UserError("generative finetuning needs the learner's `generative`")
     tokens = tokenize(learner, flatten(texts))
-    batches = TrainBatches(tokens, settings.batch_size, seed=seed, epochs=settings.epochs)
+    batches = TrainBatches(
+        tokens,
+        settings.batch_size,
+        seed=seed,
+        epochs=settings.epochs,
+        ways=1 if mesh is None else sharding.batch_ways(mesh),
+        microbatches=learner.microbatches,
+    )
     key_model, key_state = jax.random.split(jax.random.key(seed))
     lora = Lora(learner.lora_rank) if learner.parameters == "lora" else None
     module, params = models.language_model(
@@ -116,13 +124,19 @@ def _step(
 ) -> Step:
     """The jitted step; seeds and tasks share it, so it compiles once. Shardings come flattened."""
 
-    def apply(trainable: Any, frozen: Any, tokens: jax.Array, lengths: jax.Array, rng: jax.Array | None) -> jax.Array:
+    def apply(
+        trainable: Any,
+        frozen: Any,
+        tokens: jax.Array,
+        lengths: jax.Array,
+        rng: jax.Array | None,
+        packing: Packing | None = None,
+    ) -> jax.Array:
         params = parameter_sets.combine(trainable, frozen)
         rngs = None if rng is None else {"dropout": rng}
         start = jnp.zeros_like(lengths)
-        scores: Any = module.apply(
-            {"params": params}, tokens, lengths, start, deterministic=rng is None, rngs=rngs, method="score"
-        )
+        how: dict[str, Any] = {"deterministic": rng is None, "rngs": rngs, "packing": packing, "method": "score"}
+        scores: Any = module.apply({"params": params}, tokens, lengths, start, **how)
         return scores
 
     return make_train_step(
@@ -131,5 +145,6 @@ def _step(
         _optimizer(settings, learner, total_steps),
         total_steps=total_steps,
         microbatches=learner.microbatches,
+        packed=True,
         shardings=None if leaves is None else jax.tree.unflatten(structure, leaves),
     )

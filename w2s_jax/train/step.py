@@ -11,7 +11,9 @@ from einops import rearrange
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
+from w2s_jax.data.batching import room
 from w2s_jax.errors import UserError
+from w2s_jax.models.packing import Packing
 from w2s_jax.sharding import activate, batch_ways, place_batch, replicated
 from w2s_jax.train.state import TrainState
 
@@ -19,6 +21,7 @@ AnyArray = Array | np.ndarray
 
 # (trainable, frozen, tokens [B, T], lengths [B], rng) -> logits [B, C]. The first `lengths` tokens of a row are real;
 # rng None asks for a deterministic answer, without dropout. Rows of K candidates: tokens [B, K, T], lengths [B, K].
+# A step that packs also gives it `packing`.
 Apply = Callable[..., Float[Array, "b c"]]
 # (logits [B, C], targets [B, C], *, step, total_steps, where [B]) -> [B], unreduced; `losses.bind` makes one.
 Loss = Callable[..., Float[Array, " b"]]
@@ -47,6 +50,7 @@ def make_train_step(
     *,
     total_steps: int,
     microbatches: int = 1,
+    packed: bool = False,
     shardings: TrainState | None = None,
 ) -> Step:
     """The function `step(state, frozen, tokens, lengths, targets, where) -> (state, Metrics)`.
@@ -65,12 +69,14 @@ def make_train_step(
       tx: any optax optimizer.
       total_steps: told to the loss, for its schedules.
       microbatches: pieces a batch is cut into, each a whole number of rows on each device.
+      packed: the model is told how many real tokens there are, and computes no others.
       shardings: from `state.state_shardings`, for a state on a mesh: the step keeps them, and cuts batches over it.
 
     Raises:
       UserError: when called with a batch that does not divide into microbatches and devices.
     """
     mesh = None if shardings is None else shardings.step.mesh
+    ways = 1 if mesh is None else batch_ways(mesh)
 
     def objective(logits: Array, targets: Array, where: Array, step: Array) -> Array:
         logits = logits.astype(jnp.float32)
@@ -79,18 +85,20 @@ def make_train_step(
         values = loss(logits, targets, step=step, total_steps=total_steps, where=where)
         return jnp.sum(values, where=where) / jnp.maximum(jnp.sum(where), 1)
 
-    def gradient(state: TrainState, frozen: Any, tokens: Array, lengths: Array, targets: Array, where: Array) -> Any:
+    def gradient(
+        size: int | None, state: TrainState, frozen: Any, tokens: Array, lengths: Array, targets: Array, where: Array
+    ) -> Any:
         rng = jax.random.fold_in(state.rng, state.step)
+        how = {} if size is None else {"packing": Packing(ways, size)}
+
+        def piece(params: Any, index: Array | int, tokens: Array, lengths: Array) -> Array:
+            return apply(params, frozen, tokens, lengths, jax.random.fold_in(rng, index), **how)
 
         def whole(params: Any) -> Array:
-            logits = apply(params, frozen, tokens, lengths, jax.random.fold_in(rng, 0))
-            return objective(logits, targets, where, state.step)
+            return objective(piece(params, 0, tokens, lengths), targets, where, state.step)
 
         if microbatches == 1:
             return jax.value_and_grad(whole)(state.params)
-
-        def piece(params: Any, index: Array, tokens: Array, lengths: Array) -> Array:
-            return apply(params, frozen, tokens, lengths, jax.random.fold_in(rng, index))
 
         def forward(_: None, inputs: Any) -> tuple[None, Array]:
             return None, piece(state.params, *inputs)
@@ -106,8 +114,8 @@ def make_train_step(
         zeros = jax.tree.map(jnp.zeros_like, state.params)
         return value, jax.lax.scan(pull_back, zeros, (*pieces, _cut(logits_gradient, microbatches)))[0]
 
-    def step(state: TrainState, frozen: Any, *batch: Array) -> tuple[TrainState, Metrics]:
-        value, gradients = gradient(state, frozen, *batch)
+    def step(state: TrainState, frozen: Any, *batch: Array, size: int | None = None) -> tuple[TrainState, Metrics]:
+        value, gradients = gradient(size, state, frozen, *batch)
         norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
         updates, opt_state = tx.update(gradients, state.opt_state, state.params)
@@ -119,7 +127,7 @@ def make_train_step(
         return state, Metrics(value, norm, finite)
 
     out = None if mesh is None else (shardings, replicated(mesh))
-    compiled = jax.jit(step, donate_argnums=0, out_shardings=out)
+    compiled = jax.jit(step, donate_argnums=0, out_shardings=out, static_argnames="size")
 
     def train_step(
         state: TrainState,
@@ -129,10 +137,11 @@ def make_train_step(
         targets: Float[AnyArray, "b c"],
         where: Bool[AnyArray, " b"],
     ) -> tuple[TrainState, Metrics]:
-        _check_rows(len(tokens), microbatches, mesh)
+        _check_rows(len(tokens), microbatches, ways)
+        size = room(np.asarray(lengths), ways, microbatches) if packed else None
         batch = (tokens, lengths, targets, where)
         with activate(mesh):
-            return compiled(state, frozen, *(batch if mesh is None else place_batch(batch, mesh)))
+            return compiled(state, frozen, *(batch if mesh is None else place_batch(batch, mesh)), size=size)
 
     return _lowerable(train_step, compiled, mesh)
 
@@ -188,8 +197,7 @@ def _join(rows: Array) -> Array:
     return rearrange(rows, "m b ... -> (b m) ...")
 
 
-def _check_rows(rows: int, microbatches: int, mesh: Mesh | None) -> None:
-    ways = 1 if mesh is None else batch_ways(mesh)
+def _check_rows(rows: int, microbatches: int, ways: int) -> None:
     if rows % (microbatches * ways):
         raise UserError(
             f"a batch of {rows} cannot be cut into {microbatches} microbatches over {ways} devices; "
