@@ -18,12 +18,14 @@ SCRIPTS = {
     "tpu.sh": ["my-tpu", "us-west4-a", "v5litepod-16"],
     "gke.sh": ["my-job", "region-docker.pkg.dev/p/r/w2s:1", "tpu-v5-lite-podslice", "4x4", "4", "my-claim"],
 }
-COMMAND = ["w2s", "run", "my \"best\" config's.py", "--distributed", "--out", "a\\b $(date) $HOME $$ `x`\nc*"]
+COMMAND = ["w2s", "run", 'my "best" config\'s.py', "--distributed", "--out", "a\\b $(date) $HOME $$ `x`\nc*"]
 SAY = (
-    "import json, os; print(json.dumps([os.environ['JAX_' + name] for name in"
-    " ('COORDINATOR_ADDRESS', 'NUM_PROCESSES', 'PROCESS_ID', 'LOCAL_DEVICE_IDS')]), flush=True)"
+    "import json, os; os.write(1, (json.dumps([os.environ['JAX_' + name] for name in"
+    " ('COORDINATOR_ADDRESS', 'NUM_PROCESSES', 'PROCESS_ID', 'LOCAL_DEVICE_IDS')]) + chr(10)).encode())"
 )
-LAST = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (print('last', flush=True), sys.exit(130)))"
+LAST = (  # os.write: lines of two processes do not mix
+    "import os, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'last\\n'), sys.exit(130)))"
+)
 
 
 def launch(script, *arguments, path=LAUNCH, **environment):
@@ -88,7 +90,7 @@ def test_local_stops_the_others_of_one_model_when_one_fails():
 @pytest.mark.parametrize("together", [(), ("--distributed",)])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_local_passes_signals_on_once_and_keeps_the_code(together, number):
-    program = f"{LAST}; print('ready', flush=True); time.sleep(50)"
+    program = LAST + r"; os.write(1, b'ready\n'); time.sleep(50)"
     with subprocess.Popen(
         [LAUNCH / "local.sh", "2", sys.executable, "-c", program, *together], stdout=subprocess.PIPE, text=True
     ) as running:
