@@ -24,6 +24,7 @@ models = {
     "minilm-l3": Learner("minilm-l3", **probe),
     "minilm-l6": Learner("minilm-l6", **probe),
     "smollm2-135m": Learner("smollm2-135m", read_layer=18, **probe),
+    "gemma3-270m": Learner("gemma3-270m", read_layer=9, **probe),
 }
 
 experiment = Experiment(
