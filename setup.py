@@ -36,10 +36,11 @@ setup(
     extras_require={
         "plot": ["matplotlib>=3.9"],
         "chess": ["chess>=1.11"],
+        "onnx": ["onnx>=1.17"],
         "plan": ["libtpu>=0.0.42"],
         "tfds": ["tensorflow-datasets>=4.9.10", "array_record>=0.8"],
         "test": [
-            "w2s-jax[chess,plot,tfds]",
+            "w2s-jax[chess,onnx,plot,tfds]",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "beartype>=0.20",

@@ -105,6 +105,15 @@ def test_topo_filter_leaves_out_what_is_far_from_its_class():
     assert set(kept.rows) <= set(loose.rows)
 
 
+def test_random_rows_keep_their_labels_and_as_many_as_asked():
+    weak = np.random.default_rng(0).dirichlet([1, 1], size=90).astype(np.float32)
+    step = labelwork.get("random_rows")
+    rows, targets = step(weak, share=1 / 3, seed=1)
+    assert len(rows) == len(set(rows.tolist())) == 30
+    np.testing.assert_array_equal(targets, weak[rows])
+    assert rows.tolist() != step(weak, share=1 / 3, seed=2)[0].tolist()
+
+
 def test_confidence_filter_keeps_what_it_says():
     weak = np.array([[0.1, 0.9], [0.3, 0.7], [0.8, 0.2], [0.45, 0.55]], np.float32)
     step = labelwork.get("confidence_filter")

@@ -555,6 +555,17 @@ def test_window_divides_by_all_rows_not_by_those_inside():
     np.testing.assert_allclose(total, values[0])
 
 
+def test_midweak_window_is_the_median_confidence_of_the_real_rows_weak_labels():
+    logits, weak = batch(9, seed=3)
+    where = np.arange(9) < 7
+    radius = np.median(np.abs(weak[where, 1] - 0.5))
+    bound = losses.bind(losses.confidence_window, radius="midweak")
+    values = bound(jnp.asarray(logits), jnp.asarray(weak), step=0, total_steps=1, where=jnp.asarray(where))
+    expected = losses.confidence_window(jnp.asarray(logits), jnp.asarray(weak), radius=float(radius))
+    np.testing.assert_allclose(values[where], expected[where], rtol=1e-6)
+    assert 0 < np.count_nonzero(values[where]) < 7
+
+
 # ---- The algebra
 
 

@@ -1,5 +1,7 @@
 """Exported matrices get their names back from the graph, whatever the exporter called them and in whatever order."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -49,3 +51,9 @@ def test_a_cut_file_is_one_line(tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(UserError, match=r"m\.onnx is not a whole ONNX file"):
         onnx_weights.read(path)
+
+
+def test_without_the_package_that_reads_it_nothing_begins(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'w2s-jax\[onnx\]'"):
+        onnx_weights.require(Path("model.onnx"))

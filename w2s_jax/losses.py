@@ -20,7 +20,7 @@ import inspect
 import math
 import types
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -290,6 +290,15 @@ def inside_window(radius: float) -> Weight:
     return lambda probs, targets: (jnp.max(probs, axis=-1) < 0.5 + radius).astype(jnp.float32)
 
 
+def inside_midweak_window(
+    probs: Float[Array, "b c"], targets: Float[Array, "b c"], *, where: Where
+) -> Float[Array, " b"]:
+    """1 where the student's largest probability is below the valid rows' median of the weak labels' largest."""
+    confidence = jnp.max(targets, axis=-1)
+    median = jnp.nanmedian(jnp.where(where, confidence, jnp.nan))
+    return (jnp.max(probs, axis=-1) < median).astype(jnp.float32)
+
+
 # ---- Divergences
 
 
@@ -516,13 +525,21 @@ def entropy(
 
 
 def confidence_window(
-    logits: Float[Array, "b c"], targets: Float[Array, "b c"], *, radius: float = 0.15
+    logits: Float[Array, "b c"],
+    targets: Float[Array, "b c"],
+    *,
+    radius: float | Literal["midweak"] = 0.15,
+    where: Where | None = None,
 ) -> Float[Array, " b"]:
     """Cross entropy where `max_k p_k < 1/2 + radius`, else 0 (EleutherAI's blog post of June 2024).
 
     Args:
-      radius: in [0, 0.5]; the authors' "midweak" is the median of |w - 1/2| over the weak labels.
+      radius: in [0, 0.5]; or `midweak`, the median of |w - 1/2| over the batch's weak labels w. (The authors take it
+        over all weak labels: with batches of 32 this one moves a little from batch to batch.)
+      where: the batch's real rows; None is all.
     """
+    if radius == "midweak":
+        return compose(cross_entropy, weights=(inside_midweak_window,))(logits, targets, where=where)
     _check("radius", radius, 0, 0.5)
     return compose(cross_entropy, weights=(inside_window(radius),))(logits, targets)
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from w2s_jax import config, errors, inputs, labelwork, materials, models
+from w2s_jax import config, errors, experiment, inputs, labelwork, materials, models
 from w2s_jax.config import Ensemble, Errors, Given, TaskConfig
 from w2s_jax.data import arrays
 from w2s_jax.data.labels import Predictions
@@ -121,19 +121,23 @@ def batch_key(stage: Stage) -> Any:
     """Stages of one key are made together; every stage that is no probe has a key of its own."""
     if stage.learner is None or stage.learner.parameters != "probe" or stage.method.learn != "train":
         return stage.key
-    body = None if stage.body is None else stage.body.key
+    body = None if stage.body is None else (stage.body.key, stage.role == "supervisor")
     loss = config.asdict(stage.method)["options"]
     return stage.learner, stage.task, stage.method.hint, body, stage.method.loss, str(sorted(loss.items()))
 
 
 def feature_texts(stage: Stage) -> tuple[Text, ...]:
-    """Every text whose features this stage may need, for any seed."""
-    return _feature_texts(stage.task, stage.method.hint, stage.method.learn == "ccs")
+    """Every text whose features this stage may need: for any seed, or for its own if that trained the backbone."""
+    if stage.body is None:
+        texts = materials.texts(stage.task)
+    else:
+        data = experiment.stage_splits(stage)
+        texts = tuple(text for split in (data.train, data.validation, *data.predict.values()) for text in split.texts)
+    return _feature_texts(stage.task, texts, stage.method.hint, stage.method.learn == "ccs")
 
 
 @functools.lru_cache(maxsize=64)
-def _feature_texts(task: TaskConfig, hint: bool, contrast: bool) -> tuple[Text, ...]:
-    texts = materials.texts(task)
+def _feature_texts(task: TaskConfig, texts: tuple[Text, ...], hint: bool, contrast: bool) -> tuple[Text, ...]:
     answers = materials.answers(task, materials.named_task(task.name).n_classes)
     if hint:
         texts = tuple(inputs.with_every_hint(texts, answers))

@@ -4,7 +4,8 @@ The list is that of EleutherAI's `w2s` registry; its formatters are not followed
 related rows together: OpenBookQA there shows a letter for right answers and text for wrong ones; an answer such as
 "none of the above" tells by itself how likely it is, so it is never shown here, and questions it answers are left out.
 
-Dataset ids and columns are from their cards as remembered, not re-read; another copy can be given as `source`.
+Columns, and the data sets' names, are those that registry reads; how their files lie on the Hub was not tried from
+here. Another copy can be given as `source`.
 """
 
 import re

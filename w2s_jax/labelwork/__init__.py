@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from w2s_jax import errors
 from w2s_jax.labelwork.ccs import Ccs, fit_ccs, oriented, predict_ccs
-from w2s_jax.labelwork.confidence import balanced_resample, confidence_filter
+from w2s_jax.labelwork.confidence import balanced_resample, confidence_filter, random_rows
 from w2s_jax.labelwork.error_structure import errors_on, independent_errors, with_confidences
 from w2s_jax.labelwork.neighbours import knn_filter, knn_relabel, topo_filter
 from w2s_jax.labelwork.overlap import Overlap, overlap, overlap_filter, overlap_score_filter
@@ -38,6 +38,7 @@ STEPS: Mapping[str, Step] = {
         logistic_smooth,
         overlap_filter,
         overlap_score_filter,
+        random_rows,
         topo_filter,
     )
 }

@@ -32,6 +32,17 @@ def confidence_filter(
     return kept(weak, most_of(confidence, share, weak.argmax(axis=1) if balanced else np.zeros(len(weak), np.int64)))
 
 
+def random_rows(weak: Float[np.ndarray, "n c"], *, share: float = 0.5, seed: int) -> Labels:
+    """Keeps `round(share * n)` rows by chance: what a filter is to be compared with.
+
+    Args:
+      share: in (0, 1].
+    """
+    check_range("share", share, 1e-9, 1)
+    drawn = np.random.default_rng(seed).permutation(len(weak))[: round(share * len(weak))]
+    return kept(weak, np.isin(np.arange(len(weak)), drawn))
+
+
 def balanced_resample(weak: Float[np.ndarray, "n c"], *, seed: int) -> Labels:
     """As many rows as before, equally many of each class of weak labels that occurs.
 

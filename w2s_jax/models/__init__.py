@@ -126,6 +126,7 @@ def outline(source: str) -> tuple[ModelConfig, TextTokenizer]:
     """The model's config and tokenizer, without reading its weights. Sources and errors are those of `load`."""
     found = locate(source)
     if isinstance(found.config, ModelConfig):
+        onnx_weights.require(found.weights[0])
         return found.config, tokenizers.from_folder(found.folder)
     if found.config is not None:
         return ModelConfig.from_hf(files.read_json(found.config)), tokenizers.from_folder(found.folder)

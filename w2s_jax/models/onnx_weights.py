@@ -4,6 +4,7 @@ An exporter keeps the names of biases, norms and embeddings, but transposes the 
 `onnx::MatMul_470`. The graph gives each its name back: it multiplies what the bias of that name is added to.
 """
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,23 @@ from w2s_jax.models import names
 from w2s_jax.models.weights import Tensors
 
 
+def require(path: Path) -> None:
+    """Raises:
+    UserError: the package that reads such a file is missing.
+    """
+    if importlib.util.find_spec("onnx") is None:
+        raise UserError(f"reading {path.name} needs the package onnx: pip install 'w2s-jax[onnx]'")
+
+
 def read(path: Path) -> Tensors:
     """All tensors of an ONNX file, matrices as [outputs, inputs] as in torch. The graph is read, never run.
 
     Raises:
       UserError: it is not a whole ONNX file, or the package `onnx` is missing.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise UserError(f"reading {path.name} needs `pip install onnx`") from error
+    require(path)
+    import onnx
+
     try:
         graph = onnx.load(path, load_external_data=False).graph
         arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
