@@ -3,8 +3,8 @@
 Linear heads on frozen features, five seeds. Every model supervises itself and every stronger one (`pairs="ladder"`);
 a ceiling, a supervisor and a matrix of features are made once however many cells use them.
 
-Hardware: a laptop; two CPU cores took about 25 minutes, nearly all of it for features, which are kept.
-Command:  w2s sweep configs/ladder.py
+Hardware: a laptop; two CPU cores took about 40 minutes, nearly all of it for features, which are kept.
+Command:  pip install -e '.[onnx,plot]'; W2S_ACCEPT_GEMMA_TERMS=1 w2s sweep configs/ladder.py
 Expect:   docs/results/ladder.md. A positive PGR where the student knows more than its supervisor (cities), nothing
           where probes of these models know nothing (MMLU), and "undefined" where supervisor and ceiling are not apart.
 """

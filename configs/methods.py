@@ -1,11 +1,11 @@
-"""Every method of the field on seven tasks: MiniLM-L6 supervises SmolLM2-135M, linear heads, five seeds.
+"""Every method of the field on seven tasks: MiniLM-L6 supervises SmolLM2-135M and Gemma 3 270M, linear heads, 5 seeds.
 
 Losses, work on the labels and rounds, each beside naive learning with the same seeds, rows and order. What needs
-several supervisors is in configs/ensembles.py, and what needs other texts in configs/unsupervised.py and
-configs/burns2023/error_structure.py.
+several supervisors is in configs/ensembles.py, and what needs other texts in configs/unsupervised.py,
+configs/prompting.py and configs/burns2023/error_structure.py.
 
 Hardware: a laptop; two CPU cores took about 15 minutes beside the features, which configs/ladder.py leaves.
-Command:  w2s sweep configs/methods.py
+Command:  W2S_ACCEPT_GEMMA_TERMS=1 w2s sweep configs/methods.py
 Expect:   docs/results/methods.md.
 """
 
@@ -39,6 +39,7 @@ methods = {
     "log-confidence balanced": Method("log_confidence", {"balance": True}),
     "entropy": Method("entropy"),
     "window": Method("confidence_window"),
+    "window, midweak": Method("confidence_window", {"radius": "midweak"}),
     "strong-to-strong": Method(rounds=2),
     "kNN relabel": work("knn_relabel"),
     "kNN filter": work("knn_filter"),
@@ -54,7 +55,11 @@ methods = {
     "generalised CE": Method("generalized_cross_entropy"),
     "symmetric CE": Method("symmetric_cross_entropy"),
     "confident only": Method(labels=(LabelStep("confidence_filter", {"share": 0.5, "balanced": True}),)),
+    "random half": work("random_rows"),
     "overlap": work("overlap_filter"),
+    # Anthropic 2026.
+    "overlap, four scores": work("overlap_score_filter"),
+    "smoothed by out-of-fold probes": work("logistic_smooth"),
     "resampled": work("balanced_resample"),
 }
 
@@ -62,7 +67,10 @@ experiment = Experiment(
     name="methods",
     tasks=tuple(TaskConfig(name, **SIZES) for name in TASKS),
     supervisors={"minilm-l6": Learner("minilm-l6", **probe)},
-    students={"smollm2-135m": Learner("smollm2-135m", read_layer=18, **probe)},
+    students={
+        "smollm2-135m": Learner("smollm2-135m", read_layer=18, **probe),
+        "gemma3-270m": Learner("gemma3-270m", read_layer=9, **probe),
+    },
     methods=methods,
     seeds=(0, 1, 2, 3, 4),
     keep_params=False,

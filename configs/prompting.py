@@ -10,26 +10,29 @@ Command:  w2s sweep configs/prompting.py
 Expect:   docs/results/methods.md.
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
+from w2s_jax.config import Experiment, LabelStep, Method, TaskConfig
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.optimizer import OptimizerConfig
 
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 probe = {"parameters": "probe", "epochs": 10, "max_tokens": 1024, "too_long": "truncate", "optimizer": heads}
+SIZES = {"supervisor": 500, "transfer": 300, "validation": 40, "test": 300}
 ask = {"template": "{text} Is this right?\nAnswer:", "calibrate": True}
 
 experiment = Experiment(
     name="prompting",
-    tasks=(TaskConfig("cities", pool=2400, supervisor=700, transfer=700, validation=50, test=300),),
+    tasks=tuple(TaskConfig(name, pool=2400, **SIZES) for name in ("cities", "rotten_tomatoes", "sst2")),
     supervisors={"minilm-l6": Learner("minilm-l6", **probe)},
     students={"smollm2-135m": Learner("smollm2-135m", read_layer=18, **probe)},
     methods={
         "naive": Method(),
         "confidence": Method("confidence"),
+        # Anthropic 2026: the supervisor's labels as a noisy channel of the strong model's own zero-shot answers.
+        "EM posterior": Method(labels=(LabelStep("em_posterior"),)),
         "zero-shot": Method(learn="prompt", options=ask),
         "5-shot weak": Method(learn="prompt", options={**ask, "shots": 5}),
         "5-shot truth": Method(learn="prompt", options={**ask, "shots": 5, "shown": "truth"}),
     },
-    seeds=(0, 1, 2),
+    seeds=(0, 1, 2, 3, 4),
     keep_params=False,
 )

@@ -38,6 +38,6 @@ experiment = Experiment(
         "naive, then a probe on truth": Method(readout="truth_probe"),
         "confidence, then a probe on truth": Method("confidence", readout="truth_probe"),
     },
-    seeds=(0, 1, 2),
+    seeds=(0, 1, 2, 3, 4),
     keep_params=False,
 )
