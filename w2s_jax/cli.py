@@ -107,6 +107,25 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     report.add_argument("--out", type=Path, default=Path("report.html"), help="the page (default: report.html)")
     report.set_defaults(command=_report, takes_overrides=False)
 
+    seal = commands.add_parser(
+        "seal",
+        help="hide a run's test labels: a worker's table of texts and weak labels, and a vault that scores",
+        description="Cuts a finished run into what somebody (or some program) that works on a method is given, and a "
+        "vault with truth and fixed baselines, which belongs where the worker cannot read.",
+        epilog=f"flags such as --seeds override the fields of the config. {EPILOG}",
+        allow_abbrev=False,
+    )
+    seal.add_argument("config", metavar="CONFIG", help="of a run whose supervisors and ceilings are done")
+    seal.add_argument("--worker", type=Path, required=True, metavar="DIR", help="a new folder, without any truth")
+    seal.add_argument("--vault", type=Path, required=True, metavar="DIR", help="a new folder")
+    seal.add_argument("--budget", type=int, default=1, help="submissions that may ever be scored (default: 1)")
+    seal.set_defaults(command=_seal, takes_overrides=True)
+
+    score = commands.add_parser("score", help="score predictions against a vault: accuracy, AUROC, PGR; counted")
+    score.add_argument("vault", metavar="VAULT", type=Path, help="a folder that `w2s seal` wrote")
+    score.add_argument("predictions", metavar="FILE", type=Path, help="task, seed, id, and probs or label of every row")
+    score.set_defaults(command=_score, takes_overrides=False)
+
     export = commands.add_parser("export", help="what a stage or a run trained, as folders that transformers loads")
     export.add_argument("folder", metavar="DIR", type=Path, help="a stage, like runs/stages/student-...; or a run")
     export.add_argument("--out", type=Path, required=True, help="a new folder")
@@ -273,6 +292,26 @@ def _report(options: argparse.Namespace, _: list[str]) -> int:
     from w2s_jax import report
 
     print(f"wrote {report.page(options.folders, options.out)}")
+    return OK
+
+
+def _seal(options: argparse.Namespace, overrides: list[str]) -> int:
+    experiment = _configured(options.config, overrides)
+
+    from w2s_jax import evaluator, runner
+
+    evaluator.seal(experiment, runner.open_store(experiment), options.worker, options.vault, options.budget)
+    print(f"wrote {options.worker / evaluator.WORKER}\nwrote {options.vault / evaluator.VAULT}")
+    return OK
+
+
+def _score(options: argparse.Namespace, _: list[str]) -> int:
+    import json
+
+    from w2s_jax import evaluator
+
+    for found in evaluator.score(options.vault, options.predictions):
+        print(json.dumps(found._asdict()))
     return OK
 
 
