@@ -21,6 +21,7 @@ from w2s_jax.experiment import Stage
 from w2s_jax.inputs import StageInputs
 from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
+from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.layers import Lora
 from w2s_jax.progress import Reporter
 from w2s_jax.store import Store
@@ -68,7 +69,9 @@ class Workshop:
                 return self.read(stage.previous).for_split("transfer", split.ids)
             case "views":
                 answers = materials.answers(stage.task, materials.splits(stage.task, stage.seed).n_classes)
-                return prompting.views(stage.learner, split.texts, answers)
+                probs = prompting.views(stage.learner, split.texts, answers, mesh=self.mesh)
+                prompting.forget()
+                return probs
         raise errors.unknown("what label work asks for:", name, labelwork.CONTEXT)
 
     def body(self, stage: Stage) -> Body:
@@ -80,17 +83,21 @@ class Workshop:
         assert stage.learner is not None
         if stage.body is not None:
             return self._trained(stage.body)
-        return models.load(stage.learner.model, read_layer=stage.learner.read_layer)
+        return models.load_sharded(stage.learner.model, self.mesh, read_layer=stage.learner.read_layer)
 
     def _trained(self, stage: Stage) -> Pretrained:
         learner = stage.learner
         assert learner is not None
-        found = models.load(learner.model, read_layer=learner.read_layer)
-        params = self.store.params(stage.folder)["backbone"]
-        if stage.role != "body" and learner.parameters == "lora":
-            whole = parameter_sets.combine(found.params, params)
-            return dataclasses.replace(found, params=parameter_sets.merge_lora(whole, Lora(learner.lora_rank).scale))
-        return dataclasses.replace(found, params=models.cut(params, found.config))
+        lora = Lora(learner.lora_rank) if learner.parameters == "lora" and stage.role != "body" else None
+        full, tokenizer = models.outline(learner.model)
+        where = models.shardings(Classifier(full, lora=lora), self.mesh)
+        params = self.store.params_sharded(stage.folder, where)["backbone"]
+        if lora is None:
+            config = full.cut(learner.read_layer)
+            return Pretrained(learner.model, config, models.cut(params, config), tokenizer)
+        found = models.load_sharded(learner.model, self.mesh, read_layer=learner.read_layer)
+        whole = parameter_sets.combine(found.params, params)
+        return dataclasses.replace(found, params=parameter_sets.fold_lora(whole, lora.scale))
 
 
 def make(stages: Sequence[Stage], workshop: Workshop) -> list[Outcome]:
@@ -163,7 +170,8 @@ class _Unhashed:
 @functools.lru_cache(maxsize=16)
 def _features(learner: Learner, texts: tuple[Text, ...], root: Path, key: str | None, context: _Unhashed) -> Features:
     workshop, body = context.value
-    return probing.features(learner, texts, root, workshop.reporter.step, None if body is None else workshop.body(body))
+    start = None if body is None else workshop.body(body)
+    return probing.features(learner, texts, root, workshop.reporter.step, start, workshop.mesh)
 
 
 @functools.lru_cache(maxsize=256)
@@ -208,7 +216,7 @@ def _finetune(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
 def _adapt(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
     learner = stage.learner
     assert learner is not None
-    pretrained = models.load(learner.model)
+    pretrained = models.load_sharded(learner.model, workshop.mesh)
     params, losses = generative.adapt(
         learner,
         pretrained,
@@ -237,11 +245,13 @@ def _prompt(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
             split.texts,
             [(texts[row], int(labels[row])) for row in shots],
             answers=[f" {answer}" for answer in answers],
+            mesh=workshop.mesh,
             progress=workshop.reporter.step,
             **options,
         )
         for name, split in {**given.predict, "validation": given.validation.split}.items()
     }
+    prompting.forget()
     return _predicted(stage, logits)
 
 

@@ -31,7 +31,6 @@ from w2s_jax.sharding import batch_ways, make_mesh
 from w2s_jax.store import Store
 from w2s_jax.train.finetune import Outcome, softmax, tokenize
 from w2s_jax.train.learner import Learner
-from w2s_jax.train.probing import Features
 
 WAIT_SECONDS = 1.0
 AT_ONCE = 256  # stages claimed and made together
@@ -175,7 +174,7 @@ def run_stages(
     Returns:
       The failures, empty when everything is done.
     """
-    crew = _Crew(stages, _Workshop(store, reporter, mesh), keep_params)
+    crew = _Crew(stages, Workshop(store, reporter, mesh), keep_params)
     waiting = False
     while crew.pending:
         crew.give_up_on_orphans()
@@ -186,14 +185,6 @@ def run_stages(
             waiting = True
             time.sleep(WAIT_SECONDS)
     return list(crew.failures.values())
-
-
-class _Workshop(Workshop):
-    """Of several processes, the first computes features, and the others read them."""
-
-    def features(self, *what: Any) -> Features:
-        with processes.leader_first():
-            return super().features(*what)
 
 
 class _Crew:

@@ -74,6 +74,7 @@ def finetune(
     two, `P(second is better) = sigmoid(score of the second - score of the first)`, a reward model.
 
     Args:
+      pretrained: arrays on devices are consumed; so no device holds what trains twice.
       loss: from `losses.bind`.
       seed: of the batch order, the head's initial values and dropout.
       mesh: the devices to cut parameters and batches over; None is one device.
@@ -102,13 +103,12 @@ def finetune(
         remat=learner.remat,
         dtype=learner.dtype,
         lora=Lora(learner.lora_rank) if learner.parameters == "lora" else None,
+        mesh=mesh,
     )
-    if mesh is not None:
-        params = sharding.place(params, sharding.param_shardings(models.boxed_shapes(module), mesh))
     labels = parameter_sets.label(params, parameter_sets.TRAINABLE[learner.parameters])
     trainable, frozen = parameter_sets.partition(params, labels)
     del params
-    state = create(trainable, optimizer(learner, len(batches)), key_state)
+    state = create(trainable, optimizer(learner, len(batches)), key_state, donate=True)
     frozen = jax.tree.map(jnp.asarray, frozen)
     del trainable
     placed = None if mesh is None else jax.tree.flatten(state_shardings(state))

@@ -218,10 +218,20 @@ def _resume(folder: Path, state: TrainState, shape: Sequence[int]) -> tuple[Trai
         abstract["best"] = state.params
     if meta["evaluated"]:
         abstract["probs"] = np.zeros((len(meta["evaluated"]), *shape), np.float32)
+    abstract = jax.tree.map(_emptied, abstract)
     items = checkpoint.restore(folder, abstract)
     probs = list(np.asarray(items["probs"])) if meta["evaluated"] else []
     run = _Run(list(meta["losses"]), list(meta["evaluated"]), list(meta["scores"]), probs)
     return items["rest"].replace(params=items["params"]), run, items.get("best")
+
+
+def _emptied(leaf: Any) -> Any:
+    """An array's shape, its memory being free for what comes in its place."""
+    if not isinstance(leaf, jax.Array):
+        return leaf
+    shape = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+    leaf.delete()
+    return shape
 
 
 @contextlib.contextmanager
