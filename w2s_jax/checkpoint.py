@@ -6,6 +6,7 @@ process 0 alone renames folders and writes the manifest.
 """
 
 import contextlib
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from w2s_jax import files, processes
 from w2s_jax.errors import UserError
 
 MANIFEST = "manifest.json"
+SLACK = 2**24  # bytes read at once, beside the largest array
 
 
 def save(folder: Path, items: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
@@ -83,7 +85,9 @@ def _restored(found: Path, abstract: Mapping[str, Any]) -> dict[str, Any]:
     import orbax.checkpoint as ocp
 
     restored = {}
-    with processes.together(), ocp.StandardCheckpointer() as checkpointer:
+    largest = max((math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract)), default=0)
+    at_once: Any = (largest + SLACK) / 1e9  # else the host may hold all of it beside the devices; Orbax says int
+    with processes.together(), ocp.StandardCheckpointer(restore_concurrent_gb=at_once) as checkpointer:
         for name, tree in abstract.items():
             target = jax.tree.map(_abstract, tree)
             try:
