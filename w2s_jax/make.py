@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from w2s_jax import config, errors, inputs, labelwork, materials, models
+from w2s_jax import config, errors, inputs, labelwork, materials, models, processes
 from w2s_jax.config import Ensemble, Errors, Given, TaskConfig
 from w2s_jax.data import arrays
 from w2s_jax.data.labels import Predictions
@@ -36,11 +36,12 @@ LEAST = 1e-7  # of a probability whose logarithm is a logit
 
 @dataclasses.dataclass(frozen=True)
 class Workshop:
-    """Where stages are made: finished stages, devices, and who is told of progress."""
+    """Where stages are made: finished stages, devices, who is told of progress, and where training is profiled."""
 
     store: Store
     reporter: Reporter
     mesh: Mesh | None = None
+    traces: Path | None = None
 
     def read(self, stage: Stage) -> Predictions:
         return _read(self.store, stage.folder)
@@ -73,6 +74,14 @@ class Workshop:
                 prompting.forget()
                 return probs
         raise errors.unknown("what label work asks for:", name, labelwork.CONTEXT)
+
+    def profile(self, stage: Stage) -> Path | None:
+        """Where a trace of the stage's steps goes, if it is wanted; of several processes the first traces."""
+        if self.traces is None or not processes.is_leader():
+            return None
+        folder = self.traces / stage.folder
+        self.reporter.note(f"a profile of some of its steps: {folder}")
+        return folder
 
     def body(self, stage: Stage) -> Body:
         """The backbone that a finished stage trained."""
@@ -208,6 +217,7 @@ def _finetune(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
         materials.loss(stage.method),
         mesh=workshop.mesh,
         folder=workshop.store.progress(stage.folder),
+        profile=workshop.profile(stage),
         progress=workshop.reporter.step,
         **_data(stage, given),
     )
@@ -224,6 +234,7 @@ def _adapt(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
         seed=stage.seed,
         mesh=workshop.mesh,
         folder=workshop.store.progress(stage.folder),
+        profile=workshop.profile(stage),
         progress=workshop.reporter.step,
     )
     nothing = np.zeros((1, 0, 2), np.float32)

@@ -66,6 +66,7 @@ def finetune(
     seed: int,
     mesh: Mesh | None = None,
     folder: Path | None = None,
+    profile: Path | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Trains `learner` on (texts, class probabilities) and labels the texts of `predict`.
@@ -79,6 +80,7 @@ def finetune(
       seed: of the batch order, the head's initial values and dropout.
       mesh: the devices to cut parameters and batches over; None is one device.
       folder: where unfinished work is checkpointed.
+      profile: where a trace of a few steps is written.
     """
     n_classes = train[1].shape[-1]
     tokens = {name: tokenize(learner, texts) for name, texts in predict.items()}
@@ -134,6 +136,7 @@ def finetune(
         validation_targets=validation[1],
         settings=learner.loop,
         folder=folder,
+        profile=profile,
         progress=progress,
     )
     logits = {name: label(trained.params, split_tokens) for name, split_tokens in tokens.items()}

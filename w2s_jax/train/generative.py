@@ -51,6 +51,7 @@ def adapt(
     seed: int,
     mesh: Mesh | None = None,
     folder: Path | None = None,
+    profile: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], list[float]]:
     """Finetunes the backbone of `pretrained` on the texts, as `learner.generative` says.
@@ -108,6 +109,7 @@ def adapt(
         validation_targets=NOTHING,
         settings=LoopSettings(evaluations=1, select="final", checkpoint_seconds=learner.loop.checkpoint_seconds),
         folder=folder,
+        profile=profile,
         progress=progress,
     )
     whole = parameter_sets.combine(trained.params, frozen)
