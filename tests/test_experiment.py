@@ -5,6 +5,7 @@ import io
 import json
 import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import time
@@ -17,8 +18,8 @@ from rich.console import Console
 
 from tests import tiny as make
 from tests.tiny import tiny  # noqa: F401
-from w2s_jax import experiment, inputs, materials, runner
-from w2s_jax.config import TaskConfig
+from w2s_jax import cli, experiment, inputs, materials, runner
+from w2s_jax.config import Method, TaskConfig
 from w2s_jax.data import labels
 from w2s_jax.data.splits import Split
 from w2s_jax.errors import UserError
@@ -328,3 +329,16 @@ def test_a_users_own_task_of_three_classes_runs(tmp_path, monkeypatch):
     assert results.tasks[0].n_classes == 3
     assert results.tasks[0].test_balance == pytest.approx([1 / 3] * 3)
     assert results.cells[0].scores["ceiling"].accuracy > 0.5
+
+
+def test_what_trains_is_profiled_if_asked(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    probe = dataclasses.replace(make.experiment(tmp_path).supervisors["weak"], parameters="probe")
+    plan = make.experiment(tmp_path, supervisors={"weak": probe}, methods={"naive": Method()}, out="runs")
+    (tmp_path / "config.py").write_text("import pickle\nexperiment = pickle.load(open('plan.pickle', 'rb'))\n")
+    (tmp_path / "plan.pickle").write_bytes(pickle.dumps(plan))
+    assert cli.main(["run", "config.py", "--profile"]) == cli.OK
+    traces = sorted(Path("runs/tiny/profile").rglob("*.xplane.pb"))
+    assert [path.parts[3].split("-")[0] for path in traces] == ["ceiling", "student"], "a probe takes no steps"
+    said = capsys.readouterr().err.replace("\n", "")
+    assert all(str(Path(*path.parts[:4])) in said for path in traces)

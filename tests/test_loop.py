@@ -38,7 +38,7 @@ def data():
     return tokens, np.eye(2, dtype=np.float32)[labels]
 
 
-def run(data, folder=None, *, learning_rate=0.1, settings=None, evaluate=None, progress=None, epochs=4):
+def run(data, folder=None, *, learning_rate=0.1, settings=None, evaluate=None, progress=None, epochs=4, profile=None):
     tokens, targets = data
     batches = TrainBatches(tokens, 8, seed=0, epochs=epochs)
     tx = optax.adam(learning_rate)
@@ -60,6 +60,7 @@ def run(data, folder=None, *, learning_rate=0.1, settings=None, evaluate=None, p
         validation_targets=targets,
         settings=settings or LoopSettings(evaluations=4, checkpoint_seconds=0),
         folder=folder,
+        profile=profile,
         progress=progress,
     )
 
@@ -150,3 +151,30 @@ def test_evaluations_are_spread_and_end_at_the_end(total, evaluations):
     assert steps[-1] == total
     assert sorted(set(steps)) == steps
     assert len(steps) == min(total, evaluations)
+
+
+def traced(folder):
+    """The steps of each trace below the folder, as their own annotations name them."""
+    found = {}
+    for path in folder.rglob("*.xplane.pb"):
+        planes = jax.profiler.ProfileData.from_file(str(path)).planes
+        events = [event for plane in planes for line in plane.lines for event in line.events if event.name == "train"]
+        found[path.relative_to(folder).parts[0]] = sorted({dict(event.stats)["step_num"] for event in events})
+    return found
+
+
+def test_a_few_steps_are_profiled(data, tmp_path):
+    run(data, profile=tmp_path / "long")
+    (steps,) = traced(tmp_path).values()
+    assert steps == [3, 4, 5]
+
+
+def test_of_a_short_training_the_last_steps_are_profiled_and_an_error_ends_the_trace(data, tmp_path):
+    def fail(step, total, loss):
+        if step == 4:
+            raise UserError("enough")
+
+    with pytest.raises(UserError):
+        run(data, profile=tmp_path / "failed", progress=fail)
+    run(data, profile=tmp_path / "short", epochs=1)
+    assert traced(tmp_path) == {"failed": [3], "short": [2, 3, 4]}

@@ -5,6 +5,8 @@ parameters alone. With several processes, all of them save and restore together,
 process 0 alone renames folders and writes the manifest.
 """
 
+import contextlib
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +19,7 @@ from w2s_jax import files, processes
 from w2s_jax.errors import UserError
 
 MANIFEST = "manifest.json"
+SLACK = 2**24  # bytes read at once, beside the largest array
 
 
 def save(folder: Path, items: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
@@ -75,11 +78,16 @@ def restore(folder: Path, abstract: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
       UserError: a file is missing, truncated or edited, or the shapes are of another model.
     """
+    return _restored(Path(processes.lead(lambda: _verified(folder))), abstract)
+
+
+def _restored(found: Path, abstract: Mapping[str, Any]) -> dict[str, Any]:
     import orbax.checkpoint as ocp
 
-    found = Path(processes.lead(lambda: _verified(folder)))
     restored = {}
-    with processes.together(), ocp.StandardCheckpointer() as checkpointer:
+    largest = max((math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract)), default=0)
+    at_once: Any = (largest + SLACK) / 1e9  # else the host may hold all of it beside the devices; Orbax says int
+    with processes.together(), ocp.StandardCheckpointer(restore_concurrent_gb=at_once) as checkpointer:
         for name, tree in abstract.items():
             target = jax.tree.map(_abstract, tree)
             try:
@@ -98,6 +106,36 @@ def load(folder: Path, name: str) -> Any:
     import orbax.checkpoint as ocp
 
     found = Path(_verified(folder))
+    with _alone() as checkpointer:
+        tree = checkpointer.metadata(found / name).item_metadata.tree
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+        return checkpointer.restore(found / name, restore_args=as_numpy)
+
+
+def load_sharded(folder: Path, name: str, shardings: Any) -> Any:
+    """One item as it was saved, nested dicts of arrays, each straight onto its devices.
+
+    Args:
+      shardings: a nested dict of shardings, for whatever the item holds and perhaps more.
+
+    Raises:
+      UserError: a file is missing, truncated or edited.
+    """
+    found = Path(processes.lead(lambda: _verified(folder)))
+    with _alone() as checkpointer:
+        tree = checkpointer.metadata(found / name).item_metadata.tree
+    by_path = dict(jax.tree_util.tree_leaves_with_path(shardings))
+    shapes = jax.tree_util.tree_map_with_path(
+        lambda keys, leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=by_path[keys]), tree
+    )
+    return _restored(found, {name: shapes})[name]
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[Any]:
+    """A checkpointer that waits for no other process."""
+    import orbax.checkpoint as ocp
+
     alone = ocp.options.MultiprocessingOptions(
         primary_host=jax.process_index(),
         active_processes={jax.process_index()},
@@ -105,9 +143,7 @@ def load(folder: Path, name: str) -> Any:
     )
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
     with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
-        tree = checkpointer.metadata(found / name).item_metadata.tree
-        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-        return checkpointer.restore(found / name, restore_args=as_numpy)
+        yield checkpointer
 
 
 def verify(folder: Path) -> None:

@@ -72,6 +72,14 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         metavar="FILE.py:LOSS",
         help="also try a loss: a name, or a function (logits, targets, *, ...) -> [B] in your file; may be repeated",
     )
+    run.add_argument(
+        "--profile",
+        nargs="?",
+        type=Path,
+        const=Path(),
+        metavar="DIR",
+        help="trace a few steps of every stage that trains with JAX's profiler (default DIR: <out>/<name>/profile)",
+    )
     run.add_argument("--fields", action="store_true", help="list the config's fields, each a flag that overrides it")
     _add_distributed(run)
     run.set_defaults(command=_run, takes_overrides=True)
@@ -161,7 +169,8 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> int:
 
     if options.dry_run:
         return processes.lead(lambda: _print_stages(experiment))
-    results, failures = runner.run(experiment, Reporter(quiet=not processes.is_leader()))
+    traces = Path(experiment.out) / experiment.name / "profile" if options.profile == Path() else options.profile
+    results, failures = runner.run(experiment, Reporter(quiet=not processes.is_leader()), traces=traces)
     return processes.lead(lambda: _report_run(experiment, results, failures))
 
 

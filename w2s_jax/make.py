@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from w2s_jax import config, errors, experiment, inputs, labelwork, materials, models
+from w2s_jax import config, errors, experiment, inputs, labelwork, materials, models, processes
 from w2s_jax.config import Ensemble, Errors, Given, TaskConfig
 from w2s_jax.data import arrays
 from w2s_jax.data.labels import Predictions
@@ -21,6 +21,7 @@ from w2s_jax.experiment import Stage
 from w2s_jax.inputs import StageInputs
 from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
+from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.layers import Lora
 from w2s_jax.progress import Reporter
 from w2s_jax.store import Store
@@ -35,11 +36,12 @@ LEAST = 1e-7  # of a probability whose logarithm is a logit
 
 @dataclasses.dataclass(frozen=True)
 class Workshop:
-    """Where stages are made: finished stages, devices, and who is told of progress."""
+    """Where stages are made: finished stages, devices, who is told of progress, and where training is profiled."""
 
     store: Store
     reporter: Reporter
     mesh: Mesh | None = None
+    traces: Path | None = None
 
     def read(self, stage: Stage) -> Predictions:
         return _read(self.store, stage.folder)
@@ -68,8 +70,18 @@ class Workshop:
                 return self.read(stage.previous).for_split("transfer", split.ids)
             case "views":
                 answers = materials.answers(stage.task, materials.splits(stage.task, stage.seed).n_classes)
-                return prompting.views(stage.learner, split.texts, answers)
+                probs = prompting.views(stage.learner, split.texts, answers, mesh=self.mesh)
+                prompting.forget()
+                return probs
         raise errors.unknown("what label work asks for:", name, labelwork.CONTEXT)
+
+    def profile(self, stage: Stage) -> Path | None:
+        """Where a trace of the stage's steps goes, if it is wanted; of several processes the first traces."""
+        if self.traces is None or not processes.is_leader():
+            return None
+        folder = self.traces / stage.folder
+        self.reporter.note(f"a profile of some of its steps: {folder}")
+        return folder
 
     def body(self, stage: Stage) -> Body:
         """The backbone that a finished stage trained."""
@@ -80,17 +92,21 @@ class Workshop:
         assert stage.learner is not None
         if stage.body is not None:
             return self._trained(stage.body)
-        return models.load(stage.learner.model, read_layer=stage.learner.read_layer)
+        return models.load_sharded(stage.learner.model, self.mesh, read_layer=stage.learner.read_layer)
 
     def _trained(self, stage: Stage) -> Pretrained:
         learner = stage.learner
         assert learner is not None
-        found = models.load(learner.model, read_layer=learner.read_layer)
-        params = self.store.params(stage.folder)["backbone"]
-        if stage.role != "body" and learner.parameters == "lora":
-            whole = parameter_sets.combine(found.params, params)
-            return dataclasses.replace(found, params=parameter_sets.merge_lora(whole, Lora(learner.lora_rank).scale))
-        return dataclasses.replace(found, params=models.cut(params, found.config))
+        lora = Lora(learner.lora_rank) if learner.parameters == "lora" and stage.role != "body" else None
+        full, tokenizer = models.outline(learner.model)
+        where = models.shardings(Classifier(full, lora=lora), self.mesh)
+        params = self.store.params_sharded(stage.folder, where)["backbone"]
+        if lora is None:
+            config = full.cut(learner.read_layer)
+            return Pretrained(learner.model, config, models.cut(params, config), tokenizer)
+        found = models.load_sharded(learner.model, self.mesh, read_layer=learner.read_layer)
+        whole = parameter_sets.combine(found.params, params)
+        return dataclasses.replace(found, params=parameter_sets.fold_lora(whole, lora.scale))
 
 
 def make(stages: Sequence[Stage], workshop: Workshop) -> list[Outcome]:
@@ -167,7 +183,8 @@ class _Unhashed:
 @functools.lru_cache(maxsize=16)
 def _features(learner: Learner, texts: tuple[Text, ...], root: Path, key: str | None, context: _Unhashed) -> Features:
     workshop, body = context.value
-    return probing.features(learner, texts, root, workshop.reporter.step, None if body is None else workshop.body(body))
+    start = None if body is None else workshop.body(body)
+    return probing.features(learner, texts, root, workshop.reporter.step, start, workshop.mesh)
 
 
 @functools.lru_cache(maxsize=256)
@@ -204,6 +221,7 @@ def _finetune(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
         materials.loss(stage.method),
         mesh=workshop.mesh,
         folder=workshop.store.progress(stage.folder),
+        profile=workshop.profile(stage),
         progress=workshop.reporter.step,
         **_data(stage, given),
     )
@@ -212,7 +230,7 @@ def _finetune(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
 def _adapt(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
     learner = stage.learner
     assert learner is not None
-    pretrained = models.load(learner.model)
+    pretrained = models.load_sharded(learner.model, workshop.mesh)
     params, losses = generative.adapt(
         learner,
         pretrained,
@@ -220,6 +238,7 @@ def _adapt(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
         seed=stage.seed,
         mesh=workshop.mesh,
         folder=workshop.store.progress(stage.folder),
+        profile=workshop.profile(stage),
         progress=workshop.reporter.step,
     )
     nothing = np.zeros((1, 0, 2), np.float32)
@@ -241,11 +260,13 @@ def _prompt(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
             split.texts,
             [(texts[row], int(labels[row])) for row in shots],
             answers=[f" {answer}" for answer in answers],
+            mesh=workshop.mesh,
             progress=workshop.reporter.step,
             **options,
         )
         for name, split in {**given.predict, "validation": given.validation.split}.items()
     }
+    prompting.forget()
     return _predicted(stage, logits)
 
 

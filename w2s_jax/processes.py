@@ -91,16 +91,6 @@ def lead(work: Callable[[], T]) -> T:
 
 
 @contextlib.contextmanager
-def leader_first() -> Iterator[None]:
-    """Process 0 goes through the body before the others, which then find the files that it wrote."""
-    if not is_leader():
-        gather(None)
-    yield
-    if is_leader():
-        gather(None)
-
-
-@contextlib.contextmanager
 def together() -> Iterator[None]:
     """All processes leave the body well, or all leave it with the UserError of the first that has one.
 

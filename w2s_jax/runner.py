@@ -31,7 +31,6 @@ from w2s_jax.sharding import batch_ways, make_mesh
 from w2s_jax.store import Store
 from w2s_jax.train.finetune import Outcome, softmax, tokenize
 from w2s_jax.train.learner import Learner
-from w2s_jax.train.probing import Features
 
 WAIT_SECONDS = 1.0
 AT_ONCE = 256  # stages claimed and made together
@@ -44,18 +43,23 @@ class Failure(NamedTuple):
     reason: str
 
 
-def run(plan: Experiment, reporter: Reporter) -> tuple[Results | None, list[Failure]]:
+def run(plan: Experiment, reporter: Reporter, *, traces: Path | None = None) -> tuple[Results | None, list[Failure]]:
     """Makes whatever the experiment lacks and measures every cell that is complete.
+
+    Args:
+      traces: where a few steps of every stage that trains are profiled; None profiles none.
 
     Returns:
       The results, None if no cell is complete, and in any process but the first of several; and the stages that
       failed.
     """
-    (results,), failures = sweep([plan], reporter)
+    (results,), failures = sweep([plan], reporter, traces=traces)
     return results, failures
 
 
-def sweep(plans: Sequence[Experiment], reporter: Reporter) -> tuple[list[Results | None], list[Failure]]:
+def sweep(
+    plans: Sequence[Experiment], reporter: Reporter, *, traces: Path | None = None
+) -> tuple[list[Results | None], list[Failure]]:
     """Makes whatever several experiments lack, as one list of stages, and measures each.
 
     Raises:
@@ -75,7 +79,7 @@ def sweep(plans: Sequence[Experiment], reporter: Reporter) -> tuple[list[Results
     with processes.together():
         check([stage for stage in stages if stage.key in missing], mesh)
     kept = {stage.key for plan in plans if plan.keep_params for stage in experiment.stages(plan)}
-    failures = run_stages(stages, store, reporter, mesh, kept)
+    failures = run_stages(stages, store, reporter, mesh, kept, traces)
     spent = {"seconds": round(time.monotonic() - started, 1), "peak_memory_bytes": provenance.peak_memory()}
     with processes.together():
         if not processes.is_leader():
@@ -164,6 +168,7 @@ def run_stages(
     reporter: Reporter,
     mesh: Mesh | None = None,
     keep_params: Collection[str] = (),
+    traces: Path | None = None,
 ) -> list[Failure]:
     """Makes every stage that is not done, each after those it needs, and never one that another process is making.
 
@@ -175,7 +180,7 @@ def run_stages(
     Returns:
       The failures, empty when everything is done.
     """
-    crew = _Crew(stages, _Workshop(store, reporter, mesh), keep_params)
+    crew = _Crew(stages, Workshop(store, reporter, mesh, traces), keep_params)
     waiting = False
     while crew.pending:
         crew.give_up_on_orphans()
@@ -186,14 +191,6 @@ def run_stages(
             waiting = True
             time.sleep(WAIT_SECONDS)
     return list(crew.failures.values())
-
-
-class _Workshop(Workshop):
-    """Of several processes, the first computes features, and the others read them."""
-
-    def features(self, *what: Any) -> Features:
-        with processes.leader_first():
-            return super().features(*what)
 
 
 class _Crew:

@@ -12,7 +12,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from w2s_jax import errors
 from w2s_jax.errors import UserError
@@ -72,7 +72,7 @@ def batch_ways(mesh: Mesh) -> int:
     return _ways(BATCH_AXES, mesh)
 
 
-def param_shardings(boxed: Any, mesh: Mesh) -> Any:
+def param_shardings(boxed: Any, mesh: Mesh | None) -> Any:
     """Where each parameter lies, from its logical axis names.
 
     A dimension that its mesh axes do not divide stays whole (GPT-2's 50257 tokens, one key-value head), as does a
@@ -80,13 +80,18 @@ def param_shardings(boxed: Any, mesh: Mesh) -> Any:
 
     Args:
       boxed: what `jax.eval_shape(module.init, ...)` gives: parameters with their Flax boxes. Arrays work too.
+      mesh: None is this process's first device, which then holds all of it.
 
     Returns:
-      The tree without boxes, a NamedSharding for each parameter.
+      The tree without boxes, a sharding for each parameter.
 
     Raises:
       UserError: a logical axis is not in `RULES`.
     """
+
+    if mesh is None:
+        alone = SingleDeviceSharding(jax.local_devices()[0])
+        return jax.tree.map(lambda _: alone, nn.unbox(boxed))
 
     def sharding(leaf: Any, spec: PartitionSpec) -> NamedSharding:
         axes = nn.logical_to_mesh_axes(_names(spec), RULES) or PartitionSpec()
@@ -141,7 +146,7 @@ def activate(mesh: Mesh | None) -> Iterator[None]:
             yield
 
 
-def _put(leaf: Any, sharding: jax.sharding.Sharding) -> jax.Array:
+def _put(leaf: Any, sharding: Sharding) -> jax.Array:
     global_array = isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
     if global_array or sharding.is_fully_addressable:
         return jax.device_put(leaf, sharding)

@@ -115,10 +115,21 @@ class Store:
         Raises:
           UserError: it kept none.
         """
+        return checkpoint.load(self._params(name), "params")
+
+    def params_sharded(self, name: str, shardings: Any) -> Any:
+        """The same, read straight onto devices.
+
+        Args:
+          shardings: of each parameter, and perhaps of more.
+        """
+        return checkpoint.load_sharded(self._params(name), "params", shardings)
+
+    def _params(self, name: str) -> Path:
         folder = self.folder(name) / "params"
         if not checkpoint.exists(folder):
             raise UserError(f"{self.folder(name)} kept no parameters; delete it and run the same command again")
-        return checkpoint.load(folder, "params")
+        return folder
 
     def read(self, name: str) -> Finished:
         """Reads a finished stage.

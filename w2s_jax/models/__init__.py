@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jax.sharding import Mesh
+from jax.sharding import Mesh, Sharding
 
 from w2s_jax import downloads, errors, files, sharding
 from w2s_jax.downloads import WheelFile
@@ -40,7 +40,7 @@ class Pretrained:
 
     Attributes:
       config: cut to `read_layer` layers, if that was asked for.
-      params: nested dict of numpy arrays, float32, layers stacked.
+      params: nested dict of arrays, float32, layers stacked: numpy, or on devices.
     """
 
     name: str
@@ -86,8 +86,8 @@ def load(source: str, *, read_layer: int | None = None) -> Pretrained:
         return Pretrained(source, config, assembly.on_host(tensors, config, full, gguf), tokenizer)
 
 
-def load_sharded(source: str, mesh: Mesh, *, read_layer: int | None = None) -> Pretrained:
-    """A pretrained model whose parameters lie on the devices of a mesh, as `sharding.RULES` says.
+def load_sharded(source: str, mesh: Mesh | None, *, read_layer: int | None = None) -> Pretrained:
+    """A pretrained model whose parameters lie on the devices of a mesh, as `sharding.RULES` says; None is one device.
 
     The host never holds more of it than the piece of one parameter that one device needs, and one layer's tensor.
     Nothing else holds the arrays: they may be donated.
@@ -96,10 +96,10 @@ def load_sharded(source: str, mesh: Mesh, *, read_layer: int | None = None) -> P
     """
     full, tokenizer = outline(source)
     config = full.cut(read_layer)
-    placed = sharding.param_shardings(boxed_shapes(Classifier(config))["backbone"], mesh)
-    shardings = {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(placed)}
+    placed = shardings(Classifier(config), mesh)["backbone"]
+    by_path = {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(placed)}
     with _open(source) as (tensors, gguf):
-        return Pretrained(source, config, assembly.on_devices(tensors, config, full, shardings, gguf), tokenizer)
+        return Pretrained(source, config, assembly.on_devices(tensors, config, full, by_path, gguf), tokenizer)
 
 
 def locate(source: str) -> Files:
@@ -165,18 +165,18 @@ def classifier(
     remat: str = "none",
     dtype: str = "float32",
     lora: Lora | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[Classifier, dict[str, Any]]:
     """The pretrained backbone under a new head, and adapters if asked for.
 
+    Args:
+      mesh: where the parameters lie afterwards. What is new is made there.
+
     Returns:
-      The module, and its parameters `{"backbone": ..., "head": ...}`; the pretrained ones are not copied.
+      The module, and its parameters `{"backbone": ..., "head": ...}`; pretrained ones that are in place are not copied.
     """
     module = Classifier(pretrained.config, n_classes, pooling, None, dropout, scan, remat, dtype, lora)
-
-    def fresh(key: jax.Array) -> Any:
-        return _only_new(nn.unbox(_init(module, key)), {"backbone": pretrained.params})
-
-    return module, _overlay(jax.jit(fresh)(rng), {"backbone": pretrained.params})
+    return module, _completed(module, {"backbone": pretrained.params}, rng, mesh)
 
 
 def language_model(
@@ -188,8 +188,12 @@ def language_model(
     remat: str = "none",
     dtype: str = "float32",
     lora: Lora | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[LanguageModel, dict[str, Any]]:
     """The pretrained backbone under its language-model head, and adapters if asked for.
+
+    Args:
+      mesh: as for `classifier`.
 
     Raises:
       UserError: it is an encoder, or its head cannot be found, or it was cut.
@@ -199,15 +203,12 @@ def language_model(
         raise UserError(f"{pretrained.name} is an encoder: it has no language-model head; choose a decoder")
     if config.n_layers != outline(pretrained.name)[0].n_layers:
         raise UserError(f"a language model is read at its top: leave read_layer of {pretrained.name} at None")
+    module = LanguageModel(config, dropout, scan, remat, dtype, lora)
     known = {"backbone": pretrained.params}
     if not config.tied_embeddings:
-        known["unembed"] = {"embedding": unembedding(pretrained.name)}
-    module = LanguageModel(config, dropout, scan, remat, dtype, lora)
-
-    def fresh(key: jax.Array) -> Any:
-        return _only_new(nn.unbox(_init(module, key)), known)
-
-    return module, _overlay(jax.jit(fresh)(rng), known)
+        where = shardings(module, mesh)["unembed"]["embedding"]
+        known["unembed"] = {"embedding": unembedding(pretrained.name, where)}
+    return module, _completed(module, known, rng, mesh)
 
 
 def cut(params: Mapping[str, Any], config: ModelConfig) -> dict[str, Any]:
@@ -216,8 +217,11 @@ def cut(params: Mapping[str, Any], config: ModelConfig) -> dict[str, Any]:
     return {**kept, "layers": jax.tree.map(lambda stacked: stacked[: config.n_layers], kept["layers"])}
 
 
-def unembedding(source: str) -> np.ndarray:
+def unembedding(source: str, where: Sharding | None = None) -> np.ndarray | jax.Array:
     """The table of a language-model head that is not the embeddings, float32 [vocabulary, dimensions].
+
+    Args:
+      where: the devices that it is read onto, piece by piece; None is the host.
 
     Raises:
       UserError: the checkpoint has none.
@@ -225,13 +229,35 @@ def unembedding(source: str) -> np.ndarray:
     with _open(source) as (tensors, _):
         for name in names.UNEMBEDDING:
             if name in tensors.shapes:
-                return tensors.read(name, slice(None))
+                if where is None:
+                    return tensors.read(name, slice(None))
+                return assembly.table_on_devices(tensors, name, outline(source)[0], where)
     raise UserError(f"{source} has no language-model head: {', '.join(names.UNEMBEDDING)}")
 
 
 def boxed_shapes(module: Classifier | LanguageModel) -> Any:
     """The classifier's parameters as shapes, in the Flax boxes that name their logical axes."""
     return jax.eval_shape(lambda: _init(module, jax.random.key(0)))
+
+
+def shardings(module: Classifier | LanguageModel, mesh: Mesh | None) -> Any:
+    """Where each of the module's parameters lies: nested dict of shardings."""
+    return sharding.param_shardings(boxed_shapes(module), mesh)
+
+
+def _completed(
+    module: Classifier | LanguageModel, known: Mapping[str, Any], rng: jax.Array, mesh: Mesh | None
+) -> dict[str, Any]:
+    """The module's parameters: those that are known, and the others fresh; on a mesh, each made where it lies."""
+
+    def fresh(key: jax.Array) -> Any:
+        return _only_new(nn.unbox(_init(module, key)), known)
+
+    if mesh is None:
+        return _overlay(jax.jit(fresh)(rng), known)
+    where = shardings(module, mesh)
+    new = jax.jit(fresh, out_shardings=_only_new(where, known))(rng)
+    return sharding.place(_overlay(new, known), where)  # what lies there already is not touched
 
 
 def _init(module: Classifier | LanguageModel, key: jax.Array) -> Any:

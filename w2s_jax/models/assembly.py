@@ -1,4 +1,4 @@
-"""Lays a checkpoint's tensors out as our parameters: on the host, or straight onto the devices of a mesh."""
+"""Lays a checkpoint's tensors out as our parameters: on the host, or straight onto devices."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -44,20 +44,26 @@ def on_devices(
       Others, and errors: those of `on_host`.
     """
 
-    def placed(path: str, shape: tuple[int, ...], piece: Callable[[Index], np.ndarray]) -> jax.Array:
-        sharding = shardings[path]
-        owners: dict[str, tuple[Index, list[Any]]] = {}
-        for device, index in sharding.devices_indices_map(shape).items():
-            if device in sharding.addressable_devices:
-                owners.setdefault(str(index), (index, []))[1].append(device)
-        arrays = []
-        for index, devices in owners.values():
-            value = piece(index)
-            arrays += [jax.block_until_ready(jax.device_put(value, device)) for device in devices]
-            del value  # before the next is made
-        return jax.make_array_from_single_device_arrays(shape, sharding, arrays)
+    return _assembled(tensors, config, full, gguf, lambda path, shape, piece: _placed(shape, shardings[path], piece))
 
-    return _assembled(tensors, config, full, gguf, placed)
+
+def table_on_devices(tensors: Tensors, name: str, config: ModelConfig, sharding: Sharding) -> jax.Array:
+    """One table of a checkpoint, [rows, dimensions], as `on_devices` places parameters."""
+    shape, row = tensors.shapes[name], Row(("table/embedding",), name, names.SAME)
+    return _placed(shape, sharding, lambda index: _piece(tensors, row, 0, shape, config, index))
+
+
+def _placed(shape: tuple[int, ...], sharding: Sharding, piece: Callable[[Index], np.ndarray]) -> jax.Array:
+    owners: dict[str, tuple[Index, list[Any]]] = {}
+    for device, index in sharding.devices_indices_map(shape).items():
+        if device in sharding.addressable_devices:
+            owners.setdefault(str(index), (index, []))[1].append(device)
+    arrays = []
+    for index, devices in owners.values():
+        value = piece(index)
+        arrays += [jax.block_until_ready(jax.device_put(value, device)) for device in devices]
+        del value  # before the next is made
+    return jax.make_array_from_single_device_arrays(shape, sharding, arrays)
 
 
 def _assembled(

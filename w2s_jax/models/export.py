@@ -75,7 +75,7 @@ def write(
     tensors = {names.prefix(config.family) + name: array for name, array in _backbone(pretrained.params, config)}
     if not config.is_encoder and not config.tied_embeddings:
         name = "embed_out.weight" if config.family == "gpt_neox" else "lm_head.weight"
-        tensors[name] = models.unembedding(pretrained.name)
+        tensors[name] = np.asarray(models.unembedding(pretrained.name))
     if head is not None and scored:
         tensors[names.CLASSIFIER] = np.asarray(head, np.float32).T
         described["id2label"] = {str(label): f"LABEL_{label}" for label in range(head.shape[1])}

@@ -73,6 +73,18 @@ def merge_lora(params: Tree, scale: float) -> Tree:
     return {**rest, "kernel": kernel + scale * (flat_a @ flat_b).reshape(kernel.shape)}
 
 
+def fold_lora(params: Tree, scale: float) -> Tree:
+    """`merge_lora` of arrays on devices, which it consumes: each kernel takes the place of the one before it."""
+    adapters, rest = partition(params, label(params, [(r"/lora_[ab]$", "adapters"), (r"", "rest")]), "adapters")
+
+    def merged(rest: Tree, adapters: Tree) -> Tree:
+        with jax.default_matmul_precision("highest"):
+            return merge_lora(combine(rest, adapters), scale)
+
+    where = jax.tree.map(lambda leaf: leaf.sharding, rest)
+    return jax.jit(merged, donate_argnums=0, out_shardings=where)(rest, adapters)
+
+
 def head_mask(params: Tree) -> Tree:
     """True for the head's parameters, which start fresh beside a pretrained backbone."""
     return jax.tree_util.tree_map_with_path(lambda keys, _: path_of(keys).startswith("head/"), params)

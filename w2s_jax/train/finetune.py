@@ -66,6 +66,7 @@ def finetune(
     seed: int,
     mesh: Mesh | None = None,
     folder: Path | None = None,
+    profile: Path | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Trains `learner` on (texts, class probabilities) and labels the texts of `predict`.
@@ -74,10 +75,12 @@ def finetune(
     two, `P(second is better) = sigmoid(score of the second - score of the first)`, a reward model.
 
     Args:
+      pretrained: arrays on devices are consumed; so no device holds what trains twice.
       loss: from `losses.bind`.
       seed: of the batch order, the head's initial values and dropout.
       mesh: the devices to cut parameters and batches over; None is one device.
       folder: where unfinished work is checkpointed.
+      profile: where a trace of a few steps is written.
     """
     n_classes = train[1].shape[-1]
     tokens = {name: tokenize(learner, texts) for name, texts in predict.items()}
@@ -102,13 +105,12 @@ def finetune(
         remat=learner.remat,
         dtype=learner.dtype,
         lora=Lora(learner.lora_rank) if learner.parameters == "lora" else None,
+        mesh=mesh,
     )
-    if mesh is not None:
-        params = sharding.place(params, sharding.param_shardings(models.boxed_shapes(module), mesh))
     labels = parameter_sets.label(params, parameter_sets.TRAINABLE[learner.parameters])
     trainable, frozen = parameter_sets.partition(params, labels)
     del params
-    state = create(trainable, optimizer(learner, len(batches)), key_state)
+    state = create(trainable, optimizer(learner, len(batches)), key_state, donate=True)
     frozen = jax.tree.map(jnp.asarray, frozen)
     del trainable
     placed = None if mesh is None else jax.tree.flatten(state_shardings(state))
@@ -134,6 +136,7 @@ def finetune(
         validation_targets=validation[1],
         settings=learner.loop,
         folder=folder,
+        profile=profile,
         progress=progress,
     )
     logits = {name: label(trained.params, split_tokens) for name, split_tokens in tokens.items()}

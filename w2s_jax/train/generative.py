@@ -51,14 +51,17 @@ def adapt(
     seed: int,
     mesh: Mesh | None = None,
     folder: Path | None = None,
+    profile: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], list[float]]:
     """Finetunes the backbone of `pretrained` on the texts, as `learner.generative` says.
 
     Every candidate of a comparison is a text of its own. With `parameters="lora"` adapters are trained and merged.
+    Arrays of `pretrained` on devices are consumed.
 
     Returns:
-      The parameters `{"backbone": ...}`, and the mean loss over tokens of every step, in nats.
+      The parameters `{"backbone": ...}`, on the devices that trained them, and the mean loss over tokens of every step,
+      in nats.
 
     Raises:
       UserError: the model is no decoder, or is not read at its top.
@@ -78,14 +81,18 @@ def adapt(
     key_model, key_state = jax.random.split(jax.random.key(seed))
     lora = Lora(learner.lora_rank) if learner.parameters == "lora" else None
     module, params = models.language_model(
-        pretrained, rng=key_model, dropout=learner.dropout, remat=learner.remat, dtype=learner.dtype, lora=lora
+        pretrained,
+        rng=key_model,
+        dropout=learner.dropout,
+        remat=learner.remat,
+        dtype=learner.dtype,
+        lora=lora,
+        mesh=mesh,
     )
-    if mesh is not None:
-        params = sharding.place(params, sharding.param_shardings(models.boxed_shapes(module), mesh))
     rules = [(r"/lora_[ab]$", "train"), (r"", "frozen")] if lora else [(r"", "train")]
     trainable, frozen = parameter_sets.partition(params, parameter_sets.label(params, rules))
     del params
-    state = create(trainable, _optimizer(settings, learner, len(batches)), key_state)
+    state = create(trainable, _optimizer(settings, learner, len(batches)), key_state, donate=True)
     frozen = jax.tree.map(jnp.asarray, frozen)
     del trainable
     placed: tuple[Any, Any] = (None, None)
@@ -102,11 +109,12 @@ def adapt(
         validation_targets=NOTHING,
         settings=LoopSettings(evaluations=1, select="final", checkpoint_seconds=learner.loop.checkpoint_seconds),
         folder=folder,
+        profile=profile,
         progress=progress,
     )
     whole = parameter_sets.combine(trained.params, frozen)
-    backbone = parameter_sets.merge_lora(whole["backbone"], lora.scale) if lora else whole["backbone"]
-    return {"backbone": jax.tree.map(np.asarray, backbone)}, trained.history.losses
+    backbone = parameter_sets.fold_lora(whole["backbone"], lora.scale) if lora else whole["backbone"]
+    return {"backbone": backbone}, trained.history.losses
 
 
 def _optimizer(settings: Generative, learner: Learner, total_steps: int) -> Any:

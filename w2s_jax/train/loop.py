@@ -16,6 +16,7 @@ from jaxtyping import Float
 from w2s_jax import checkpoint, metrics, processes
 from w2s_jax.data.batching import TrainBatches
 from w2s_jax.errors import Interrupted, UserError
+from w2s_jax.train.profile import Profile
 from w2s_jax.train.state import TrainState
 from w2s_jax.train.step import Metrics
 
@@ -102,6 +103,7 @@ def fit(
     validation_targets: Float[np.ndarray, "m c"],
     settings: LoopSettings,
     folder: Path | None = None,
+    profile: Path | None = None,
     progress: Progress | None = None,
 ) -> Trained:
     """Trains until the batches or the patience end, and returns the selected parameters.
@@ -118,6 +120,7 @@ def fit(
       evaluate: parameters -> class probabilities of the validation rows.
       validation_targets: the labels the evaluations are scored against.
       folder: where checkpoints of work in progress lie; None keeps none.
+      profile: where a trace of a few steps is written; None traces none.
 
     Raises:
       UserError: the loss is not finite (it names the step).
@@ -130,11 +133,15 @@ def fit(
     pending: list[Any] = []
     saved_at = time.monotonic()
 
-    with _stop_signals() as stop:
-        for index in range(int(state.step), total):
+    first = int(state.step)
+    with _stop_signals() as stop, Profile(profile, first, total) as tracing:
+        for index in range(first, total):
             batch = batches[index]
             where = batch.rows >= 0
-            state, measured = step(state, frozen, batch.tokens, batch.lengths, targets[batch.rows], where)
+            tracing.before(index, state)
+            with jax.profiler.StepTraceAnnotation("train", step_num=index):
+                state, measured = step(state, frozen, batch.tokens, batch.lengths, targets[batch.rows], where)
+            tracing.after(index, measured)
             pending.append(measured)
             looking = index + 1 in due
             fetching = looking or len(pending) >= 8
@@ -218,10 +225,20 @@ def _resume(folder: Path, state: TrainState, shape: Sequence[int]) -> tuple[Trai
         abstract["best"] = state.params
     if meta["evaluated"]:
         abstract["probs"] = np.zeros((len(meta["evaluated"]), *shape), np.float32)
+    abstract = jax.tree.map(_emptied, abstract)
     items = checkpoint.restore(folder, abstract)
     probs = list(np.asarray(items["probs"])) if meta["evaluated"] else []
     run = _Run(list(meta["losses"]), list(meta["evaluated"]), list(meta["scores"]), probs)
     return items["rest"].replace(params=items["params"]), run, items.get("best")
+
+
+def _emptied(leaf: Any) -> Any:
+    """An array's shape, its memory being free for what comes in its place."""
+    if not isinstance(leaf, jax.Array):
+        return leaf
+    shape = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+    leaf.delete()
+    return shape
 
 
 @contextlib.contextmanager

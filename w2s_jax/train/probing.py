@@ -1,15 +1,16 @@
 """Linear probes: features of a frozen model, computed once and cached, and heads trained on them."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Float
 
-from w2s_jax import files, metrics, models
+from w2s_jax import files, metrics, models, processes, sharding
 from w2s_jax.data import arrays
 from w2s_jax.data.batching import EvalBatches
 from w2s_jax.data.tokens import Text, flatten
@@ -19,6 +20,7 @@ from w2s_jax.train.finetune import EVAL_BATCH, Outcome, softmax, tokenize
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History, Progress
 from w2s_jax.train.probe import fit_probes, predict_probes
+from w2s_jax.train.step import make_predict
 
 PART = 512
 
@@ -28,7 +30,7 @@ class Body(NamedTuple):
 
     Attributes:
       key: SHA-256 of what it was made from.
-      load: reads it.
+      load: reads it onto the devices.
     """
 
     key: str
@@ -55,13 +57,21 @@ class Problem(NamedTuple):
 
 
 def features(
-    learner: Learner, texts: Sequence[Text], root: Path, progress: Progress, body: Body | None = None
+    learner: Learner,
+    texts: Sequence[Text],
+    root: Path,
+    progress: Progress,
+    body: Body | None = None,
+    mesh: Mesh | None = None,
 ) -> Features:
     """The pooled hidden states of every text, read from `root` as far as they were computed before.
 
     Of a row of two candidates, the features are those of the second less those of the first, so that a linear head on
     them compares two scores (Burns et al. 2023, App. A.3). Parts of `PART` texts are written one by one, so that a
-    killed process loses at most one.
+    killed process loses at most one. Several processes compute them together, and the first writes.
+
+    Args:
+      mesh: the devices to cut parameters and batches over; None is one device.
 
     Raises:
       UserError: a cached part was truncated or edited, or a row has more than two candidates.
@@ -82,9 +92,9 @@ def features(
     }
     folder = root / files.sha256_text(files.canonical(what))[:16]
     starts = range(0, len(unique), PART)
-    missing = [start for start in starts if not _part(folder, start).with_suffix(".json").exists()]
+    missing = processes.lead(lambda: [s for s in starts if not _part(folder, s).with_suffix(".json").exists()])
     if missing:
-        _compute(learner, unique, folder, missing, progress, body)
+        _compute(learner, unique, folder, missing, progress, body, mesh)
     matrix = np.concatenate([_read(_part(folder, start)) for start in starts])
     return _compared(Features(matrix, {text: row for row, text in enumerate(unique)}), texts)
 
@@ -157,30 +167,36 @@ def _compute(
     starts: Sequence[int],
     progress: Progress,
     body: Body | None,
+    mesh: Mesh | None,
 ) -> None:
-    pretrained = models.load(learner.model, read_layer=learner.read_layer) if body is None else body.load()
-    module, params = models.classifier(
-        pretrained, 2, rng=jax.random.key(0), pooling=learner.pooling, dtype=learner.dtype
+    pretrained = (
+        models.load_sharded(learner.model, mesh, read_layer=learner.read_layer) if body is None else body.load()
     )
-    params = jax.tree.map(jnp.asarray, params)
+    module, params = models.classifier(
+        pretrained, 2, rng=jax.random.key(0), pooling=learner.pooling, dtype=learner.dtype, mesh=mesh
+    )
     last = (pretrained.config.n_layers,)
 
-    @jax.jit
-    def hidden(params: Any, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
+    def hidden(params: Any, _: Any, tokens: jax.Array, lengths: jax.Array, __: None) -> jax.Array:
         states: Any = module.apply({"params": params}, tokens, lengths, last, method="hidden_states")
         return states[:, 0]
 
+    predict = make_predict(hidden, mesh)
+    rows = EVAL_BATCH if mesh is None else EVAL_BATCH * sharding.batch_ways(mesh)
     for start in starts:
         tokens = tokenize(learner, texts[start : start + PART])
         matrix = np.zeros((len(tokens), pretrained.config.hidden_size), np.float32)
-        for batch in EvalBatches(tokens, EVAL_BATCH):
+        for batch in EvalBatches(tokens, rows):
             real = batch.rows >= 0
-            matrix[batch.rows[real]] = np.asarray(hidden(params, batch.tokens, batch.lengths))[real]
-        path = _part(folder, start)
-        with files.atomic(path) as temporary, temporary.open("wb") as handle:
-            np.save(handle, matrix, allow_pickle=False)
-        files.write_json(path.with_suffix(".json"), {"sha256": files.sha256_file(path)})
+            matrix[batch.rows[real]] = np.asarray(predict(params, {}, batch.tokens, batch.lengths))[real]
+        processes.lead(functools.partial(_write, _part(folder, start), matrix))
         progress(min(start + PART, len(texts)), len(texts), float("nan"))
+
+
+def _write(path: Path, matrix: Float[np.ndarray, "n d"]) -> None:
+    with files.atomic(path) as temporary, temporary.open("wb") as handle:
+        np.save(handle, matrix, allow_pickle=False)
+    files.write_json(path.with_suffix(".json"), {"sha256": files.sha256_file(path)})
 
 
 def _part(folder: Path, start: int) -> Path:

@@ -1,21 +1,23 @@
 """Classification by asking: what a language model gives each answer after a prompt, with examples or without."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
+from jax.sharding import Mesh
 from jaxtyping import Float
 
-from w2s_jax import models
+from w2s_jax import models, sharding
 from w2s_jax.data.batching import EvalBatches
 from w2s_jax.data.tokens import Text, Tokens
 from w2s_jax.errors import UserError
 from w2s_jax.train.finetune import softmax
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import Progress
+from w2s_jax.train.step import Predict, make_predict
 
 TEMPLATE = "{text}\nAnswer:"
 VIEWS = (TEMPLATE, "{text}\nIs this right?", "Question: {text}\nThe answer is")
@@ -31,6 +33,7 @@ def prompt_logits(
     *,
     template: str = TEMPLATE,
     calibrate: bool = False,
+    mesh: Mesh | None = None,
     progress: Progress | None = None,
 ) -> Float[np.ndarray, "n c"]:
     """Log-probabilities of each answer after each text: zero-shot, or after `shots` (Burns et al. 2023, figure 9).
@@ -41,6 +44,7 @@ def prompt_logits(
       template: holds `{text}`.
       calibrate: less those after a text without content, so that no answer is ahead before the text is read
         (contextual calibration, Zhao et al. 2021).
+      mesh: the devices to cut parameters and batches over; None is one device.
       progress: told (rows done, rows, NaN).
 
     Raises:
@@ -53,16 +57,22 @@ def prompt_logits(
         raise UserError("a comparison of two texts cannot be asked as a prompt; use a task of one text a row, like hh")
     before = "".join(f"{_fill(template, text)}{answers[label]}\n\n" for text, label in shots)
     asked = [before + _fill(template, text) for text in [*texts, *([CONTENT_FREE] if calibrate else [])]]
-    scores = _answer_scores(learner, asked, answers, progress)
+    scores = _answer_scores(learner, asked, answers, mesh, progress)
     return scores[:-1] - scores[-1] if calibrate else scores
 
 
-def views(learner: Learner, texts: Sequence[Text], answers: Sequence[str]) -> Float[np.ndarray, "v n c"]:
+def views(
+    learner: Learner, texts: Sequence[Text], answers: Sequence[str], *, mesh: Mesh | None = None
+) -> Float[np.ndarray, "v n c"]:
     """Zero-shot probabilities of the answers under several templates, calibrated."""
     spaced = [f" {answer}" for answer in answers]
-    return np.stack(
-        [softmax(prompt_logits(learner, texts, [], spaced, template=each, calibrate=True)) for each in VIEWS]
-    )
+    ask = functools.partial(prompt_logits, learner, texts, [], spaced, calibrate=True, mesh=mesh)
+    return np.stack([softmax(ask(template=each)) for each in VIEWS])
+
+
+def forget() -> None:
+    """Frees the devices of the model that was asked last."""
+    _model.cache_clear()
 
 
 def _fill(template: str, text: Text) -> str:
@@ -70,7 +80,7 @@ def _fill(template: str, text: Text) -> str:
 
 
 def _answer_scores(
-    learner: Learner, prompts: Sequence[str], answers: Sequence[str], progress: Progress | None
+    learner: Learner, prompts: Sequence[str], answers: Sequence[str], mesh: Mesh | None, progress: Progress | None
 ) -> Float[np.ndarray, "n c"]:
     config, tokenizer = models.outline(learner.model)
     longest = min(learner.max_tokens, config.max_positions)
@@ -80,22 +90,25 @@ def _answer_scores(
     one_token = all(len(ids) == 1 and len(next(iter(ids))) == 1 for ids in following) and all(
         row[: len(start)] == start for rows in whole for start, row in zip(asked, rows, strict=True)
     )
-    params, last, score = _compiled(learner.model, learner.dtype)
+    module, params = _model(learner.model, learner.dtype, mesh)
+    last, score = _compiled(module, mesh)
+    batch_rows = ROWS if mesh is None else ROWS * sharding.batch_ways(mesh)
     scores = np.zeros((len(prompts), len(answers)), np.float32)
     if one_token:
-        ids = [next(iter(found))[0] for found in following]
+        ids = np.array([next(iter(found))[0] for found in following], np.int32)
         tokens = _cut(asked, longest, learner)
-        for batch in _batches(tokens, progress):
+        for batch in _batches(tokens, batch_rows, progress):
             real = batch.rows >= 0
-            scores[batch.rows[real]] = np.asarray(last(params, batch.tokens, batch.lengths, jnp.array(ids)))[real]
+            scores[batch.rows[real]] = np.asarray(last(params, ids, batch.tokens, batch.lengths))[real]
         return scores
     for answer, rows in enumerate(whole):
         starts = np.array([_common(start, row) for start, row in zip(asked, rows, strict=True)])
         cut = np.maximum(np.array([len(row) for row in rows]) - longest, 0)
-        for batch in _batches(_cut(rows, longest, learner), progress):
+        for batch in _batches(_cut(rows, longest, learner), batch_rows, progress):
             real = batch.rows >= 0
             start = np.where(real, (starts - cut)[batch.rows], 0).astype(np.int32)
-            scores[batch.rows[real], answer] = np.asarray(score(params, batch.tokens, batch.lengths, start))[real]
+            found = np.asarray(score(params, {}, batch.tokens, batch.lengths, start))
+            scores[batch.rows[real], answer] = found[real, 0]
     return scores
 
 
@@ -118,28 +131,32 @@ def _cut(rows: Sequence[Sequence[int]], longest: int, learner: Learner) -> Token
     return Tokens(np.array([token for row in kept for token in row], np.int32), offsets)
 
 
-def _batches(tokens: Tokens, progress: Progress | None) -> Any:
+def _batches(tokens: Tokens, rows: int, progress: Progress | None) -> Any:
     done = 0
-    for batch in EvalBatches(tokens, ROWS):
+    for batch in EvalBatches(tokens, rows):
         yield batch
         done += int((batch.rows >= 0).sum())
         if progress is not None:
             progress(done, len(tokens), float("nan"))
 
 
-@functools.lru_cache(maxsize=2)
-def _compiled(model: str, dtype: str) -> tuple[Any, Callable[..., Any], Callable[..., Any]]:
-    """The parameters on the device, and the jitted scores of one-token answers and of any."""
-    module, params = models.language_model(models.load(model), rng=jax.random.key(0), dtype=dtype)
+@functools.lru_cache(maxsize=1)  # every answer and split of a stage, and every view, asks the same one
+def _model(model: str, dtype: str, mesh: Mesh | None) -> tuple[nn.Module, Any]:
+    """The language model, and its parameters on the devices."""
+    pretrained = models.load_sharded(model, mesh)
+    return models.language_model(pretrained, rng=jax.random.key(0), dtype=dtype, mesh=mesh)
 
-    @jax.jit
-    def last(params: Any, tokens: jax.Array, lengths: jax.Array, ids: jax.Array) -> jax.Array:
+
+@functools.lru_cache(maxsize=8)
+def _compiled(module: nn.Module, mesh: Mesh | None) -> tuple[Predict, Predict]:
+    """The jitted scores of one-token answers, whose ids stand where frozen parameters do, and of any answer."""
+
+    def last(params: Any, ids: jax.Array, tokens: jax.Array, lengths: jax.Array, _: None) -> jax.Array:
         logits: Any = module.apply({"params": params}, tokens, lengths, method="last")
         return jax.nn.log_softmax(logits)[:, ids]
 
-    @jax.jit
-    def score(params: Any, tokens: jax.Array, lengths: jax.Array, start: jax.Array) -> jax.Array:
+    def score(params: Any, _: Any, tokens: jax.Array, lengths: jax.Array, start: jax.Array, __: None) -> jax.Array:
         scores: Any = module.apply({"params": params}, tokens, lengths, start, method="score")
-        return scores[:, 0]
+        return scores
 
-    return jax.tree.map(jnp.asarray, params), last, score
+    return make_predict(last, mesh), make_predict(score, mesh)

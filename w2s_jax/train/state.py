@@ -25,18 +25,21 @@ class TrainState(flax.struct.PyTreeNode):
     rng: Any
 
 
-def create(params: Any, tx: optax.GradientTransformation, rng: jax.Array) -> TrainState:
-    """The state before the first step.
+def create(params: Any, tx: optax.GradientTransformation, rng: jax.Array, *, donate: bool = False) -> TrainState:
+    """The state before the first step. Optimizer state lies where its parameter lies; the rest is on every device of
+    the parameters' mesh.
 
-    Steps donate the state, so `params` and `rng` are copied and stay the caller's. Optimizer state lies where its
-    parameter lies; the rest is on every device of the parameters' mesh.
+    Args:
+      params, rng: stay the caller's: steps donate the state, so it has copies.
+      donate: the state takes `params` instead, so that no device ever holds them twice.
     """
     params = jax.tree.map(jnp.asarray, params)
-    copy = jax.jit(
+    make = jax.jit(
         lambda params, rng: TrainState(jnp.int32(0), jax.tree.map(jnp.copy, params), tx.init(params), jnp.copy(rng)),
+        donate_argnums=(0,) if donate else (),
         out_shardings=_shardings(params, tx),
     )
-    return copy(params, rng)
+    return make(params, rng)
 
 
 def abstract(params: Any, tx: optax.GradientTransformation) -> TrainState:

@@ -147,22 +147,22 @@ def make_train_step(
 
 
 def make_predict(apply: Apply, mesh: Mesh | None = None) -> Predict:
-    """The function `predict(params, frozen, tokens, lengths) -> logits`, deterministic, in float32.
+    """The function `predict(params, frozen, tokens, lengths, *more) -> logits`, deterministic, in float32.
 
     Args:
-      apply: the model.
+      apply: the model. `more` holds what else it is told of each row, if anything, before `rng`.
       mesh: where the parameters lie, if on a mesh. Batches are cut over it; every device gets all logits.
     """
 
-    def logits(params: Any, frozen: Any, tokens: Array, lengths: Array) -> Array:
-        return apply(params, frozen, tokens, lengths, None).astype(jnp.float32)
+    def logits(params: Any, frozen: Any, *batch: Array) -> Array:
+        return apply(params, frozen, *batch, None).astype(jnp.float32)
 
     compiled = jax.jit(logits, out_shardings=None if mesh is None else replicated(mesh))
 
     def predict(
-        params: Any, frozen: Any, tokens: Int[AnyArray, "b *k t"], lengths: Int[AnyArray, "b *k"]
+        params: Any, frozen: Any, tokens: Int[AnyArray, "b *k t"], lengths: Int[AnyArray, "b *k"], *more: AnyArray
     ) -> Float[Array, "b c"]:
-        batch = (tokens, lengths)
+        batch = (tokens, lengths, *more)
         with activate(mesh):
             return compiled(params, frozen, *(batch if mesh is None else place_batch(batch, mesh)))
 
