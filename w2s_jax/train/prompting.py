@@ -1,8 +1,8 @@
 """Classification by asking: what a language model gives each answer after a prompt, with examples or without."""
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Float
 
 from w2s_jax import models
-from w2s_jax.data.batching import EvalBatches
+from w2s_jax.data.batching import Batch, EvalBatches, bucket, pad
 from w2s_jax.data.tokens import Text, Tokens
 from w2s_jax.errors import UserError
+from w2s_jax.models.cache import Cache, Past
 from w2s_jax.train.finetune import softmax
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import Progress
@@ -72,6 +73,7 @@ def _fill(template: str, text: Text) -> str:
 def _answer_scores(
     learner: Learner, prompts: Sequence[str], answers: Sequence[str], progress: Progress | None
 ) -> Float[np.ndarray, "n c"]:
+    """What all prompts begin with is read once, and what all answers of one prompt follow is read once a prompt."""
     config, tokenizer = models.outline(learner.model)
     longest = min(learner.max_tokens, config.max_positions)
     asked = tokenizer.encode(list(prompts))
@@ -80,22 +82,39 @@ def _answer_scores(
     one_token = all(len(ids) == 1 and len(next(iter(ids))) == 1 for ids in following) and all(
         row[: len(start)] == start for rows in whole for start, row in zip(asked, rows, strict=True)
     )
-    params, last, score = _compiled(learner.model, learner.dtype)
+    run = _compiled(learner.model, learner.dtype)
     scores = np.zeros((len(prompts), len(answers)), np.float32)
     if one_token:
-        ids = [next(iter(found))[0] for found in following]
-        tokens = _cut(asked, longest, learner)
-        for batch in _batches(tokens, progress):
+        ids = jnp.array([next(iter(found))[0] for found in following])
+        rows = _cut(asked, longest, learner)
+        shared = _shared(rows, [len(row) - 1 for row in rows])
+        past = run.prefix(rows[0][:shared])
+        for batch in _batches(_tokens([row[shared:] for row in rows]), progress):
             real = batch.rows >= 0
-            scores[batch.rows[real]] = np.asarray(last(params, batch.tokens, batch.lengths, jnp.array(ids)))[real]
+            scores[batch.rows[real]] = np.asarray(run.last(run.params, batch.tokens, batch.lengths, past, ids))[real]
         return scores
-    for answer, rows in enumerate(whole):
-        starts = np.array([_common(start, row) for start, row in zip(asked, rows, strict=True)])
-        cut = np.maximum(np.array([len(row) for row in rows]) - longest, 0)
-        for batch in _batches(_cut(rows, longest, learner), progress):
-            real = batch.rows >= 0
-            start = np.where(real, (starts - cut)[batch.rows], 0).astype(np.int32)
-            scores[batch.rows[real], answer] = np.asarray(score(params, batch.tokens, batch.lengths, start))[real]
+    kept = [_cut(rows, longest, learner) for rows in whole]
+    # Where each answer's own tokens begin; the token before them is read with each answer, to give what follows it.
+    starts = np.array(
+        [
+            [_common(start, row) - len(row) + len(left) for start, row, left in zip(asked, rows, cut, strict=True)]
+            for rows, cut in zip(whole, kept, strict=True)
+        ]
+    )
+    alike = [
+        functools.reduce(lambda first, row: first[: _common(first, row)], rows) for rows in zip(*kept, strict=True)
+    ]
+    own = np.maximum(np.minimum(starts.min(axis=0), [len(row) for row in alike]) - 1, 0)
+    shared = _shared(alike, own)
+    prefix = run.prefix(alike[0][:shared])
+    for batch in _batches(_tokens([row[shared:end] for row, end in zip(alike, own, strict=True)]), progress):
+        real = batch.rows >= 0
+        past = (*prefix, run.read(run.params, batch.tokens, batch.lengths, prefix))
+        for answer, rows in enumerate(kept):
+            rest = pad(_tokens([row[end:] for row, end in zip(rows, own, strict=True)]), batch.rows[real], ROWS)
+            start = np.where(real, (starts[answer] - own)[batch.rows], 0).astype(np.int32)
+            found = run.score(run.params, rest.tokens, rest.lengths, start, past)
+            scores[batch.rows[real], answer] = np.asarray(found)[real]
     return scores
 
 
@@ -106,19 +125,28 @@ def _common(first: Sequence[int], second: Sequence[int]) -> int:
     )
 
 
-def _cut(rows: Sequence[Sequence[int]], longest: int, learner: Learner) -> Tokens:
+def _shared(rows: Sequence[Sequence[int]], most: Sequence[int] | np.ndarray) -> int:
+    """How many tokens all rows begin with, and no more than any of `most`."""
+    return min(*(_common(rows[0], row) for row in rows), *(int(each) for each in most))
+
+
+def _cut(rows: Sequence[Sequence[int]], longest: int, learner: Learner) -> list[list[int]]:
+    """The last `longest` tokens of each row, where the learner allows that; a row without any has token 0."""
     most = max(map(len, rows))
     if most > longest and learner.too_long == "error":
         raise UserError(
             f"a prompt has {most} tokens, more than {longest}; show fewer examples, raise max_tokens, or set "
             "too_long='truncate' to drop its beginning"
         )
-    kept = [list(row)[-longest:] or [0] for row in rows]
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in kept])]).astype(np.int64)
-    return Tokens(np.array([token for row in kept for token in row], np.int32), offsets)
+    return [list(row)[-longest:] or [0] for row in rows]
 
 
-def _batches(tokens: Tokens, progress: Progress | None) -> Any:
+def _tokens(rows: Sequence[Sequence[int]]) -> Tokens:
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    return Tokens(np.array([token for row in rows for token in row], np.int32), offsets)
+
+
+def _batches(tokens: Tokens, progress: Progress | None) -> Iterator[Batch]:
     done = 0
     for batch in EvalBatches(tokens, ROWS):
         yield batch
@@ -127,19 +155,41 @@ def _batches(tokens: Tokens, progress: Progress | None) -> Any:
             progress(done, len(tokens), float("nan"))
 
 
+class _Compiled(NamedTuple):
+    """The parameters on the device, and what is run on them: `read` gives a cache, `last` the log-probabilities of some
+    next tokens, `score` those of a row's tokens."""
+
+    params: Any
+    read: Callable[..., Cache]
+    last: Callable[..., jax.Array]
+    score: Callable[..., jax.Array]
+
+    def prefix(self, tokens: Sequence[int]) -> tuple[Cache, ...]:
+        """The past of all rows that begin with these tokens."""
+        if not tokens:
+            return ()
+        padded = np.zeros((1, bucket(len(tokens))), np.int32)
+        padded[0, : len(tokens)] = tokens
+        return (self.read(self.params, padded, np.array([len(tokens)], np.int32), ()),)
+
+
 @functools.lru_cache(maxsize=2)
-def _compiled(model: str, dtype: str) -> tuple[Any, Callable[..., Any], Callable[..., Any]]:
-    """The parameters on the device, and the jitted scores of one-token answers and of any."""
+def _compiled(model: str, dtype: str) -> _Compiled:
     module, params = models.language_model(models.load(model), rng=jax.random.key(0), dtype=dtype)
 
-    @jax.jit
-    def last(params: Any, tokens: jax.Array, lengths: jax.Array, ids: jax.Array) -> jax.Array:
-        logits: Any = module.apply({"params": params}, tokens, lengths, method="last")
-        return jax.nn.log_softmax(logits)[:, ids]
+    def run(method: str, params: Any, *arguments: Any, past: Past) -> Any:
+        return module.apply({"params": params}, *arguments, past=past, method=method)
 
     @jax.jit
-    def score(params: Any, tokens: jax.Array, lengths: jax.Array, start: jax.Array) -> jax.Array:
-        scores: Any = module.apply({"params": params}, tokens, lengths, start, method="score")
-        return scores[:, 0]
+    def read(params: Any, tokens: jax.Array, lengths: jax.Array, past: Past) -> Cache:
+        return run("read", params, tokens, lengths, past=past)[1]
 
-    return jax.tree.map(jnp.asarray, params), last, score
+    @jax.jit
+    def last(params: Any, tokens: jax.Array, lengths: jax.Array, past: Past, ids: jax.Array) -> jax.Array:
+        return jax.nn.log_softmax(run("last", params, tokens, lengths, past=past))[:, ids]
+
+    @jax.jit
+    def score(params: Any, tokens: jax.Array, lengths: jax.Array, start: jax.Array, past: Past) -> jax.Array:
+        return run("score", params, tokens, lengths, start, past=past)[:, 0]
+
+    return _Compiled(jax.tree.map(jnp.asarray, params), read, last, score)
