@@ -61,7 +61,8 @@ def arrays(groups=GROUPS, seed=0):
 
 
 def mask_of(form):
-    return causal_mask(LENGTH, form.window) if form.causal else padding_mask(jnp.asarray(LENGTHS), LENGTH)
+    places = jnp.arange(LENGTH)[None]
+    return causal_mask(places, places, form.window) if form.causal else padding_mask(jnp.asarray(LENGTHS), LENGTH)
 
 
 def value_and_gradients(attend, inputs):

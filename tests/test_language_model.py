@@ -214,3 +214,55 @@ def test_padding_changes_no_score(tmp_path):
     np.testing.assert_allclose(
         module.apply({"params": params}, wide, LENGTHS, np.zeros(2, np.int32), method="score"), narrow, atol=1e-5
     )
+
+
+def windowed(folder):
+    """The tiny Llama as a Mistral whose tokens see four tokens back."""
+    make.llama(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "mistral", "sliding_window": 4}))
+    return folder
+
+
+def read_whole(folder):
+    """The sum of log-probabilities of a text's tokens from a place on, read from its first token to its last."""
+    module, params = language_model(folder)
+    logits = jax.jit(module.apply)
+
+    def score(ids, start):
+        padded = np.zeros((1, 64), np.int32)
+        padded[0, : len(ids)] = ids
+        log_probs = jax.nn.log_softmax(logits({"params": params}, padded, np.array([len(ids)], np.int32))[0])
+        places = np.arange(max(start, 1), len(ids))
+        return float(np.asarray(log_probs)[places - 1, np.array(ids)[places]].sum())
+
+    return score
+
+
+@pytest.mark.parametrize("kind", [make.llama, windowed])
+def test_a_shared_beginning_that_is_read_once_changes_no_answer(tmp_path, kind):
+    folder = kind(tmp_path / "m")
+    student, score = Learner(str(folder)), read_whole(folder)
+    shots = [("good film", 1), ("a very bad plot", 0), ("great", 1)]
+    tokenizer = models.outline(student.model)[1]
+    for answers in ((" bad", " good"), (" bad film", " good", " bad the film"), ("", " good")):
+        for shown, texts in ((shots, TEXTS * 3), ([], TEXTS), ([], TEXTS[:1])):
+            found = prompting.prompt_logits(student, texts, shown, answers, template="{text} is")
+            before = "".join(f"{text} is{answers[label]}\n\n" for text, label in shown)
+            for text, row in zip(texts, found, strict=True):
+                for answer, value in zip(answers, row, strict=True):
+                    ids, asked = tokenizer.encode([before + text + " is" + answer, before + text + " is"])
+                    np.testing.assert_allclose(value, score(ids, len(asked)), atol=1e-4)
+
+
+def test_prompts_that_lose_their_beginnings_share_what_is_left(tmp_path):
+    """Rows are cut at different places for each answer, so that they begin with nothing in common."""
+    student = learner(tmp_path / "m", too_long="truncate", max_tokens=7)
+    score, tokenizer = read_whole(tmp_path / "m"), models.outline(student.model)[1]
+    answers, prompts = (" bad", " good film", " a a a a a a a a"), [f"the film is bad\n\n{text} is" for text in TEXTS]
+    found = prompting.prompt_logits(student, TEXTS, [("the film", 0)], answers, template="{text} is")
+    for prompt, row in zip(prompts, found, strict=True):
+        for answer, value in zip(answers, row, strict=True):
+            ids, asked = tokenizer.encode([prompt + answer, prompt])
+            cut = max(len(ids) - 7, 0)
+            np.testing.assert_allclose(value, score(ids[cut:], len(asked) - cut), atol=1e-4)

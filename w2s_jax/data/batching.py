@@ -133,7 +133,7 @@ def pad(tokens: Tokens, rows: Int[np.ndarray, " n"], batch_size: int, pieces: in
     real = np.flatnonzero(numbers >= 0)
     lengths = np.zeros((batch_size, k), np.int32)
     lengths[real] = _by_row(tokens)[numbers[real]]
-    padded = np.zeros((batch_size, k, bucket(int(lengths.max()), pieces)), np.int32)
+    padded = np.zeros((batch_size, k, bucket(max(int(lengths.max()), 1), pieces)), np.int32)
     for position in real.tolist():
         for candidate in range(k):
             padded[position, candidate, : lengths[position, candidate]] = tokens[int(numbers[position]) * k + candidate]

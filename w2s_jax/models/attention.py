@@ -163,9 +163,9 @@ def on_mesh(flash: Callable[..., Array], query: Array, key: Array, value: Array,
 
 def xla(
     query: Float[Array, "b t h k"],
-    key: Float[Array, "b t g k"],
-    value: Float[Array, "b t g k"],
-    mask: Bool[Array, "#b t t"],
+    key: Float[Array, "b s g k"],
+    value: Float[Array, "b s g k"],
+    mask: Bool[Array, "#b t s"],
     form: Form,
     dropout: Callable[[Array], Array] | None = None,
 ) -> Float[Array, "b t h k"]:

@@ -1,12 +1,15 @@
 """Every causal language model: GPT-2, GPT-NeoX, Llama, Mistral, Qwen, Gemma are one decoder with different configs."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
+from w2s_jax.models.cache import Past, joined, positions_after
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.layers import (
     Attention,
@@ -22,6 +25,8 @@ from w2s_jax.models.packing import Layout, Packing, layout, pack, spread
 from w2s_jax.models.pooling import Pooling, pool
 from w2s_jax.models.stack import run_layers
 
+Emit = Pooling | Literal["cache"]
+
 
 class DecoderBlock(nn.Module):
     """One layer: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`, or both at once.
@@ -31,18 +36,19 @@ class DecoderBlock(nn.Module):
 
     config: ModelConfig
     settings: Settings
-    emit: Pooling | None = None
+    emit: Emit | None = None
 
     @nn.compact
     def __call__(
         self,
         x: Float[Array, "g n d"],
-        mask: Bool[Array, "*kinds 1 t t"],
-        rotary: Float[Array, "*kinds 2 t r"] | None,
+        mask: Bool[Array, "*kinds #b t s"],
+        rotary: Float[Array, "... t r"] | None,
         lengths: Int[Array, " b"],
         layout: Layout | None,
+        past: Sequence[tuple[Array, Array]] = (),
         kind: Int[Array, ""] | None = None,
-    ) -> tuple[Float[Array, "g n d"], Float[Array, "b d"] | None]:
+    ) -> tuple[Float[Array, "g n d"], Any]:
         config, settings = self.config, self.settings
         if kind is not None:
             mask, rotary = mask[kind], None if rotary is None else rotary[kind]
@@ -51,7 +57,7 @@ class DecoderBlock(nn.Module):
             return Norm(config.norm, config.norm_eps, settings.dtype, name=name)(value)
 
         attend = Attention(config, settings, name="attention")
-        attended = attend(norm("attention_norm", x), mask, rotary, lengths, kind, layout)
+        attended, kept = attend(norm("attention_norm", x), mask, rotary, lengths, kind, layout, past)
         if config.post_norms:
             attended = norm("attention_post_norm", attended)
         attended = residual_dropout(attended, config, settings)
@@ -60,6 +66,8 @@ class DecoderBlock(nn.Module):
         if config.post_norms:
             fed = norm("mlp_post_norm", fed)
         x = constrain(middle + residual_dropout(fed, config, settings))
+        if self.emit == "cache":
+            return x, kept
         return x, None if self.emit is None else pool(x, lengths, self.emit)
 
 
@@ -81,28 +89,36 @@ class Decoder(nn.Module):
         lengths: Int[Array | np.ndarray, " b"],
         *,
         deterministic: bool = True,
-        emit: Pooling | None = None,
+        emit: Emit | None = None,
         packing: Packing | None = None,
-    ) -> tuple[Float[Array, "b t d"], Float[Array, "l b d"] | None]:
-        """Returns the last hidden state and, with `emit`, the pooled hidden state after each layer, before any norm.
+        past: Past = (),
+    ) -> tuple[Float[Array, "b t d"], Any]:
+        """Returns the last hidden state and, with `emit`, of each layer the pooled hidden state after it, before any
+        norm, or (`cache`) its keys and values.
 
-        With `packing`, which goes without `emit`, padding is computed in attention only.
+        With `packing`, which goes without `emit` and `past`, padding is computed in attention only. With a `past`,
+        tokens follow those that it was made of.
         """
         config, length = self.config, tokens.shape[1]
         settings = dataclasses.replace(self.settings, deterministic=deterministic)
-        tokens, lengths, positions = jnp.asarray(tokens), jnp.asarray(lengths), jnp.arange(length)
+        tokens, lengths, places = jnp.asarray(tokens), jnp.asarray(lengths), jnp.arange(length)
         packed = None if packing is None else layout(lengths, length, packing)
+        positions = places
         if packed is not None:
             tokens, positions = pack(tokens, packed), packed.positions
+        if past:
+            positions = places = positions_after(past, lengths, length)
         x = Embedding(config.vocab_size, config.hidden_size, settings.dtype, name="embed")(tokens)
         if config.embedding_scale != 1.0:
             x = x * config.embedding_scale
         if config.rope is None:
             table = Embedding(config.max_positions, config.hidden_size, settings.dtype, None, name="positions")
-            x = x + table(positions)
+            x = x + table(jnp.maximum(positions, 0))
         x = constrain(residual_dropout(x, config, settings))
         fields = {"config": config, "settings": settings, "emit": emit}
-        mask, rotary, own = attention_inputs(config, length)
+        rows = places if past else places[None]
+        mask, rotary, kinds = attention_inputs(config, places, joined([cache.positions for cache in past], rows))
+        own = (tuple((cache.keys, cache.values) for cache in past), kinds)
         x, emitted = run_layers(
             DecoderBlock, fields, config.n_layers, self.scan, self.remat, x, mask, rotary, lengths, packed, own=own
         )
@@ -112,21 +128,25 @@ class Decoder(nn.Module):
 
 
 def attention_inputs(
-    config: ModelConfig, length: int
-) -> tuple[Bool[Array, "*kinds 1 t t"], Float[Array, "*kinds 2 t r"] | None, tuple[Int[Array, " l"], ...]]:
-    """Mask and rotary table of `length` positions, and, where layers differ in them, one more axis and for each layer
-    its index along that: 0 sees everything before it, 1 has the window."""
-
-    mask, ropes = causal_mask(length, config.sliding_window), [config.rope, config.window_rope]
-    tables = [rotary_table(rope, config.head_dim, length) for rope in ropes if rope is not None]
+    config: ModelConfig, places: Int[Array, "*rows t"], keys: Int[Array, "b s"]
+) -> tuple[Bool[Array, "*kinds b t s"], Float[Array, "... t r"] | None, Int[Array, " l"] | None]:
+    """Mask and rotary table of tokens at `places` that may see those at `keys`, and, where layers differ in them, one
+    more axis and for each layer its index along that: 0 sees everything before it, 1 has the window."""
+    queries, ropes = places.reshape(-1, places.shape[-1]), [config.rope, config.window_rope]
+    mask = causal_mask(queries, keys, config.sliding_window)
+    tables = [rotary_table(rope, config.head_dim, places) for rope in ropes if rope is not None]
     if config.windowed is None:
-        return mask, tables[0] if tables else None, ()
+        return mask, tables[0] if tables else None, None
     kinds = jnp.asarray(config.windowed, jnp.int32)
-    return jnp.stack([causal_mask(length, None), mask]), jnp.stack(tables), (kinds,)
+    return jnp.stack([causal_mask(queries, keys, None), mask]), jnp.stack(tables), kinds
 
 
-def causal_mask(length: int, window: int | None) -> Bool[Array, "1 t t"]:
-    """True where a token (row) sees another (column): itself and earlier ones, at most `window` of them."""
-    back = jnp.arange(length)[:, None] - jnp.arange(length)[None, :]
-    sees = back >= 0
-    return (sees if window is None else sees & (back < window))[None]
+def causal_mask(queries: Int[Array, "b t"], keys: Int[Array, "b s"], window: int | None) -> Bool[Array, "b t s"]:
+    """True where a token (row) sees another (column): itself and earlier ones, at most `window` of them.
+
+    Args:
+      queries, keys: their positions; a key at -1 is none.
+    """
+    back = queries[:, :, None] - keys[:, None, :]
+    sees = (back >= 0) & (keys >= 0)[:, None, :]
+    return sees if window is None else sees & (back < window)

@@ -36,7 +36,7 @@ class EncoderBlock(nn.Module):
             return Norm(config.norm, config.norm_eps, settings.dtype, name=name)(value + update)
 
         attend = Attention(config, settings, name="attention")
-        x = add("attention_norm", x, attend(x, mask, None, lengths, layout=layout))
+        x = add("attention_norm", x, attend(x, mask, None, lengths, layout=layout)[0])
         x = constrain(add("mlp_norm", x, FeedForward(config, settings, name="mlp")(x)))
         return x, None if self.emit is None else pool(x, lengths, self.emit)
 

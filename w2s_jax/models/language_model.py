@@ -8,10 +8,12 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from w2s_jax.models.cache import Cache, Past, positions_after
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.decoder import Decoder
 from w2s_jax.models.layers import Embedding, Lora, Settings
 from w2s_jax.models.packing import Packing, layout, pack, spread
+from w2s_jax.models.pooling import pool
 
 CHUNK = 128  # positions whose logits over the vocabulary exist at once
 
@@ -46,10 +48,16 @@ class LanguageModel(nn.Module):
         """Logits at every position, float32: all of them exist at once."""
         return self._logits(self._hidden(tokens, lengths, deterministic))
 
-    def last(self, tokens: Tokens, lengths: Lengths) -> Float[Array, "b v"]:
-        """Logits of what follows each row's last real token, float32."""
-        hidden = self._hidden(tokens, lengths, True)
-        return self._logits(hidden[jnp.arange(len(tokens)), jnp.maximum(jnp.asarray(lengths) - 1, 0)])
+    def last(self, tokens: Tokens, lengths: Lengths, past: Past = ()) -> Float[Array, "b v"]:
+        """Logits of what follows each row's last real token, float32. The rows go on from `past`, if there is one."""
+        return self.read(tokens, lengths, past)[0]
+
+    def read(self, tokens: Tokens, lengths: Lengths, past: Past = ()) -> tuple[Float[Array, "b v"], Cache]:
+        """What `last` gives, and the cache of these tokens, without those of the past."""
+        tokens, lengths = jnp.asarray(tokens), jnp.asarray(lengths)
+        hidden, (keys, values) = self.backbone(tokens, lengths, emit="cache", past=past)
+        logits = self._logits(pool(hidden, lengths, "last"))
+        return logits, Cache(keys, values, positions_after(past, lengths, tokens.shape[1]))
 
     def score(
         self,
@@ -59,6 +67,7 @@ class LanguageModel(nn.Module):
         *,
         deterministic: bool = True,
         packing: Packing | None = None,
+        past: Past = (),
     ) -> Float[Array, "b 2"]:
         """Of each row from its token `start` on: the sum of log-probabilities, and how many tokens they are of.
 
@@ -67,9 +76,10 @@ class LanguageModel(nn.Module):
 
         Args:
           packing: room for the real tokens alone, as in `Classifier`.
+          past: what the rows go on from; it goes without `packing`.
         """
         tokens, lengths = jnp.asarray(tokens), jnp.asarray(lengths)
-        hidden: Array = self.backbone(tokens, lengths, deterministic=deterministic, packing=packing)[0]
+        hidden: Array = self.backbone(tokens, lengths, deterministic=deterministic, packing=packing, past=past)[0]
         place = jnp.arange(1, tokens.shape[1] + 1)
         counts = (place < lengths[:, None]) & (place >= jnp.asarray(start)[:, None])
         following = jnp.pad(tokens[:, 1:], ((0, 0), (0, 1)))

@@ -3,6 +3,7 @@
 import functools
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,8 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
 from w2s_jax.errors import UserError
-from w2s_jax.models.attention import Form, mix
+from w2s_jax.models.attention import Form, mix, xla
+from w2s_jax.models.cache import joined
 from w2s_jax.models.config import ModelConfig, Rope
 from w2s_jax.models.packing import Layout, pack, spread
 
@@ -166,13 +168,21 @@ class Attention(nn.Module):
     def __call__(
         self,
         x: Float[Array, "g n d"],
-        mask: Bool[Array, "#b t t"],
-        rotary: Float[Array, "2 t r"] | None,
+        mask: Bool[Array, "#b t s"],
+        rotary: Float[Array, "2 *rows t r"] | None,
         lengths: Int[Array, " b"],
         windowed: Int[Array, ""] | None = None,
         layout: Layout | None = None,
-    ) -> Float[Array, "g n d"]:
-        """Of rows [B, T, D], or, with a layout, of rows that lie packed. For the rest see `attention.mix`."""
+        past: Sequence[tuple[Array, Array]] = (),
+    ) -> tuple[Float[Array, "g n d"], tuple[Array, Array]]:
+        """Of rows [B, T, D], or, with a layout, of rows that lie packed. For the rest see `attention.mix`.
+
+        Args:
+          past: keys and values, rotated, that are before those of `x`; the mask then has their columns first.
+
+        Returns:
+          What is to be added, and the keys and values of `x`.
+        """
         config, settings = self.config, self.settings
 
         def heads(name: str, count: int, axis: str) -> Array:
@@ -196,11 +206,16 @@ class Attention(nn.Module):
             softcap=config.attention_softcap,
         )
         drop = functools.partial(dropout, settings=settings) if settings.drops else None
-        mixed = mix(query, key, value, mask, lengths, form, windowed, drop)
+        if past:  # of another length than the queries, and ragged: the mask alone says who sees whom
+            keys, values = (joined(old, new) for old, new in zip(zip(*past, strict=True), (key, value), strict=True))
+            mixed = xla(query, keys, values, mask, form, drop)
+        else:
+            mixed = mix(query, key, value, mask, lengths, form, windowed, drop)
         if layout is not None:
             mixed = pack(mixed, layout)
         axes = ("heads", "head_dim", "embed")
-        return Dense((config.hidden_size,), axes, settings, config.output_bias, 2, name="output")(mixed)
+        out = Dense((config.hidden_size,), axes, settings, config.output_bias, 2, name="output")(mixed)
+        return out, (key, value)
 
 
 class FeedForward(nn.Module):
@@ -234,8 +249,8 @@ def residual_dropout(x: Float[Array, "*s"], config: ModelConfig, settings: Setti
     return dropout(x, settings) if config.residual_dropout else x
 
 
-def rotary_table(rope: Rope, head_dim: int, length: int) -> Float[Array, "2 t r"]:
-    """Cosines and sines [2, T, R / 2] of the first `length` positions, float32, R the rotated dimensions of a head."""
+def rotary_table(rope: Rope, head_dim: int, positions: Int[Array, "*rows t"]) -> Float[Array, "2 *rows t r"]:
+    """Cosines and sines [2, ..., T, R / 2] of positions, float32, R the rotated dimensions of a head."""
     rotated = int(head_dim * rope.fraction)
     frequencies = rope.theta ** -(jnp.arange(0, rotated, 2, dtype=jnp.float32) / rotated)
     if rope.scaling == "linear":
@@ -245,13 +260,13 @@ def rotary_table(rope: Rope, head_dim: int, length: int) -> Float[Array, "2 t r"
         span = rope.high_freq_factor - rope.low_freq_factor
         keep = jnp.clip((turns - rope.low_freq_factor) / span, 0.0, 1.0)
         frequencies = frequencies * (keep + (1 - keep) / rope.factor)
-    angles = jnp.arange(length, dtype=jnp.float32)[:, None] * frequencies
+    angles = positions.astype(jnp.float32)[..., None] * frequencies
     return jnp.stack([jnp.cos(angles), jnp.sin(angles)])
 
 
-def rotate(x: Float[Array, "b t h k"], table: Float[Array, "2 t r"]) -> Float[Array, "b t h k"]:
+def rotate(x: Float[Array, "b t h k"], table: Float[Array, "2 *rows t r"]) -> Float[Array, "b t h k"]:
     """Rotates each pair (i, i + R/2) of a head's first R dimensions, in float32."""
-    cos, sin = table[0, :, None, :], table[1, :, None, :]
+    cos, sin = table[..., None, :]
     half = cos.shape[-1]
     first, second, rest = jnp.split(x.astype(jnp.float32), (half, 2 * half), axis=-1)
     turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin, rest], axis=-1)

@@ -22,8 +22,8 @@ def run_layers(
     remat: str,
     x: Array,
     *shared: Any,
-    own: tuple[Array, ...] = (),
-) -> tuple[Float[Array, "b t d"], Float[Array, "l b d"] | None]:
+    own: tuple[Any, ...] = (),
+) -> tuple[Float[Array, "b t d"], Any]:
     """Runs `length` blocks one after the other. Must be called inside a compact module.
 
     Args:
@@ -33,7 +33,10 @@ def run_layers(
       remat: `none` keeps what the backward pass needs; `dots` keeps only products with weights; `full` keeps only each
         layer's input and computes the rest again.
       shared: what every layer is given.
-      own: arrays [length, ...] of which each layer is given its own row.
+      own: trees of arrays [length, ...] of which each layer is given its own row.
+
+    Returns:
+      What the last gave, and what all emitted, stacked.
 
     Raises:
       UserError: unknown `remat`.

@@ -1,8 +1,8 @@
 """Classification by asking: what a language model gives each answer after a prompt, with examples or without."""
 
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,13 +11,13 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 
 from w2s_jax import models, sharding
-from w2s_jax.data.batching import EvalBatches
+from w2s_jax.data.batching import Batch, EvalBatches, bucket, pad
 from w2s_jax.data.tokens import Text, Tokens
 from w2s_jax.errors import UserError
+from w2s_jax.models.cache import Cache, Past
 from w2s_jax.train.finetune import softmax
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import Progress
-from w2s_jax.train.step import Predict, make_predict
 
 TEMPLATE = "{text}\nAnswer:"
 VIEWS = (TEMPLATE, "{text}\nIs this right?", "Question: {text}\nThe answer is")
@@ -72,7 +72,7 @@ def views(
 
 def forget() -> None:
     """Frees the devices of the model that was asked last."""
-    _model.cache_clear()
+    _asked.cache_clear()
 
 
 def _fill(template: str, text: Text) -> str:
@@ -82,6 +82,7 @@ def _fill(template: str, text: Text) -> str:
 def _answer_scores(
     learner: Learner, prompts: Sequence[str], answers: Sequence[str], mesh: Mesh | None, progress: Progress | None
 ) -> Float[np.ndarray, "n c"]:
+    """What all prompts begin with is read once, and what all answers of one prompt follow is read once a prompt."""
     config, tokenizer = models.outline(learner.model)
     longest = min(learner.max_tokens, config.max_positions)
     asked = tokenizer.encode(list(prompts))
@@ -90,25 +91,42 @@ def _answer_scores(
     one_token = all(len(ids) == 1 and len(next(iter(ids))) == 1 for ids in following) and all(
         row[: len(start)] == start for rows in whole for start, row in zip(asked, rows, strict=True)
     )
-    module, params = _model(learner.model, learner.dtype, mesh)
-    last, score = _compiled(module, mesh)
+    model = _asked(learner.model, learner.dtype, mesh)
     batch_rows = ROWS if mesh is None else ROWS * sharding.batch_ways(mesh)
     scores = np.zeros((len(prompts), len(answers)), np.float32)
     if one_token:
         ids = np.array([next(iter(found))[0] for found in following], np.int32)
-        tokens = _cut(asked, longest, learner)
-        for batch in _batches(tokens, batch_rows, progress):
+        rows = _cut(asked, longest, learner)
+        shared = _shared(rows, [len(row) - 1 for row in rows])
+        past = model.prefix(rows[0][:shared])
+        for batch in _batches(_tokens([row[shared:] for row in rows]), batch_rows, progress):
             real = batch.rows >= 0
-            scores[batch.rows[real]] = np.asarray(last(params, ids, batch.tokens, batch.lengths))[real]
+            scores[batch.rows[real]] = np.asarray(model.run("last", batch[:2], past, ids))[real]
         return scores
-    for answer, rows in enumerate(whole):
-        starts = np.array([_common(start, row) for start, row in zip(asked, rows, strict=True)])
-        cut = np.maximum(np.array([len(row) for row in rows]) - longest, 0)
-        for batch in _batches(_cut(rows, longest, learner), batch_rows, progress):
-            real = batch.rows >= 0
-            start = np.where(real, (starts - cut)[batch.rows], 0).astype(np.int32)
-            found = np.asarray(score(params, {}, batch.tokens, batch.lengths, start))
-            scores[batch.rows[real], answer] = found[real, 0]
+    kept = [_cut(rows, longest, learner) for rows in whole]
+    # Where each answer's own tokens begin; the token before them is read with each answer, to give what follows it.
+    starts = np.array(
+        [
+            [_common(start, row) - len(row) + len(left) for start, row, left in zip(asked, rows, cut, strict=True)]
+            for rows, cut in zip(whole, kept, strict=True)
+        ]
+    )
+    alike = [
+        functools.reduce(lambda first, row: first[: _common(first, row)], rows) for rows in zip(*kept, strict=True)
+    ]
+    own = np.maximum(np.minimum(starts.min(axis=0), [len(row) for row in alike]) - 1, 0)
+    shared = _shared(alike, own)
+    prefix = model.prefix(alike[0][:shared])
+    for batch in _batches(
+        _tokens([row[shared:end] for row, end in zip(alike, own, strict=True)]), batch_rows, progress
+    ):
+        real = batch.rows >= 0
+        past = (*prefix, model.run("read", batch[:2], prefix))
+        for answer, rows in enumerate(kept):
+            rest = pad(_tokens([row[end:] for row, end in zip(rows, own, strict=True)]), batch.rows[real], batch_rows)
+            start = np.where(real, (starts[answer] - own)[batch.rows], 0).astype(np.int32)
+            found = model.run("score", (rest.tokens, rest.lengths, start), past)
+            scores[batch.rows[real], answer] = np.asarray(found)[real]
     return scores
 
 
@@ -119,19 +137,28 @@ def _common(first: Sequence[int], second: Sequence[int]) -> int:
     )
 
 
-def _cut(rows: Sequence[Sequence[int]], longest: int, learner: Learner) -> Tokens:
+def _shared(rows: Sequence[Sequence[int]], most: Sequence[int] | np.ndarray) -> int:
+    """How many tokens all rows begin with, and no more than any of `most`."""
+    return min(*(_common(rows[0], row) for row in rows), *(int(each) for each in most))
+
+
+def _cut(rows: Sequence[Sequence[int]], longest: int, learner: Learner) -> list[list[int]]:
+    """The last `longest` tokens of each row, where the learner allows that; a row without any has token 0."""
     most = max(map(len, rows))
     if most > longest and learner.too_long == "error":
         raise UserError(
             f"a prompt has {most} tokens, more than {longest}; show fewer examples, raise max_tokens, or set "
             "too_long='truncate' to drop its beginning"
         )
-    kept = [list(row)[-longest:] or [0] for row in rows]
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in kept])]).astype(np.int64)
-    return Tokens(np.array([token for row in kept for token in row], np.int32), offsets)
+    return [list(row)[-longest:] or [0] for row in rows]
 
 
-def _batches(tokens: Tokens, rows: int, progress: Progress | None) -> Any:
+def _tokens(rows: Sequence[Sequence[int]]) -> Tokens:
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    return Tokens(np.array([token for row in rows for token in row], np.int32), offsets)
+
+
+def _batches(tokens: Tokens, rows: int, progress: Progress | None) -> Iterator[Batch]:
     done = 0
     for batch in EvalBatches(tokens, rows):
         yield batch
@@ -140,23 +167,55 @@ def _batches(tokens: Tokens, rows: int, progress: Progress | None) -> Any:
             progress(done, len(tokens), float("nan"))
 
 
+class _Asked(NamedTuple):
+    """A language model on its devices.
+
+    Attributes:
+      programs: `read` gives a cache, `last` the log-probabilities of some next tokens, `score` those of a row's tokens.
+    """
+
+    params: Any
+    mesh: Mesh | None
+    programs: Mapping[str, Callable[..., Any]]
+
+    def run(self, program: str, batch: tuple[np.ndarray, ...], *given: Any) -> Any:
+        """On a batch that is cut over the devices, or, where they do not divide it, held by each."""
+        if self.mesh is not None:
+            whole = len(batch[0]) % sharding.batch_ways(self.mesh) > 0
+            place = sharding.replicated(self.mesh) if whole else sharding.batch_sharding(self.mesh)
+            batch = sharding.place(batch, place)
+        with sharding.activate(self.mesh):
+            return self.programs[program](self.params, batch, *given)
+
+    def prefix(self, tokens: Sequence[int]) -> tuple[Cache, ...]:
+        """The past of all rows that begin with these tokens."""
+        if not tokens:
+            return ()
+        padded = np.zeros((1, bucket(len(tokens))), np.int32)
+        padded[0, : len(tokens)] = tokens
+        return (self.run("read", (padded, np.array([len(tokens)], np.int32)), ()),)
+
+
 @functools.lru_cache(maxsize=1)  # every answer and split of a stage, and every view, asks the same one
-def _model(model: str, dtype: str, mesh: Mesh | None) -> tuple[nn.Module, Any]:
-    """The language model, and its parameters on the devices."""
+def _asked(model: str, dtype: str, mesh: Mesh | None) -> _Asked:
     pretrained = models.load_sharded(model, mesh)
-    return models.language_model(pretrained, rng=jax.random.key(0), dtype=dtype, mesh=mesh)
+    module, params = models.language_model(pretrained, rng=jax.random.key(0), dtype=dtype, mesh=mesh)
+    return _Asked(params, mesh, _compiled(module, mesh))
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(module: nn.Module, mesh: Mesh | None) -> tuple[Predict, Predict]:
-    """The jitted scores of one-token answers, whose ids stand where frozen parameters do, and of any answer."""
+def _compiled(module: nn.Module, mesh: Mesh | None) -> Mapping[str, Callable[..., Any]]:
+    def run(method: str, params: Any, batch: Any, past: Past) -> Any:
+        return module.apply({"params": params}, *batch, past=past, method=method)
 
-    def last(params: Any, ids: jax.Array, tokens: jax.Array, lengths: jax.Array, _: None) -> jax.Array:
-        logits: Any = module.apply({"params": params}, tokens, lengths, method="last")
-        return jax.nn.log_softmax(logits)[:, ids]
+    def read(params: Any, batch: Any, past: Past) -> Cache:
+        return run("read", params, batch, past)[1]
 
-    def score(params: Any, _: Any, tokens: jax.Array, lengths: jax.Array, start: jax.Array, __: None) -> jax.Array:
-        scores: Any = module.apply({"params": params}, tokens, lengths, start, method="score")
-        return scores
+    def last(params: Any, batch: Any, past: Past, ids: jax.Array) -> jax.Array:
+        return jax.nn.log_softmax(run("last", params, batch, past))[:, ids]
 
-    return make_predict(last, mesh), make_predict(score, mesh)
+    def score(params: Any, batch: Any, past: Past) -> jax.Array:
+        return run("score", params, batch, past)[:, 0]
+
+    where = None if mesh is None else sharding.replicated(mesh)
+    return {function.__name__: jax.jit(function, out_shardings=where) for function in (read, last, score)}
