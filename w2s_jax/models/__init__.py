@@ -226,7 +226,7 @@ def preference_model(
       mesh: as for `classifier`.
 
     Raises:
-      UserError: those of `check_preference`; the head cannot be found.
+      UserError: a row is one text; and those of `language_model`.
     """
     check_preference(pretrained.name, pretrained.config, candidates)
     module = PreferenceModel(
@@ -242,30 +242,31 @@ def check_preference(name: str, config: ModelConfig, candidates: int) -> None:
     """That a model can score the candidates of a row by itself.
 
     Raises:
-      UserError: it is an encoder, or was cut; a row is one text.
+      UserError: it is an encoder; a row is one text.
     """
     if candidates < 2:
         raise UserError(
             "a learner with a preference compares the candidates of a row, and this task's rows are one text: choose a "
             "task such as hh_pairs, or leave preference at None"
         )
-    _check_language_model(name, config)
+    _check_decoder(name, config)
 
 
-def _check_language_model(name: str, config: ModelConfig) -> None:
+def _check_decoder(name: str, config: ModelConfig) -> None:
     if config.is_encoder:
         raise UserError(f"{name} is an encoder: it has no language-model head; choose a decoder")
-    if config.n_layers != outline(name)[0].n_layers:
-        raise UserError(f"a language model is read at its top: leave read_layer of {name} at None")
 
 
 def _known_language_model(module: LanguageModel, pretrained: Pretrained, mesh: Mesh | None) -> dict[str, Any]:
     """What of a language model's parameters is pretrained."""
-    _check_language_model(pretrained.name, pretrained.config)
+    name, config = pretrained.name, pretrained.config
+    _check_decoder(name, config)
+    if config.n_layers != outline(name)[0].n_layers:
+        raise UserError(f"a language model is read at its top: leave read_layer of {name} at None")
     known: dict[str, Any] = {"backbone": pretrained.params}
-    if not pretrained.config.tied_embeddings:
+    if not config.tied_embeddings:
         where = shardings(module, mesh)["unembed"]["embedding"]
-        known["unembed"] = {"embedding": unembedding(pretrained.name, where)}
+        known["unembed"] = {"embedding": unembedding(name, where)}
     return known
 
 

@@ -75,7 +75,7 @@ def lower(
     def batch(*shape: int, dtype: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding.batch_sharding(mesh))
 
-    shape = (rows,) if learner.preference is None else (rows, n_classes)  # each class is a candidate
+    shape = (rows,) if learner.preference is None else (rows, n_classes)  # a class is a candidate
     texts = batch(*shape, length, dtype=jnp.int32), batch(*shape, dtype=jnp.int32)
     if kind == "label":
         lowered = train_step.lower(predict, trainable, frozen, *texts)
@@ -115,6 +115,7 @@ def _module(learner: Learner, config: ModelConfig, n_classes: int) -> Classifier
     how: dict[str, Any] = {"dropout": learner.dropout, "remat": learner.remat, "dtype": learner.dtype}
     how["lora"] = Lora(learner.lora_rank) if learner.parameters == "lora" else None
     if learner.preference is not None:
+        models.check_preference(learner.model, config, n_classes)
         return PreferenceModel(config, preference=learner.preference, candidates=n_classes, **how)
     return Classifier(config, n_classes, learner.pooling, **how)
 
