@@ -234,7 +234,9 @@ def _student(
     if method.readout == "truth_probe":
         if learner.parameters not in ("full", "lora"):
             raise UserError("readout='truth_probe' needs a finetuned student: parameters='full'")
-        probe = dataclasses.replace(learner, parameters="probe", epochs=READOUT_EPOCHS, optimizer=READOUT)
+        probe = dataclasses.replace(
+            learner, parameters="probe", preference=None, epochs=READOUT_EPOCHS, optimizer=READOUT
+        )
         return _stage("readout", task, seed, probe, body=student, teacher=supervisor)
     return student
 

@@ -165,6 +165,8 @@ def maker_identity(maker: Supervisor) -> dict[str, Any]:
     learner = config.asdict(maker)
     del learner["loop"]["checkpoint_seconds"]
     learner["model"] = model_fingerprint(maker.model)
+    if maker.preference is None:  # as keys were before there was one
+        del learner["preference"]
     return {"learner": learner}
 
 

@@ -136,7 +136,9 @@ def _check_learner(learner: Learner, texts: Sequence[Text], mesh: Mesh | None) -
         return
     model, _ = models.outline(learner.model)
     model.cut(learner.read_layer)
-    tokenize(learner, texts)
+    tokens = tokenize(learner, texts)
+    if learner.preference is not None:
+        models.check_preference(learner.model, model, tokens.candidates)
     ways = learner.microbatches * (1 if mesh is None else batch_ways(mesh))
     if learner.parameters != "probe" and learner.batch_size % ways:
         raise UserError(

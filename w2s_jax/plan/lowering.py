@@ -17,6 +17,7 @@ from w2s_jax.models import weights
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.layers import Lora
+from w2s_jax.models.preference import PreferenceModel
 from w2s_jax.train import state as train_state
 from w2s_jax.train import step as train_step
 from w2s_jax.train.finetune import EVAL_BATCH, compiled_steps, optimizer
@@ -74,7 +75,8 @@ def lower(
     def batch(*shape: int, dtype: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding.batch_sharding(mesh))
 
-    texts = batch(rows, length, dtype=jnp.int32), batch(rows, dtype=jnp.int32)
+    shape = (rows,) if learner.preference is None else (rows, n_classes)  # a class is a candidate
+    texts = batch(*shape, length, dtype=jnp.int32), batch(*shape, dtype=jnp.int32)
     if kind == "label":
         lowered = train_step.lower(predict, trainable, frozen, *texts)
     else:
@@ -82,7 +84,8 @@ def lower(
         lowered = train_step.lower(step, state, frozen, *texts, *targets)
     moments = bytes_on_device(state.opt_state) if kind == "train" else 0
     held = bytes_on_device((trainable, frozen))
-    return Program(lowered, rows, length, held, moments, model_flops(kind, learner, config, rows, length))
+    flops = model_flops(kind, learner, config, math.prod(shape), length)
+    return Program(lowered, rows, length, held, moments, flops)
 
 
 def model_flops(kind: Kind, learner: Learner, config: ModelConfig, rows: int, length: int) -> float:
@@ -90,11 +93,14 @@ def model_flops(kind: Kind, learner: Learner, config: ModelConfig, rows: int, le
 
     N counts the weights of matrices, embeddings apart; L layers, T tokens, H the width of all heads together; A is 1 of
     a decoder, which needs half of all pairs of tokens, and 2 of an encoder. `passes` is 1 to label; 3 to train all, 2
-    to train adapters and 1 to train a head. What is computed twice to save memory does not count (Chowdhery et al.
-    2022, App. B).
+    to train adapters and 1 to train a head. With a preference N counts the language-model head too, and DPO's reference
+    is one more pass. What is computed twice to save memory does not count (Chowdhery et al. 2022, App. B).
     """
     passes = {"full": 3, "lora": 2, "head": 1, "probe": 1}[learner.parameters] if kind == "train" else 1
     kernels = sum(math.prod(shape) for path, shape in weights.shapes(config).items() if path.endswith("/kernel"))
+    if learner.preference is not None:
+        passes += learner.preference.score == "dpo"
+        kernels += config.vocab_size * config.hidden_size
     width = config.n_heads * config.head_dim
     attention = 2 * (2 if config.is_encoder else 1) * config.n_layers * length * width
     return float(passes * rows * length * (2 * kernels + attention))
@@ -105,20 +111,16 @@ def bytes_on_device(tree: Any) -> int:
     return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def _module(learner: Learner, config: ModelConfig, n_classes: int) -> Classifier:
-    lora = Lora(learner.lora_rank) if learner.parameters == "lora" else None
-    return Classifier(
-        config,
-        n_classes,
-        learner.pooling,
-        dropout=learner.dropout,
-        remat=learner.remat,
-        dtype=learner.dtype,
-        lora=lora,
-    )
+def _module(learner: Learner, config: ModelConfig, n_classes: int) -> Classifier | PreferenceModel:
+    how: dict[str, Any] = {"dropout": learner.dropout, "remat": learner.remat, "dtype": learner.dtype}
+    how["lora"] = Lora(learner.lora_rank) if learner.parameters == "lora" else None
+    if learner.preference is not None:
+        models.check_preference(learner.model, config, n_classes)
+        return PreferenceModel(config, preference=learner.preference, candidates=n_classes, **how)
+    return Classifier(config, n_classes, learner.pooling, **how)
 
 
-def _parameters(learner: Learner, module: Classifier, mesh: Mesh) -> tuple[Any, Any]:
+def _parameters(learner: Learner, module: Classifier | PreferenceModel, mesh: Mesh) -> tuple[Any, Any]:
     """Those that train and those that do not, as shapes with shardings."""
     boxed = models.boxed_shapes(module)
     shapes = jax.tree.map(

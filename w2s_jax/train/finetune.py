@@ -72,7 +72,8 @@ def finetune(
     """Trains `learner` on (texts, class probabilities) and labels the texts of `predict`.
 
     Where a row is not one text but candidates, one scalar head scores each, and the scores are the row's logits: with
-    two, `P(second is better) = sigmoid(score of the second - score of the first)`, a reward model.
+    two, `P(second is better) = sigmoid(score of the second - score of the first)`, a reward model. With
+    `learner.preference` the language model scores them itself.
 
     Args:
       pretrained: arrays on devices are consumed; so no device holds what trains twice.
@@ -96,17 +97,15 @@ def finetune(
     )
 
     key_head, key_state = jax.random.split(jax.random.key(seed))
-    module, params = models.classifier(
-        pretrained,
-        n_classes if train_tokens.candidates == 1 else 1,
-        rng=key_head,
-        pooling=learner.pooling,
-        dropout=learner.dropout,
-        remat=learner.remat,
-        dtype=learner.dtype,
-        lora=Lora(learner.lora_rank) if learner.parameters == "lora" else None,
-        mesh=mesh,
-    )
+    how: dict[str, Any] = {"dropout": learner.dropout, "remat": learner.remat, "dtype": learner.dtype, "mesh": mesh}
+    how["lora"] = Lora(learner.lora_rank) if learner.parameters == "lora" else None
+    outputs = n_classes if train_tokens.candidates == 1 else 1
+    module: nn.Module
+    if learner.preference is None:
+        module, params = models.classifier(pretrained, outputs, rng=key_head, pooling=learner.pooling, **how)
+    else:
+        judged = learner.preference, train_tokens.candidates
+        module, params = models.preference_model(pretrained, *judged, rng=key_head, **how)
     labels = parameter_sets.label(params, parameter_sets.TRAINABLE[learner.parameters])
     trainable, frozen = parameter_sets.partition(params, labels)
     del params

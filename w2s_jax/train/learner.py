@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from w2s_jax.errors import UserError
+from w2s_jax.models.preference import Preference
 from w2s_jax.train.loop import LoopSettings
 from w2s_jax.train.optimizer import OptimizerConfig
 
@@ -49,6 +50,8 @@ class Learner:
       remat: what the backward pass computes again to save memory.
       lora_rank: of the adapters, when parameters is `lora`.
       generative: finetune the backbone on text alone first; None does not.
+      preference: for a task whose rows are candidates: the language model scores them itself, as DPO or SimPO do, with
+        `parameters` full or lora; None scores them with a new head. DPO's reference is what training starts from.
     """
 
     model: str = "smollm2-135m"
@@ -65,6 +68,7 @@ class Learner:
     remat: Literal["none", "dots", "full"] = "none"
     lora_rank: int = 8
     generative: Generative | None = None
+    preference: Preference | None = None
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loop: LoopSettings = field(default_factory=LoopSettings)
 
@@ -76,3 +80,11 @@ class Learner:
             raise UserError(f"dropout must be in [0, 1), not {self.dropout}")
         if self.batch_size % self.microbatches:
             raise UserError(f"batch_size {self.batch_size} is not a multiple of microbatches {self.microbatches}")
+        if self.preference is not None:
+            if self.parameters not in ("full", "lora"):
+                raise UserError(
+                    "a learner with a preference has no head that could train alone: parameters='full' or 'lora', not "
+                    f"{self.parameters!r}"
+                )
+            if self.read_layer is not None or self.pooling is not None:
+                raise UserError("a learner with a preference reads every layer and token: no read_layer, no pooling")
