@@ -18,7 +18,7 @@ from typing import Any, Literal
 from w2s_jax.config import MeshConfig, Method
 from w2s_jax.errors import UserError
 from w2s_jax.plan.chips import CHIPS, Chip, Topology
-from w2s_jax.plan.hlo import Costs
+from w2s_jax.plan.counting import Costs
 from w2s_jax.train.learner import Learner
 
 # No metadata server is asked and no log is kept. Several processes may load the library: none of them uses a chip.
@@ -104,7 +104,7 @@ def compile_here(request: Request) -> Compiled:
     import jax
 
     from w2s_jax import materials
-    from w2s_jax.plan import hlo, lowering
+    from w2s_jax.plan import counting, lowering
     from w2s_jax.plan.architectures import architecture
     from w2s_jax.sharding import make_mesh
 
@@ -125,7 +125,7 @@ def compile_here(request: Request) -> Compiled:
     else:
         used = _used(compiled.memory_analysis())
         if available is None or used <= available:
-            costs = hlo.costs(str(compiled.as_text()), len(devices))
+            costs = counting.costs(str(compiled.as_text()), len(devices))
     return Compiled(
         chip=chip,
         devices=len(devices),
