@@ -394,6 +394,13 @@ def test_the_search_keeps_what_it_changed_and_stops_where_it_fits():
     assert (found.request.learner.remat, found.request.learner.microbatches) == ("full", 2)
 
 
+def test_the_search_compiles_no_microbatches_that_cannot_fit():
+    """60 GiB of activations in 10 GiB need six pieces or more: two and four are not tried."""
+    found, asked = search_from(lambda request: 60 * GIB // request.learner.microbatches, remat="full", batch_size=64)
+    assert found.changes == ("fsdp=4", "microbatches=8")
+    assert [each.learner.microbatches for each in asked] == [1, 1, 8]
+
+
 def test_a_search_that_finds_nothing():
     found, asked = search_from(lambda request: 100 * GIB)
     assert found is None
@@ -446,7 +453,7 @@ def test_the_labelling_step_is_planned_for_the_setting_that_fits(model, tmp_path
     compile_for, _ = pretend(lambda request: GIB)
     steps = list(planning.plan(experiment(model, tmp_path), "v5e:2x2", compile_for))
     assert [step.kind for step in steps] == ["train", "label"] * 2
-    assert steps[0].reason == "needs 25.00 GiB of 16.00 on each chip; parameters and optimizer alone are 24.00"
+    assert steps[0].reason == "parameters and optimizer alone are 24.00 GiB, of 16.00 on each chip"
     assert steps[0].nearest.changes == ("fsdp=4",)
     assert steps[1].compiled.fits
     assert steps[1].request.mesh == MeshConfig(1, 4, 1)

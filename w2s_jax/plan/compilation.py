@@ -56,7 +56,7 @@ class Compiled:
       rows, length: of its batch, over all devices.
       parameters, optimizer: what its arguments hold of them.
       used: arguments, temporaries, results that are no argument, and code. Where it does not fit, what the compiler
-        asked for.
+        asked for, or, where parameters and optimizer alone are too many and nothing was compiled, these.
       available: what a program may use, if known.
       costs: of one execution; None where it does not fit.
       model_flops: what the model itself needs, over all devices; see `lowering.model_flops`.
@@ -113,19 +113,20 @@ def compile_here(request: Request) -> Compiled:
     loss, config = materials.loss(request.method), architecture(request.learner.model)
     program = lowering.lower(request.kind, request.learner, config, request.n_classes, loss, mesh)
     chip, available = _chip(request.topology, devices[0])
-    costs = None
-    try:
-        compiled = program.lowered.compile()
-    except jax.errors.JaxRuntimeError as error:
-        needed = memory_needed(str(error), program.parameters + program.optimizer)
-        if needed is None:
-            first = str(error).splitlines()[0]
-            raise UserError(f"the compiler fails on the {request.kind} step: {first}") from error
-        used = needed
-    else:
-        used = _used(compiled.memory_analysis())
-        if available is None or used <= available:
-            costs = counting.costs(str(compiled.as_text()), len(devices))
+    used, costs = program.parameters + program.optimizer, None
+    if available is None or used <= available:
+        try:
+            compiled = program.lowered.compile()
+        except jax.errors.JaxRuntimeError as error:
+            needed = memory_needed(str(error), used)
+            if needed is None:
+                first = str(error).splitlines()[0]
+                raise UserError(f"the compiler fails on the {request.kind} step: {first}") from error
+            used = needed
+        else:
+            used = _used(compiled.memory_analysis())
+            if available is None or used <= available:
+                costs = counting.costs(str(compiled.as_text()), len(devices))
     return Compiled(
         chip=chip,
         devices=len(devices),
