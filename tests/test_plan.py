@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import math
+import types
 
 import jax
 import jax.numpy as jnp
@@ -79,6 +80,24 @@ def test_a_library_product_on_a_gpu_counts():
 }
 """
     assert counting.costs(text, 1).flops == 2 * 32 * 64 * 16
+
+
+@pytest.mark.parametrize(("kernel", "products"), [("", 2), ("Backward", 5)])
+@pytest.mark.parametrize(
+    ("mask", "window", "pairs"), [("CAUSAL", 0, 524800), ("CAUSAL", 2, 2047), ("PADDING", 0, 1024**2)]
+)
+def test_attention_on_a_gpu_counts_pairs_of_tokens_that_see_each_other(kernel, products, mask, window, pairs):
+    text = f"""ENTRY %main (q: bf16[2,1024,4,64], k: bf16[2,1024,2,64]) -> bf16[2,4,1024,64] {{
+  %q = bf16[2,1024,4,64]{{3,2,1,0}} parameter(0)
+  %k = bf16[2,1024,2,64]{{3,2,1,0}} parameter(1)
+  %a = (bf16[2,4,1024,64]{{3,1,2,0}}, u8[0]{{0}}) custom-call(%q, %k, %k), \
+custom_call_target="__cudnn$fmhaSoftmax{kernel}", backend_config={{"cudnn_fmha_backend_config":{{\
+"intermediate_tensor_shape":{{"element_type":"BF16","dimensions":["2","4","1024","1024"],"tuple_shapes":[]}},\
+"mask_type":"{mask}","bmm1_dot_dimension_numbers":{{"lhs_contracting_dimensions":["3"]}},"sliding_window_length":{window}}}}}
+  ROOT %o = bf16[2,4,1024,64]{{3,1,2,0}} get-tuple-element(%a), index=0
+}}
+"""
+    assert counting.costs(text, 1).flops == 2 * products * 2 * 4 * 64 * pairs
 
 
 LOOP = """%fused (p: bf16[12,256,64], i: s32[]) -> bf16[1,256,64] {
@@ -268,6 +287,27 @@ def test_topologies(name, devices, bandwidth):
 def test_bad_topologies(name, message):
     with pytest.raises(UserError, match=message):
         chips.topology(name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "flops", "bandwidth"),
+    [
+        ("NVIDIA H100 80GB HBM3", "h100", 989e12, 3.35e12),
+        ("NVIDIA H200", "h200", 989e12, 4.8e12),
+        ("NVIDIA A100-SXM4-80GB", "a100", 312e12, 2.039e12),
+        ("Radeon", None, None, None),
+    ],
+)
+def test_a_device_of_this_machine_says_what_it_is_and_holds(kind, name, flops, bandwidth):
+    device = types.SimpleNamespace(device_kind=kind, memory_stats=lambda: {"bytes_limit": 60 * GIB})
+    chip, available = compilation._chip(chips.topology("local"), device)
+    assert available == 60 * GIB
+    assert (chip and chip.name) == name
+    if name is not None:
+        assert (chip.flops, chip.hbm_bandwidth) == (flops, pytest.approx(bandwidth, rel=0.001))
+        sent = (counting.Collective("all-reduce", 1, int(4.5e11)),)
+        program = dataclasses.replace(compiled(GIB, costs=counting.Costs(1e12, 1e9, sent)), chip=chip)
+        assert roofline(program, chips.topology("local")).network == pytest.approx(4.5e11 / chip.link)
 
 
 @pytest.fixture

@@ -56,8 +56,8 @@ def costs(text: str, devices: int) -> Costs:
     flops, moved = 0.0, 0.0
     sent: dict[tuple[str, str], tuple[str, int, float]] = {}
     for each in executed(program):
-        products = matrix_flops(each.instruction, each.computation)
-        flops += each.times * (products or kernels.flops(each.instruction, each.computation))
+        of_kernel = kernels.flops(each.instruction, each.computation)
+        flops += each.times * (of_kernel or matrix_flops(each.instruction, each.computation))
         if not each.fused:
             moved += each.times * memory_bytes(each.instruction, each.computation, program)
         kind = each.instruction.opcode.removesuffix("-start")
