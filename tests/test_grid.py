@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from tests import synthetic
-from w2s_jax import results
+from w2s_jax import metrics, results
 from w2s_jax.report import grid, html_page
 
 TASKS, METHODS = ("a", "b", "c", "d", "e"), ("naive", "better", "worse")
@@ -72,6 +72,22 @@ def test_tests_over_tasks_are_scipys():
     assert sorted(found[m].p_holm for m in ("better", "worse")) == pytest.approx(
         [min(1, 2 * p[0]), max(2 * p[0], p[1])]
     )
+
+
+def test_each_test_is_adjusted_by_itself():
+    made = summaries(methods=("naive", "better", "worse", "third"))
+    found = [each for each in results.over_tasks(made) if each.tests is not None]
+    for name in ("t", "wilcoxon", "sign"):
+        p = [getattr(each.tests, name) for each in found]
+        adjusted = [getattr(each.tests_holm, name) for each in found]
+        if None not in p:
+            assert adjusted == pytest.approx(metrics.holm(p))
+        else:
+            assert [value is None for value in adjusted] == [value is None for value in p]
+    assert [each.p_holm for each in found] == [each.tests_holm.wilcoxon for each in found]
+    naive = results.over_tasks(made)[0]
+    assert naive.auroc.tasks == naive.tasks
+    assert naive.auroc.value == pytest.approx(naive.median_pgr)  # these made-up PGRs are the same for both
 
 
 def test_one_task_has_nothing_over_tasks():
