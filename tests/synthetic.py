@@ -81,6 +81,7 @@ def of(measured: list[Measured], name: str = "synthetic", parameters: dict[str, 
         summaries=summaries,
         comparisons=comparisons,
         parameters=parameters or {},
+        across=results.over_tasks(summaries),
     )
 
 

@@ -19,6 +19,7 @@ SCHEMA = "w2s_jax/results/1"
 FILE = "results.json"
 ROLES = ("supervisor", "student", "ceiling")
 RESAMPLES = 2000  # of an interval
+LEAST_TASKS = 5  # of a median's interval: from the least to the greatest of four is 87.5% at best
 MOST_RESAMPLES = 20_000  # of p-values: 40 for each test, so that the least of them, 2 / 40 a test, passes Holm at .05
 
 
@@ -212,7 +213,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Median:
-    """Over the tasks where it is defined, with its 95% interval (bootstrap over tasks; None for one task)."""
+    """Over the tasks where it is defined, with its 95% interval (bootstrap over tasks; None for fewer than five)."""
 
     value: float
     low: float | None
@@ -226,8 +227,8 @@ class Across:
 
     Attributes:
       tasks: those whose PGR of accuracy is defined.
-      median_pgr: over them, as Burns et al. 2023 report it, with its 95% interval (bootstrap over tasks); each task's
-        PGR is of means over seeds, so that its baselines are fixed. None where no task has one.
+      median_pgr: over them, as Burns et al. 2023 report it, with its 95% interval (bootstrap over tasks, five or
+        more); each task's PGR is of means over seeds, so that its baselines are fixed. None where no task has one.
       difference: mean over all tasks of the student's accuracy less that of the run's first method; None for the first.
       better, worse: tasks where the method is above and below the first.
       tests: classical tests over tasks.
@@ -449,7 +450,7 @@ def _median(summaries: Mapping[str, Summary], statistic: str) -> Median | None:
         return None
     values = np.array(list(pgr.values()))
     low = high = None
-    if len(values) > 1:
+    if len(values) >= LEAST_TASKS:
         drawn = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
         low, high = (float(end) for end in np.quantile(np.median(values[drawn], axis=1), (0.025, 0.975)))
     return Median(float(np.median(values)), low, high, tuple(pgr))
