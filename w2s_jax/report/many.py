@@ -51,7 +51,7 @@ def recovered(runs: Sequence[Results]) -> Figure | None:
 def scaling(runs: Sequence[Results]) -> Figure | None:
     """Accuracy against the student's size, for each supervisor and method; None where no supervisor has several."""
     entries = [
-        style.key("supervisor alone", color=MUTED, lw=0.6, ls=":"),
+        style.key("supervisor alone", color=MUTED, lw=0.9, ls=":"),
         style.key("ceiling", **CEILING),
     ]
     caption = "Test accuracy of students of different size. Vertical lines are 95% intervals over seeds and examples."
@@ -210,7 +210,7 @@ def _draw_accuracy(
 ) -> None:
     if line:
         axis.plot(places, [s.accuracy["ceiling"].value for s in line], **CEILING)
-        axis.axhline(line[0].accuracy["supervisor"].value, color=look["color"], lw=0.6, ls=":", zorder=0)
+        axis.axhline(line[0].accuracy["supervisor"].value, color=look["color"], lw=0.9, ls=":", zorder=0)
         axis.plot(aside, [s.accuracy["student"].value for s in line], **look)
         for place, interval in zip(aside, (s.pgr["accuracy"].student for s in line), strict=True):
             if interval:

@@ -47,6 +47,7 @@ def compare(runs: Sequence[Results]) -> Figure | None:
         axis.grid(axis="y", color=MUTED, alpha=0.4, lw=0.3)
         axis.set_axisbelow(True)
         axis.set_xlabel(label)
+        axis.locator_params(axis="x", nbins=5)
     left.axvline(1, color=MUTED, lw=0.6, ls=":", zorder=0)
     left.set_xlim(view)
     found = zip(names, (across for _, across in entries), strict=True)

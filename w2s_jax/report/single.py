@@ -142,13 +142,13 @@ def reliability(found: Results) -> Figure:
                 axis.plot(confidence, right, **look)
                 lowest = min(lowest, *confidence, *right)
             rows += [(summary.task, summary.supervisor, summary.student, name, role, *point) for point in filled]
-        axis.plot([lowest, 1], [lowest, 1], color=MUTED, lw=0.6, ls=":", zorder=0)
+        axis.plot([lowest, 1], [lowest, 1], color=MUTED, lw=0.9, ls=":", zorder=0)
         axis.set_xlabel("confidence (largest probability)")
         axis.set_ylabel("test accuracy")
         axis.set_title(style.pair_title(summaries[0]))
     handles = [style.key("supervisor", **SUPERVISOR)]
     handles += [style.key(style.short(method), **look) for method, look in looks.items()]
-    handles += [style.key("ceiling", **CEILING), style.key("calibrated", color=MUTED, lw=0.6, ls=":")]
+    handles += [style.key("ceiling", **CEILING), style.key("calibrated", color=MUTED, lw=0.9, ls=":")]
     style.legend(image, handles)
     caption = (
         "Accuracy against confidence on the test split, all seeds together, in ten bins, "
