@@ -2,8 +2,8 @@
 
 MiniLM-L6 supervises linear heads on SmolLM2-135M, beside SmolLM2-135M's own answers through its language-model head.
 
-Published (Burns et al. 2023, figure 9): five-shot prompting with weak labels recovers part of the gap for the largest
-students; finetuning on weak labels is ahead of it, with the confidence loss by far.
+Published (Burns et al. 2023, figure 9): for the largest students, five-shot prompting with weak labels is about as good
+as naive finetuning on them, or better; finetuning with the confidence loss is best.
 
 Hardware: a laptop; two CPU cores took about 15 minutes beside other work.
 Command:  w2s sweep configs/prompting.py
