@@ -9,13 +9,13 @@ import pytest
 from w2s_jax import cli, config, labelwork, losses
 from w2s_jax.config import Errors, Given, LabelStep, Method, TaskConfig
 from w2s_jax.data import tasks
-from w2s_jax.train.learner import Generative, Learner
+from w2s_jax.train.learner import Generative, Learner, Preference
 from w2s_jax.train.loop import LoopSettings
 
 ROOT = Path(__file__).parent.parent
 LINES = [line for line in (ROOT / "docs" / "features.md").read_text().splitlines() if line.startswith("| ")][1:]
 SPANS = [span for line in LINES for span in re.findall(r"`([^`]+)`", line)]
-NAMES = (Errors, Given, LabelStep, Method, TaskConfig, Generative, Learner, LoopSettings)
+NAMES = (Errors, Given, LabelStep, Method, TaskConfig, Generative, Learner, LoopSettings, Preference)
 FRAGMENTS = [span for span in SPANS if re.match(r"[A-Z]\w*\(", span)]
 COMMANDS = [span for span in SPANS if span.startswith("w2s ")]
 
