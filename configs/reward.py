@@ -25,7 +25,7 @@ models = {
 
 experiment = Experiment(
     name="reward",
-    tasks=(TaskConfig("hh_pairs", pool=1000, supervisor=300, transfer=300, validation=60, test=330),),
+    tasks=(TaskConfig("hh_pairs", pool=720, supervisor=220, transfer=220, validation=40, test=236),),
     supervisors=models,
     students=models,
     methods={"naive": Method(), "confidence": Method("confidence")},
