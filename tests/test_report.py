@@ -252,6 +252,10 @@ def test_methods_stand_side_by_side_with_every_task(found: Results) -> None:
     diamonds = [float(line.get_xdata()[0]) for line in right.lines if line.get_marker() == "D"]
     assert diamonds == [each.difference for each in found.across if each.difference is not None]
     assert methods.compare([synthetic.of([synthetic.cell(0.7, 0.8, 0.9)])]) is None
+    both = methods.compare([found, dataclasses.replace(found, name="other")])
+    assert both is not None
+    labels = [label.get_text() for label in both.image.axes[0].get_yticklabels()]
+    assert labels == ["synthetic: naive", "synthetic: confidence", "other: naive", "other: confidence"]
 
 
 def test_of_many_summaries_figures_show_the_widest_pair_of_each_task() -> None:

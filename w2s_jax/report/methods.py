@@ -26,7 +26,7 @@ def compare(runs: Sequence[Results]) -> Figure | None:
     entries = [(run, across) for run in runs for across in run.across]
     if not any(across.difference is not None for _, across in entries):
         return None
-    names = _names([across for _, across in entries])
+    names = _names(entries)
     image, (left, right) = style.panels(2, height=0.9 + 0.17 * len(entries))
     image.set_figwidth(2 * style.PANEL[0] + 0.062 * max(map(len, names)))
     view = many.pgr_view([summary for run in runs for summary in run.summaries])
@@ -55,11 +55,16 @@ def compare(runs: Sequence[Results]) -> Figure | None:
     return Figure("methods", CAPTION, f"{'; '.join(words)}.", COLUMNS, rows, image)
 
 
-def _names(across: Sequence[Across]) -> list[str]:
-    """The method, and the models where there are several pairs."""
-    if len({(each.supervisor, each.student) for each in across}) == 1:
-        return [style.short(each.method, 30) for each in across]
-    return [f"{style.short(a.supervisor)} → {style.short(a.student)}: {style.short(a.method)}" for a in across]
+def _names(entries: Sequence[tuple[Results, Across]]) -> list[str]:
+    """The method, and before it the run and the models where there are several."""
+    runs, pairs = {run.name for run, _ in entries}, {(each.supervisor, each.student) for _, each in entries}
+
+    def name(run: Results, each: Across) -> str:
+        models = f"{style.short(each.supervisor)} → {style.short(each.student)}: " if len(pairs) > 1 else ""
+        of_run = f"{style.short(run.name)}: " if len(runs) > 1 else ""
+        return of_run + models + style.short(each.method, 18 if models else 30)
+
+    return [name(run, each) for run, each in entries]
 
 
 def _key(found: Across | Summary | Comparison) -> tuple[str, str, str]:
