@@ -67,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry-run", action="store_true", help="tiny shapes, the same code")
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--alone", action="store_true", help="do not compare with PyTorch")
     parser.add_argument("--out", type=Path, help="also write the table as JSON")
     parser.add_argument("--one", nargs=2, metavar=("SIDE", "CASE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -74,8 +75,9 @@ def main() -> None:
         side, case = options.one
         print(json.dumps({"jax": jax_side, "torch": torch_side}[side](Case(*json.loads(case)), options.steps)))
         return
-    sides = ["jax"] + [name for name in ["torch"] if all(map(importlib.util.find_spec, ("torch", "transformers")))]
-    if len(sides) == 1:
+    theirs = not options.alone and all(map(importlib.util.find_spec, ("torch", "transformers")))
+    sides = ["jax", "torch"] if theirs else ["jax"]
+    if not theirs and not options.alone:
         print("torch or transformers is not installed: nothing to compare with")
     rows = []
     columns = ("model", "trains", "tokens", "rows", "side", "ms/step", "examples/s", "MFU")

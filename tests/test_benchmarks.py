@@ -13,7 +13,16 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.slow
 def test_the_benchmark_of_gpus(tmp_path):
-    command = [sys.executable, "benchmarks/gpu.py", "--dry-run", "--steps", "2", "--out", str(tmp_path / "gpu.json")]
+    command = [
+        sys.executable,
+        "benchmarks/gpu.py",
+        "--dry-run",
+        "--alone",
+        "--steps",
+        "2",
+        "--out",
+        str(tmp_path / "gpu.json"),
+    ]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
