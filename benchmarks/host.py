@@ -69,7 +69,7 @@ class Epoch:
     def start(self) -> TrainState:
         return jax.block_until_ready(state.create(self.parameters()[1], self.tx, jax.random.key(0), donate=True))
 
-    def run(self, start: TrainState, folder: Path | None = None) -> float:
+    def run(self, start: TrainState) -> float:
         """Trains, and returns the processor seconds of this thread."""
         started = time.thread_time()
         trained = loop.fit(
@@ -81,7 +81,6 @@ class Epoch:
             evaluate=lambda params: NOTHING,
             validation_targets=NOTHING,
             settings=SETTINGS,
-            folder=folder,
         )
         spent = time.thread_time() - started
         jax.block_until_ready(trained.params)
