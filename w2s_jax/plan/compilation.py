@@ -9,10 +9,12 @@ import importlib.util
 import multiprocessing
 import os
 import re
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from w2s_jax.config import MeshConfig, Method
@@ -115,8 +117,11 @@ def compile_here(request: Request) -> Compiled:
     chip, available = _chip(request.topology, devices[0])
     used, costs = program.parameters + program.optimizer, None
     if available is None or used <= available:
+        dump = tempfile.TemporaryDirectory()  # goes when this function ends
+        folder = Path(dump.name)
+        options = {} if request.topology.chip is None else {"xla_dump_to": str(folder), "xla_dump_hlo_as_text": True}
         try:
-            compiled = program.lowered.compile()
+            compiled = program.lowered.compile(compiler_options=options)
         except jax.errors.JaxRuntimeError as error:
             needed = memory_needed(str(error), used)
             if needed is None:
@@ -126,7 +131,7 @@ def compile_here(request: Request) -> Compiled:
         else:
             used = _used(compiled.memory_analysis())
             if available is None or used <= available:
-                costs = counting.costs(str(compiled.as_text()), len(devices))
+                costs = counting.costs(_text(compiled, folder), len(devices))
     return Compiled(
         chip=chip,
         devices=len(devices),
@@ -141,6 +146,15 @@ def compile_here(request: Request) -> Compiled:
         model_flops=program.model_flops,
         seconds=time.monotonic() - started,
     )
+
+
+def _text(compiled: Any, dumped: Path) -> str:
+    """The program's HLO, as the compiler for TPUs itself wrote it.
+
+    Programs that use a chip's SparseCores (v5p) have instructions that another package's XLA, jaxlib's, cannot read.
+    """
+    files = sorted(dumped.glob("*.after_optimizations.txt"), key=lambda file: file.stat().st_size)
+    return files[-1].read_text() if files else str(compiled.as_text())
 
 
 def memory_needed(message: str, arguments: int) -> int | None:
