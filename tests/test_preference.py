@@ -196,7 +196,8 @@ REPLIES = [
     for topic in ("film was", "plot is very")
     for first, second in (("good", "bad"), ("bad film", "great"), ("poor", "fine fine plot"), ("awful a", "not a"))
 ]
-LABELS = np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.5, 0.5]] * 2, np.float32)
+# None is (1/2, 1/2): DPO begins there, and Adam would make steps of what rounding leaves of a gradient of 0.
+LABELS = np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.6, 0.4]] * 2, np.float32)
 
 
 def learner(folder, **changes):
@@ -229,7 +230,7 @@ def test_training_is_the_same_in_microbatches_and_on_a_mesh(tmp_path, preference
     student = learner(tmp_path / "m", preference=preference, parameters=parameters)
     whole = trained(student)
     if preference is DPO:
-        np.testing.assert_array_equal(whole.history.losses[0], np.float32(np.log(2)))
+        np.testing.assert_allclose(whole.history.losses[0], np.log(2), rtol=1e-6)
     assert whole.history.losses[-1] < whole.history.losses[0] - 0.01
     assert not any(path.startswith("reference/") for path in paths(whole.params)), "it is not kept"
     if parameters == "lora":
@@ -274,14 +275,13 @@ def test_students_and_ceilings_in_the_graph(tmp_path):
         dpo={"preference": DPO},
         simpo={"preference": SIMPO, "parameters": "lora"},
         after_text={"preference": DPO, "generative": generative},
-        head={},
     )
     untied(tmp_path / "strong")
     methods = {"naive": Method(), "confidence": Method("confidence"), "probe": Method(readout="truth_probe")}
     plan = dataclasses.replace(plan, methods=methods)
     results, failures = runner.run(plan, quiet())
     assert failures == []
-    assert len(results.cells) == 12
+    assert len(results.cells) == 9
     store = runner.open_store(plan)
     for cell in experiment.cells(plan):
         stage = cell.stages["student"]
