@@ -55,12 +55,13 @@ def export_stage(folder: Path, out: Path, sources: Sequence[str]) -> None:
       sources: names, folders or files of models, among which its own is found by its hash.
     """
     identity = _identity(folder)
-    trained, head = _trained(folder, identity, sources)
-    hugging_face.write(trained, out, head=head, pooling=identity["maker"]["learner"]["pooling"])
+    trained, head, unembedding = _trained(folder, identity, sources)
+    pooling = identity["maker"]["learner"]["pooling"]
+    hugging_face.write(trained, out, head=head, pooling=pooling, unembedding=unembedding)
 
 
-def _trained(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> tuple[Pretrained, Any]:
-    """The backbone, and the classifier's kernel if there is one."""
+def _trained(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> tuple[Pretrained, Any, Any]:
+    """The backbone, the classifier's kernel if there is one, and the language-model head if it was trained."""
     learner = identity["maker"]["learner"]
     if learner["parameters"] == "probe":
         raise UserError(f"{folder} is a probe on a published model; only what was finetuned can be exported")
@@ -73,7 +74,8 @@ def _trained(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> 
         backbone = parameter_sets.merge_lora(whole, Lora(learner["lora_rank"]).scale)
     elif backbone:
         backbone = models.cut(backbone, start.config)
-    return dataclasses.replace(start, params=backbone or start.params), head
+    unembedding = params.get("unembed", {}).get("embedding")
+    return dataclasses.replace(start, params=backbone or start.params), head, unembedding
 
 
 def _start(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> Pretrained:

@@ -201,6 +201,7 @@ def _finetune(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
         mesh=workshop.mesh,
         folder=workshop.store.progress(stage.folder),
         progress=workshop.reporter.step,
+        answers=materials.answers(stage.task, given.train.targets.shape[1]),
         **_data(stage, given),
     )
 

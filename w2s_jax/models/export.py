@@ -45,6 +45,7 @@ def write(
     *,
     head: Float[Array | np.ndarray, "d c"] | None = None,
     pooling: Pooling | None = None,
+    unembedding: Float[Array | np.ndarray, "v d"] | None = None,
 ) -> bool:
     """Writes config.json, model.safetensors (float32) and the tokenizer's files.
 
@@ -57,6 +58,7 @@ def write(
       pretrained: its parameters may have been trained since; adapters must be merged (`params.merge_lora`).
       head: the kernel of a classifier's head.
       pooling: the hidden state that the head reads; None is the family's default, as in `Classifier`.
+      unembedding: the table of the language-model head, where it is not tied and was trained.
 
     Returns:
       Whether transformers scores `head` alike. Where it does not (encoders, which it gives one more layer, and heads
@@ -75,7 +77,8 @@ def write(
     tensors = {names.prefix(config.family) + name: array for name, array in _backbone(pretrained.params, config)}
     if not config.is_encoder and not config.tied_embeddings:
         name = "embed_out.weight" if config.family == "gpt_neox" else "lm_head.weight"
-        tensors[name] = models.unembedding(pretrained.name)
+        table = models.unembedding(pretrained.name) if unembedding is None else unembedding
+        tensors[name] = np.asarray(table, np.float32)
     if head is not None and scored:
         tensors[names.CLASSIFIER] = np.asarray(head, np.float32).T
         described["id2label"] = {str(label): f"LABEL_{label}" for label in range(head.shape[1])}

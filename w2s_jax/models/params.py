@@ -16,7 +16,7 @@ Rules = Sequence[tuple[str, str]]
 TRAINABLE: Mapping[str, Rules] = {
     "full": [(r"", "train")],
     "head": [(r"^head/", "train"), (r"^backbone/", "frozen")],
-    "lora": [(r"^head/|/lora_[ab]$", "train"), (r"^backbone/", "frozen")],
+    "lora": [(r"^head/|/lora_[ab]$", "train"), (r"^(backbone|unembed)/", "frozen")],
 }
 
 

@@ -7,6 +7,8 @@ from w2s_jax.errors import UserError
 from w2s_jax.train.loop import LoopSettings
 from w2s_jax.train.optimizer import OptimizerConfig
 
+TEMPLATE = "{text}\nAnswer:"
+
 
 @dataclass(frozen=True)
 class Generative:
@@ -49,6 +51,11 @@ class Learner:
       remat: what the backward pass computes again to save memory.
       lora_rank: of the adapters, when parameters is `lora`.
       generative: finetune the backbone on text alone first; None does not.
+      output: a new `head` over classes, or the answer as `text`, under the model's own language-model head: what the
+        task calls its classes (`Task.answers`), after the prompt. So Burns et al. 2023 learn chess (App. A.2); with
+        answers like Yes and No it is label-as-token. Answers of one token each learn soft labels with any loss; longer
+        ones learn the most probable class, by token (see `train.answering`). `parameters` is then `full` or `lora`.
+      template: the prompt, when output is `text`; it holds `{text}`.
     """
 
     model: str = "smollm2-135m"
@@ -65,6 +72,8 @@ class Learner:
     remat: Literal["none", "dots", "full"] = "none"
     lora_rank: int = 8
     generative: Generative | None = None
+    output: Literal["head", "text"] = "head"
+    template: str = TEMPLATE
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loop: LoopSettings = field(default_factory=LoopSettings)
 
@@ -76,3 +85,12 @@ class Learner:
             raise UserError(f"dropout must be in [0, 1), not {self.dropout}")
         if self.batch_size % self.microbatches:
             raise UserError(f"batch_size {self.batch_size} is not a multiple of microbatches {self.microbatches}")
+        if self.output == "text":
+            if self.parameters not in ("full", "lora"):
+                raise UserError(f"output='text' has no head that could train alone: parameters={self.parameters!r}")
+            if self.read_layer is not None or self.pooling is not None:
+                raise UserError(
+                    "output='text' is read at the model's top, after the last token: no read_layer or pooling"
+                )
+            if "{text}" not in self.template:
+                raise UserError(f"the template must hold {{text}}; it is {self.template!r}")
