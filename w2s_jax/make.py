@@ -225,6 +225,7 @@ def _finetune(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
         folder=workshop.store.progress(stage.folder),
         profile=workshop.profile(stage),
         progress=workshop.reporter.step,
+        answers=materials.answers(stage.task, given.train.targets.shape[1]),
         **_data(stage, given),
     )
 

@@ -98,7 +98,7 @@ def fit(
     *,
     step: Step,
     batches: TrainBatches,
-    targets: Float[np.ndarray, "n c"],
+    targets: Float[np.ndarray, "n k"],
     evaluate: Callable[[Any], Float[np.ndarray, "m c"]],
     validation_targets: Float[np.ndarray, "m c"],
     settings: LoopSettings,
@@ -116,7 +116,7 @@ def fit(
       frozen: parameters that do not train.
       step: from `make_train_step`.
       batches: `batches[i]` is the batch of step i, a pure function of i.
-      targets: class probabilities of the rows that batches refer to.
+      targets: of the rows that batches refer to, as the step's loss takes them.
       evaluate: parameters -> class probabilities of the validation rows.
       validation_targets: the labels the evaluations are scored against.
       folder: where checkpoints of work in progress lie; None keeps none.
