@@ -206,8 +206,8 @@ def test_a_long_prompt_is_refused_or_loses_its_beginning(folder):
     [
         ({"parameters": "probe"}, "no head that could train"),
         ({"parameters": "head"}, "no head that could train"),
-        ({"read_layer": 1}, "no read_layer or pooling"),
-        ({"pooling": "mean"}, "no read_layer or pooling"),
+        ({"read_layer": 1}, "no read_layer, no pooling"),
+        ({"pooling": "mean"}, "no read_layer, no pooling"),
         ({"template": "Well?"}, "must hold"),
     ],
 )

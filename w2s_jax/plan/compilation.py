@@ -119,7 +119,9 @@ def compile_here(request: Request) -> Compiled:
     if available is None or used <= available:
         dump = tempfile.TemporaryDirectory()  # goes when this function ends
         folder = Path(dump.name)
-        options = {} if request.topology.chip is None else {"xla_dump_to": str(folder), "xla_dump_hlo_as_text": True}
+        options: dict[str, str | bool] = {}
+        if request.topology.chip is not None:
+            options = {"xla_dump_to": str(folder), "xla_dump_hlo_as_text": True}
         try:
             compiled = program.lowered.compile(compiler_options=options)
         except jax.errors.JaxRuntimeError as error:
