@@ -327,6 +327,7 @@ def encoder(folder):
     make.llama(folder)
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     more = {"vocab_size": len(make.WORDS) + 1, "max_position_embeddings": 64, "type_vocab_size": 2}
+    more["layer_norm_eps"] = 1e-12
     files.write_json(folder / "config.json", {"model_type": "bert", "hidden_act": "gelu", **sizes, **more})
 
 
