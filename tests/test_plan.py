@@ -426,3 +426,13 @@ def test_the_real_compiler_for_tpus(tmp_path):
     assert failed.used > failed.available
     assert jax.devices()[0].platform == "cpu"
     assert jax.device_count() == 8
+
+
+@pytest.mark.parametrize("n_classes", [2, 1968])
+def test_a_learner_that_writes_its_answers_is_planned(model, n_classes):
+    """Its step has the head's product too: over the last token's vocabulary, or that of three stand-in digits."""
+    asked = dataclasses.replace(request(model, output="text", batch_size=8), n_classes=n_classes)
+    found = compilation.compile_here(asked)
+    head = 8 * (1 if n_classes == 2 else 3) * 2 * 32 * 15
+    assert found.costs.flops * 8 == pytest.approx(3 * (matrix_flops(8) + head), rel=0.05)
+    assert compilation.compile_here(dataclasses.replace(asked, kind="label")).fits
