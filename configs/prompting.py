@@ -17,7 +17,7 @@ from w2s_jax.train.optimizer import OptimizerConfig
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 probe = {"parameters": "probe", "epochs": 10, "max_tokens": 1024, "too_long": "truncate", "optimizer": heads}
 SIZES = {"supervisor": 500, "transfer": 200, "validation": 30, "test": 250}
-ask = {"template": "{text} Is this right?\nAnswer:", "calibrate": True}
+ask = {"calibrate": True}
 
 experiment = Experiment(
     name="prompting",

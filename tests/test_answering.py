@@ -257,7 +257,7 @@ def test_a_whole_experiment_and_what_its_keys_are_made_of(tmp_path):
         runner.run(dataclasses.replace(two, methods=methods), quiet())
     assert runner.run(two, quiet())[1] == []
     identity = next(experiment.cells(two)).stages["student"].identity
-    assert identity["answers"] == materials.answers_fingerprint(two.tasks[0])
+    assert identity["asking"] == materials.asking_fingerprint(two.tasks[0])
     plain = next(experiment.cells(make.experiment(tmp_path))).stages["student"].identity
     assert "answers" not in plain
     assert not {"output", "template"} & set(json.loads(json.dumps(plain))["maker"]["learner"])

@@ -308,3 +308,12 @@ def test_real_reviews(name, count):
     assert len(examples) == count
     assert abs(np.mean([example.label for example in examples]) - 0.5) < 0.002
     assert not any("<br" in example.text for example in examples)
+
+
+@pytest.mark.parametrize("task", tasks.TASKS.values(), ids=lambda task: task.name)
+def test_a_model_can_be_asked_about_every_task(task):
+    assert len(task.answers or range(task.n_classes)) == task.n_classes
+    assert len(set(task.templates)) >= 3
+    assert all(template.count("{text}") == 1 for template in task.templates)
+    negative = "negative" in task.answers
+    assert negative == (task.description.rstrip("?").endswith("positive"))

@@ -76,7 +76,8 @@ class Method:
     Attributes:
       loss: a name from `w2s_jax.losses`, or `my_losses.py:my_loss`.
       options: keyword hyperparameters of the loss, of CCS, or of prompting: how many `shots`, `shown` with the
-        supervisor's labels (`weak`) or the true ones (`truth`), the `template`, and whether to `calibrate`.
+        supervisor's labels (`weak`) or the true ones (`truth`), a `template` other than the task's, and whether to
+        `calibrate`.
       labels: work on the weak labels, step after step, before the student sees them.
       learn: `train` the student; `prompt` it, as it is, through its language-model head; or find a direction in its
         hidden states by `ccs`, without labels.

@@ -84,7 +84,6 @@ class Stage:
     def identity(self) -> dict[str, Any]:
         """Everything that decides this stage's bits, as JSON values."""
         data = stage_splits(self)
-        written = self.learner is not None and self.learner.output == "text"
         return {
             "version": STAGE_VERSION,
             "maker": materials.maker_identity(self.maker),
@@ -101,8 +100,15 @@ class Stage:
             "train": data.train.fingerprint,
             "validation": data.validation.fingerprint,
             "predicts": {name: split.fingerprint for name, split in data.predict.items()},
-            **({"answers": materials.answers_fingerprint(self.task)} if written else {}),
+            **({"asking": materials.asking_fingerprint(self.task)} if self._asks else {}),
         }
+
+    @property
+    def _asks(self) -> bool:
+        """Whether a model is told what the classes are called."""
+        written = self.learner is not None and self.learner.output == "text"
+        told = self.method.hint or self.method.learn != "train"
+        return written or told or any("views" in materials.label_context(step) for step in self.method.labels)
 
     @functools.cached_property
     def key(self) -> str:

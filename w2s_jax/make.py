@@ -71,7 +71,9 @@ class Workshop:
                 return self.read(stage.previous).for_split("transfer", split.ids)
             case "views":
                 answers = materials.answers(stage.task, materials.splits(stage.task, stage.seed).n_classes)
-                probs = prompting.views(stage.learner, split.texts, answers, mesh=self.mesh)
+                probs = prompting.views(
+                    stage.learner, split.texts, answers, materials.templates(stage.task), mesh=self.mesh
+                )
                 prompting.forget()
                 return probs
         raise errors.unknown("what label work asks for:", name, labelwork.CONTEXT)
@@ -251,7 +253,7 @@ def _adapt(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
 def _prompt(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
     """Shots are drawn from the training rows, equally many of each class as they are labelled."""
     assert stage.learner is not None
-    options: dict[str, Any] = dict(stage.method.options)
+    options: dict[str, Any] = {"template": materials.templates(stage.task)[0], **stage.method.options}
     options.pop("shown", None)
     labels = given.train.targets.argmax(axis=1)
     shots = _shots(labels, int(options.pop("shots", 0)), stage.seed)

