@@ -279,7 +279,7 @@ def pairs(folder: Path, rows: int = 160) -> str:
     return f"{file}:task"
 
 
-@pytest.mark.parametrize("parameters", ["probe", "full"])
+@pytest.mark.parametrize("parameters", ["probe", *make.slow("full")])
 def test_reward_models_compare_two_replies(tmp_path, parameters):
     task = TaskConfig(pairs(tmp_path), supervisor=16, transfer=16, validation=8, test=16)
     plan = make.experiment(tmp_path, tasks=(task,))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests import tiny as make
 from w2s_jax import downloads, models
 from w2s_jax.errors import UserError
 from w2s_jax.models import export
@@ -159,8 +160,8 @@ def test_logits_equal_a_torch_head_on_transformers(tmp_path, name):
     assert_close(np.asarray(module.apply({"params": params}, ids, LENGTHS)), expected)
 
 
-@pytest.mark.parametrize("name", ["llama", "mistral", "gpt2", "gpt_neox", "gemma2", "bert"])
-@pytest.mark.parametrize("how", ["last", "mean", "cls"])
+@pytest.mark.parametrize("name", ["llama", "bert", *make.slow("mistral", "gpt2", "gpt_neox", "gemma2")])
+@pytest.mark.parametrize("how", ["last", "mean", *make.slow("cls")])
 def test_padded_left_out_and_alone_agree(tmp_path, name, how):
     saved(tmp_path, *FAMILIES[name])
     pretrained = models.load(str(tmp_path))
@@ -183,7 +184,7 @@ def test_padded_left_out_and_alone_agree(tmp_path, name, how):
     assert np.isfinite(with_empty).all()
 
 
-@pytest.mark.parametrize("name", ["llama", "gemma3_text", "bert"])
+@pytest.mark.parametrize("name", ["llama", *make.slow("gemma3_text", "bert")])
 def test_how_it_is_computed_does_not_change_what_it_computes(tmp_path, name):
     saved(tmp_path, *FAMILIES[name])
     pretrained = models.load(str(tmp_path))

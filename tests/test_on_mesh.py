@@ -87,7 +87,7 @@ def test_finetuning(tmp_path, mesh, parameters):
     assert_close(run(mesh), run(None))
 
 
-@pytest.mark.parametrize("parameters", ["full", "lora"])
+@pytest.mark.parametrize("parameters", ["full", *make.slow("lora")])
 def test_generative_finetuning(tmp_path, mesh, parameters):
     settings = Generative(epochs=2, learning_rate=3e-3, batch_size=8)
     learner = untied_learner(tmp_path / "m", parameters=parameters, generative=settings)
@@ -120,7 +120,7 @@ def test_features(tmp_path, mesh):
     assert np.abs(found[0]).max() > 0.1
 
 
-@pytest.mark.parametrize("parameters", ["full", "lora"])
+@pytest.mark.parametrize("parameters", ["full", *make.slow("lora")])
 def test_a_backbone_that_a_stage_trained_is_read_onto_the_mesh(tmp_path, mesh, parameters):
     """Of generative finetuning, and of a student that a probe reads; beside what NumPy makes of the saved files."""
     plan = make.experiment(tmp_path, methods={"probe": Method(readout="truth_probe")})

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests import tiny as make
 from w2s_jax import losses, sharding
 from w2s_jax.data.batching import room
 from w2s_jax.models.classifier import Classifier
@@ -42,6 +43,7 @@ CONFIGS = {
         LLAMA, family="bert", rope=None, norm="layer", n_kv_heads=4, token_types=2, gated=False, final_norm=False
     ),
 }
+SLOW_STEPS = [pytest.param(*case, marks=pytest.mark.slow) for case in ((None, 2), ((2, 2, 2), 1))]
 PACKINGS = [Packing(1, 39), Packing(1, 48), Packing(2, 21), Packing(4, 16)]
 
 
@@ -71,7 +73,7 @@ def test_tokens_lie_one_after_another(packing):
     np.testing.assert_array_equal(rows, np.where(np.arange(12) < LENGTHS[:, None], TOKENS, 0))
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", ["llama", *make.slow("learned positions", "windows", "encoder")])
 def test_logits_and_gradients_are_those_of_padded_rows(name):
     module = Classifier(CONFIGS[name])
     params = parameters(module)
@@ -89,7 +91,7 @@ def test_logits_and_gradients_are_those_of_padded_rows(name):
         assert_close(gradient, expected_gradient, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", ["llama", *make.slow("learned positions", "windows", "encoder")])
 def test_no_token_meets_another_examples(name):
     module, params = Classifier(CONFIGS[name]), None
     params = parameters(module)
@@ -120,7 +122,7 @@ def test_scores_of_next_tokens_are_those_of_padded_rows():
         assert_close(gradient, expected_gradient, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("sizes", "microbatches"), [(None, 1), (None, 2), ((2, 2, 2), 1), ((4, 1, 2), 2)], ids=str)
+@pytest.mark.parametrize(("sizes", "microbatches"), [(None, 1), ((4, 1, 2), 2), *SLOW_STEPS], ids=str)
 def test_a_packed_step_is_the_padded_step(sizes, microbatches):
     module = Classifier(LLAMA)
     params, tx = parameters(module), make_optimizer(OptimizerConfig("sgd", learning_rate=0.5), 4)

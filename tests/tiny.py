@@ -67,6 +67,11 @@ def tokenizer(path: Path) -> None:
     inner.save(str(path))
 
 
+def slow(*values: object) -> list:
+    """Cases of a parametrized test that the default suite leaves to those that it runs."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 def reviews(path: Path, rows: int = 160) -> Path:
     """Sentences whose label is whether they hold more good words than bad ones."""
     rng = np.random.default_rng(0)
@@ -81,12 +86,12 @@ def reviews(path: Path, rows: int = 160) -> Path:
     return path
 
 
-def experiment(folder: Path, **changes: object) -> Experiment:
-    """One task, one pair, two methods, one seed."""
+def experiment(folder: Path, checkpoint_seconds: float = 1e9, **changes: object) -> Experiment:
+    """One task, one pair, two methods, one seed; no checkpoints within a stage unless a test kills it."""
     weak, strong = llama(folder / "weak", layers=1, width=8), llama(folder / "strong", seed=1)
     task = reviews(folder / "reviews.jsonl")
     optimizer = OptimizerConfig(learning_rate=1e-2)
-    loop = LoopSettings(evaluations=2, checkpoint_seconds=0)
+    loop = LoopSettings(evaluations=2, checkpoint_seconds=checkpoint_seconds)
     fields: dict = {
         "name": "tiny",
         "tasks": (TaskConfig(str(task), supervisor=32, transfer=32, validation=16, test=40),),
