@@ -37,7 +37,7 @@ setup(
         "plot": ["matplotlib>=3.9"],
         "chess": ["chess>=1.11"],
         "onnx": ["onnx>=1.17"],
-        "plan": ["libtpu>=0.0.42"],
+        "plan": ["jax[tpu]"],  # the libtpu that fits this jax: another may crash, also outside `w2s plan`
         "tfds": ["tensorflow-datasets>=4.9.10", "array_record>=0.8"],
         "test": [
             "w2s-jax[chess,onnx,plot,tfds]",
