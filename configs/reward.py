@@ -25,7 +25,7 @@ models = {
 
 experiment = Experiment(
     name="reward",
-    tasks=(TaskConfig("hh_pairs", pool=720, supervisor=220, transfer=220, validation=40, test=236),),
+    tasks=(TaskConfig("hh_pairs", pool=720, supervisor=200, transfer=200, validation=40, test=220),),
     supervisors=models,
     students=models,
     methods={"naive": Method(), "confidence": Method("confidence")},
