@@ -1,13 +1,14 @@
 """Is the task more salient in a student that learned from weak labels? (Burns et al. 2023, section 5.2.3)
 
-A linear probe on ground truth, on hidden states of MiniLM-L6: as it is (`probe`, whose ceiling that is), after naive
-finetuning on MiniLM-L3's labels, after finetuning on them with the confidence loss, and full finetuning on the truth.
+A linear probe on ground truth, on hidden states of MiniLM-L6: after naive finetuning on MiniLM-L3's labels, after
+finetuning on them with the confidence loss, and full finetuning on the truth. Probes of the model as it is, on weak
+labels and on truth (the ceiling), are in saliency_before.py.
 
 Published order: probe on weak labels < probe on truth < finetuning on weak labels < a probe on truth after
 finetuning on weak labels, about as good as finetuning on truth.
 
 Hardware: a laptop; two CPU cores took about 15 minutes.
-Command:  w2s sweep configs/burns2023/saliency.py
+Command:  w2s sweep configs/burns2023/saliency.py configs/burns2023/saliency_before.py
 Expect:   docs/results/methods.md.
 """
 

@@ -274,7 +274,7 @@ def _parameter_axis(sizes: Sequence[float], axis: Any) -> None:
     axis.set_xscale("log")
     axis.minorticks_off()
     ticks, labels, least = sorted(set(sizes)), [], 0.0
-    ratio = ticks[-1] / ticks[0]
+    ratio = ticks[-1] / ticks[0] if len(ticks) > 1 else 2.0
     for size in ticks:
         labels.append(_count(size) if size >= least else f"\n{_count(size)}")
         least = size * ratio**0.15 if size >= least else 0.0
