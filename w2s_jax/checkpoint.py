@@ -168,7 +168,7 @@ def load(folder: Path, name: str) -> Any:
 
     found = Path(_verified(folder))
     with _alone() as checkpointer:
-        tree = checkpointer.metadata(found / name).item_metadata.tree
+        tree = _tree(found / name)
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
         return checkpointer.restore(found / name, restore_args=as_numpy)
 
@@ -183,13 +183,20 @@ def load_sharded(folder: Path, name: str, shardings: Any) -> Any:
       UserError: a file is missing, truncated or edited.
     """
     found = Path(processes.lead(lambda: _verified(folder)))
-    with _alone() as checkpointer:
-        tree = checkpointer.metadata(found / name).item_metadata.tree
+    tree = _tree(found / name)
     by_path = dict(jax.tree_util.tree_leaves_with_path(shardings))
     shapes = jax.tree_util.tree_map_with_path(
         lambda keys, leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=by_path[keys]), tree
     )
     return _restored(found, {name: shapes})[name]
+
+
+def _tree(item: Path) -> Any:
+    """The shapes and dtypes that were saved. Asked of the item's handler; a checkpointer wants metadata of a step too."""
+    import orbax.checkpoint as ocp
+
+    found: Any = ocp.PyTreeCheckpointHandler().metadata(item)
+    return found.tree
 
 
 @contextlib.contextmanager
