@@ -192,7 +192,7 @@ def load_sharded(folder: Path, name: str, shardings: Any) -> Any:
 
 
 def _tree(item: Path) -> Any:
-    """The shapes and dtypes that were saved. Asked of the item's handler; a checkpointer wants metadata of a step too."""
+    """The shapes and dtypes that were saved. A checkpointer would want metadata of a step too."""
     import orbax.checkpoint as ocp
 
     found: Any = ocp.PyTreeCheckpointHandler().metadata(item)
