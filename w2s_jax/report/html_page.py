@@ -28,8 +28,9 @@ a { color: var(--link); }
 .wide { overflow-x: auto; }
 .quiet, figcaption { color: var(--quiet); font-size: .875rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0; }
-th, td { padding: .3rem .9rem .3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+th, td { padding: .3rem .8rem .3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 .numbers th, .numbers td { white-space: nowrap; }
+.numbers thead th { white-space: normal; vertical-align: bottom; }
 .numbers th { font-weight: 600; } .numbers tbody th { font-weight: 400; }
 .numbers th.group { font-weight: 600; padding-top: .8rem; }
 .numbers th:first-child { position: sticky; left: 0; background: var(--paper); }
@@ -57,10 +58,10 @@ def html(runs: Sequence[Results], drawn: figures.Drawn) -> str:
     across = [_figure(figure, "all") for figure in drawn.across]
     parts = [f"<h1>Weak-to-strong generalization: {escape(title)}</h1>"]
     if len(runs) > 1:
-        parts += [_links(runs), *(f"<h2>{escape(run.name)}</h2>{_story(run)}" for run in runs)]
+        parts += [_links(runs), *(f"<h2>{escape(run.name)}</h2>{_story(run)}" for run in runs), _quiet(story.LEGEND)]
         parts += ["<h2>Over all runs</h2>" if across else "", *across]
     else:
-        parts += [_story(runs[0]), "<h2>Figures</h2>" if figures.available() else "", *across]
+        parts += [_story(runs[0]), _quiet(story.LEGEND), "<h2>Figures</h2>" if figures.available() else "", *across]
     parts.append("" if figures.available() else "<p>There are no figures: they need matplotlib.</p>")
     for i, run in enumerate(runs):
         parts.append(_details(run, f"run{i}", drawn.of_run[run.name], several=len(runs) > 1))
@@ -90,7 +91,7 @@ def _links(runs: Sequence[Results]) -> str:
 def _story(found: Results) -> str:
     """What was found, in sentences and one table."""
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in story.sentences(found))
-    return f"<ul>{items}</ul>\n{_numbers(story.COLUMNS, story.rankings(found), story.LEGEND)}"
+    return f"<ul>{items}</ul>\n{_numbers(story.COLUMNS, story.rankings(found), 'Methods over tasks.')}"
 
 
 def _details(found: Results, anchor: str, drawn: Sequence[Figure], *, several: bool) -> str:
@@ -98,7 +99,7 @@ def _details(found: Results, anchor: str, drawn: Sequence[Figure], *, several: b
     parts = [f'<h2 id="{anchor}">{escape(found.name)}</h2>'] if several else []
     parts += [_figure(figure, anchor) for figure in drawn]
     parts += ["<h2>Each task and pair of models</h2>" if not several else "<h3>Each task and pair of models</h3>"]
-    parts.append(f'<p class="quiet">{escape(table.LEGEND)}</p>')
+    parts.append(_quiet(table.LEGEND))
     folded = len(found.summaries) > grid.MANY
     for block in table.blocks(found):
         title, body = escape(block.title), _block(block)
@@ -141,8 +142,12 @@ def _numbers(columns: Sequence[str], groups: Sequence[story.Ranking], caption: s
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="numbers">'
         f"<thead><tr>{head}</tr></thead>{''.join(bodies)}</table></div>"
-        f'<p class="quiet">{escape(caption)}</p>'
+        f"{_quiet(caption)}"
     )
+
+
+def _quiet(text: str) -> str:
+    return f'<p class="quiet">{escape(text)}</p>'
 
 
 def _figure(figure: Figure, prefix: str) -> str:
