@@ -73,7 +73,16 @@ def _reading(stage: Stage) -> tuple[object, ...] | None:
     learner = stage.learner
     if learner is None or learner.parameters != "probe" or arrays.is_array(learner.model):
         return None
-    return learner.model, learner.read_layer, stage.task, stage.method.hint, stage.method.learn == "ccs", stage.body
+    advice = stage.maker if isinstance(stage.maker, config.Advised) else None
+    return (
+        learner.model,
+        learner.read_layer,
+        advice,
+        stage.task,
+        stage.method.hint,
+        stage.method.learn == "ccs",
+        stage.body,
+    )
 
 
 def _feature_seconds(stage: Stage) -> float:

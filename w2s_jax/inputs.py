@@ -84,6 +84,16 @@ def with_every_hint(texts: Sequence[Text], answers: Sequence[str]) -> list[Text]
     return [_append(text, hint) for text in texts for hint in hint_texts(answers)]
 
 
+def reread(given: StageInputs, read: Callable[[Split], Sequence[Text]]) -> StageInputs:
+    """The same rows with other texts."""
+
+    def of(split: Split) -> Split:
+        return replace(split, texts=tuple(read(split)))
+
+    train, validation = (each._replace(split=of(each.split)) for each in (given.train, given.validation))
+    return StageInputs(train, validation, {name: of(split) for name, split in given.predict.items()})
+
+
 def _append(text: Text, suffix: str) -> Text:
     return text + suffix if isinstance(text, str) else tuple(part + suffix for part in text)
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from w2s_jax import config, files, labelwork, losses, models
-from w2s_jax.config import Ensemble, Errors, Given, LabelStep, Method, Supervisor, TaskConfig
+from w2s_jax.config import Advised, Ensemble, Errors, Given, LabelStep, Method, Supervisor, TaskConfig
 from w2s_jax.data import arrays, sources, tasks
 from w2s_jax.data import splits as data_splits
 from w2s_jax.data.example import Example
@@ -162,10 +162,19 @@ def maker_identity(maker: Supervisor) -> dict[str, Any]:
             return {"errors": kind}
         case Given(probs=probs):
             return {"given": array_fingerprint(probs)}
+        case Advised(judge=judge):
+            return {"advised": advice_identity(maker), "shuffled": maker.shuffled, **maker_identity(judge)}
     learner = config.asdict(maker)
     del learner["loop"]["checkpoint_seconds"]
     learner["model"] = model_fingerprint(maker.model)
     return {"learner": learner}
+
+
+def advice_identity(maker: Advised) -> dict[str, Any]:
+    """What decides an advisor's transcripts, beside texts and answers."""
+    advisor = {name: getattr(maker.advisor, name) for name in ("max_tokens", "too_long", "dtype")}
+    options = {name: getattr(maker, name) for name in ("protocol", "turns", "tokens", "temperature", "seed")}
+    return {"advisor": {"model": model_fingerprint(maker.advisor.model), **advisor}, **options}
 
 
 def model_fingerprint(model: str) -> str:
