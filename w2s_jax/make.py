@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from w2s_jax import advice, config, errors, experiment, inputs, labelwork, materials, models, processes
+from w2s_jax import advice, config, errors, experiment, inputs, labelwork, materials, models, processes, questionnaire
 from w2s_jax.config import Advised, Ensemble, Errors, Given, TaskConfig
 from w2s_jax.data import arrays
 from w2s_jax.data.labels import Predictions
@@ -314,13 +314,16 @@ def _ccs(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
 
 
 def given_labels(stage: Stage, reference: str) -> dict[str, Float[np.ndarray, "n c"]]:
-    """A supervisor's labels from an array.
+    """A supervisor's labels from an array or a table.
 
     Raises:
       UserError: it holds no probabilities, or of another number of classes or rows than the task.
     """
-    table = arrays.probabilities(reference)
     splits = materials.splits(stage.task, stage.seed)
+    if not arrays.is_array(reference):
+        ids = {name: getattr(splits, name).ids for name in stage.predicts}
+        return {name: questionnaire.read(reference, of, splits.n_classes) for name, of in ids.items()}
+    table = arrays.probabilities(reference)
     if table.shape[1] != splits.n_classes:
         raise UserError(f"{reference} has {table.shape[1]} classes; the task has {splits.n_classes}")
     return {name: table[arrays.rows(getattr(splits, name).texts, reference, len(table))] for name in stage.predicts}

@@ -161,7 +161,7 @@ def maker_identity(maker: Supervisor) -> dict[str, Any]:
         case Errors(kind=kind):
             return {"errors": kind}
         case Given(probs=probs):
-            return {"given": array_fingerprint(probs)}
+            return {"given": given_fingerprint(probs)}
         case Advised(judge=judge):
             return {"advised": advice_identity(maker), "shuffled": maker.shuffled, **maker_identity(judge)}
     learner = config.asdict(maker)
@@ -182,6 +182,15 @@ def model_fingerprint(model: str) -> str:
     if arrays.is_array(model):
         return array_fingerprint(model)
     return models.fingerprint(model)
+
+
+def given_fingerprint(reference: str) -> str:
+    """SHA-256 of a supervisor's labels: of an array, or of a table that people filled in."""
+    if arrays.is_array(reference):
+        return array_fingerprint(reference)
+    if not Path(reference).is_file():
+        raise UserError(f"{reference} does not exist")
+    return files.sha256_file(Path(reference))
 
 
 @functools.lru_cache(maxsize=32)

@@ -173,6 +173,39 @@ class Across:
 
 
 @dataclass(frozen=True)
+class Sandwich:
+    """A judge alone, the same judge with a stronger model's advice, and an expert (Bowman et al. 2211.03540).
+
+    The non-expert is simulated: a model; so is the expert: the ceiling.
+
+    Attributes:
+      unassisted, assisted: supervisors, by name.
+      student: whose ceiling is the expert.
+      accuracy: means over seeds of `unassisted`, `assisted`, `expert` and, where the run asks the advisor zero-shot,
+        `model`.
+      holds: whether unassisted < model < expert, without which there is no sandwich; None where no `model` was asked.
+      recovered: `(assisted - unassisted) / (expert - unassisted)`, with the interval of a PGR.
+      misled: of the rows that the judge alone gets right, the share that it gets wrong with advice.
+      corrected: of those that it alone gets wrong, the share that it gets right with advice.
+      argued_right, argued_wrong: the assisted judge's accuracy where a consultant argues for the right class, and for
+        the wrong one; the lower the second, the more it relies on advice. None for a debate.
+    """
+
+    task: str
+    unassisted: str
+    assisted: str
+    student: str
+    seeds: tuple[int, ...]
+    accuracy: Mapping[str, float]
+    holds: bool | None
+    recovered: PGR
+    misled: float | None
+    corrected: float | None
+    argued_right: float | None
+    argued_wrong: float | None
+
+
+@dataclass(frozen=True)
 class TaskFacts:
     """What the cells of a task were measured on: examples a split, classes, and the share of each class in test."""
 
@@ -189,6 +222,7 @@ class Results:
     Attributes:
       parameters: how many a model has, by its name in the cells; of those whose number is known.
       across: every method over tasks; empty for a single task.
+      sandwiches: every supervisor with an advisor beside the same supervisor alone.
     """
 
     name: str
@@ -200,6 +234,7 @@ class Results:
     comparisons: tuple[Comparison, ...]
     parameters: Mapping[str, int] = field(default_factory=dict)
     across: tuple[Across, ...] = ()
+    sandwiches: tuple[Sandwich, ...] = ()
     schema: str = SCHEMA
 
 
@@ -296,6 +331,52 @@ def over_tasks(summaries: Sequence[Summary]) -> tuple[Across, ...]:
     )
 
 
+def sandwich(
+    names: Mapping[str, str],
+    seeds: Sequence[int],
+    cells: Sequence[metrics.Cell],
+    model: Sequence[np.ndarray] = (),
+    argued: Sequence[np.ndarray] = (),
+) -> Sandwich:
+    """What advice is worth, over seeds.
+
+    Args:
+      names: task, unassisted, assisted, student.
+      cells: for each seed, the judge alone as supervisor, with advice as student, and the expert as ceiling.
+      model: for each seed, the advisor's own probabilities [N, C]; empty where it was not asked.
+      argued: for each seed, the class that a consultant argues for [N]; empty for a debate.
+    """
+    labels = np.concatenate([cell.labels for cell in cells])
+    alone, helped = (
+        np.concatenate([getattr(cell, role).argmax(axis=1) for cell in cells]) == labels
+        for role in ("supervisor", "student")
+    )
+    roles = {"unassisted": "supervisor", "assisted": "student", "expert": "ceiling"}
+    accuracy = {
+        name: float(np.mean([metrics.accuracy(getattr(cell, role), cell.labels) for cell in cells]))
+        for name, role in roles.items()
+    }
+    if model:
+        own = [metrics.accuracy(probs, cell.labels) for probs, cell in zip(model, cells, strict=True)]
+        accuracy["model"] = float(np.mean(own))
+    truly = np.concatenate(argued) == labels if argued else None
+    return Sandwich(
+        **names,
+        seeds=tuple(seeds),
+        accuracy=accuracy,
+        holds=accuracy["unassisted"] < accuracy["model"] < accuracy["expert"] if model else None,
+        recovered=_bounded(metrics.pgr(cells)),
+        misled=_share(~helped, alone),
+        corrected=_share(helped, ~alone),
+        argued_right=None if truly is None else _share(helped, truly),
+        argued_wrong=None if truly is None else _share(helped, ~truly),
+    )
+
+
+def _share(rows: np.ndarray, among: np.ndarray) -> float | None:
+    return float(rows[among].mean()) if among.any() else None
+
+
 def _over_tasks(
     pair: tuple[str, str], method: str, ours: Mapping[str, Summary], theirs: Mapping[str, Summary] | None
 ) -> Across:
@@ -365,7 +446,7 @@ def _converter() -> Any:
         cols.is_namedtuple,
         lambda kind: cols.namedtuple_dict_structure_factory(kind, converter, "from_converter", True),
     )
-    for kind, allowed in ((str, (str,)), (int, (int,)), (float, (float, int))):
+    for kind, allowed in ((str, (str,)), (bool, (bool,)), (int, (int,)), (float, (float, int))):
         converter.register_structure_hook(kind, functools.partial(_exactly, allowed))
     return converter
 
