@@ -553,6 +553,7 @@ def test_the_real_compiler_for_tpus(tmp_path):
     assert jax.device_count() == 8
 
 
+<<<<<<< HEAD
 @pytest.mark.slow
 def test_attention_kernels_count_as_the_products_that_they_are(tmp_path):
     """1,024 tokens: splash attention, and XLA's, of whose softmax the compiler makes a kernel of its own."""
@@ -570,3 +571,13 @@ def test_attention_kernels_count_as_the_products_that_they_are(tmp_path):
     others = 3 * matrix_flops(rows, length, width, count) - 6 * product
     assert flops["float32"] == pytest.approx(others + 6 * product, rel=0.001)
     assert flops["bfloat16"] == pytest.approx(others + 9 * 3 / 4 * product, rel=0.001)  # 3 of 4 blocks of 512 x 512
+=======
+@pytest.mark.parametrize("n_classes", [2, 1968])
+def test_a_learner_that_writes_its_answers_is_planned(model, n_classes):
+    """Its step has the head's product too: over the last token's vocabulary, or that of three stand-in digits."""
+    asked = dataclasses.replace(request(model, output="text", batch_size=8), n_classes=n_classes)
+    found = compilation.compile_here(asked)
+    head = 8 * (1 if n_classes == 2 else 3) * 2 * 32 * 15
+    assert found.costs.flops * 8 == pytest.approx(3 * (matrix_flops(8) + head), rel=0.05)
+    assert compilation.compile_here(dataclasses.replace(asked, kind="label")).fits
+>>>>>>> gen
