@@ -10,7 +10,7 @@ Command:  python benchmarks/scaling.py
 import jax
 
 from w2s_jax import losses, sharding
-from w2s_jax.plan import hlo, lowering
+from w2s_jax.plan import counting, lowering
 from w2s_jax.plan.architectures import architecture
 from w2s_jax.train.learner import Learner
 
@@ -33,13 +33,13 @@ def main() -> None:
             )
 
 
-def costs(axis: str, devices: int) -> hlo.Costs:
+def costs(axis: str, devices: int) -> counting.Costs:
     """Of one step on each device, with the batch or the matrices cut over this axis of the mesh."""
     sizes = {name: devices if name == axis else 1 for name in sharding.AXES}
     mesh = sharding.make_mesh(**sizes, devices=jax.devices()[:devices])
     learner = Learner(MODEL, batch_size=ROWS * devices)
     lowered = lowering.lower("train", learner, architecture(MODEL), 2, LOSS, mesh).lowered
-    return hlo.costs(str(lowered.compile().as_text()), devices)
+    return counting.costs(str(lowered.compile().as_text()), devices)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 MiniLM-L6 supervises linear heads on SmolLM2-135M, beside SmolLM2-135M's own answers through its language-model head.
 
-Published (Burns et al. 2023, figure 9): five-shot prompting with weak labels recovers part of the gap for the largest
-students; finetuning on weak labels is ahead of it, with the confidence loss by far.
+Published (Burns et al. 2023, figure 9): for the largest students, five-shot prompting with weak labels is about as good
+as naive finetuning on them, or better; finetuning with the confidence loss is best.
 
-Hardware: a laptop; two CPU cores took about 15 minutes beside other work.
+Hardware: a laptop; two CPU cores took about 15 minutes.
 Command:  w2s sweep configs/prompting.py
 Expect:   docs/results/methods.md.
 """
@@ -16,7 +16,7 @@ from w2s_jax.train.optimizer import OptimizerConfig
 
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 probe = {"parameters": "probe", "epochs": 10, "max_tokens": 1024, "too_long": "truncate", "optimizer": heads}
-SIZES = {"supervisor": 500, "transfer": 300, "validation": 40, "test": 300}
+SIZES = {"supervisor": 500, "transfer": 200, "validation": 30, "test": 250}
 ask = {"template": "{text} Is this right?\nAnswer:", "calibrate": True}
 
 experiment = Experiment(

@@ -4,7 +4,7 @@ Each reply is scored by itself, and P(second is better) = sigmoid(difference), a
 own comparisons (ChatGPT's) are not public. Published: PGR of about 10%, almost never above 20%, 10 to 20 points more
 with generative finetuning first: `Learner(generative=Generative())` on a decoder.
 
-Hardware: a laptop; two CPU cores took about 35 minutes, nearly all of it for the features of SmolLM2 and Gemma.
+Hardware: a laptop; two CPU cores took about 15 minutes, nearly all of it for the features of SmolLM2 and Gemma.
 Command:  W2S_ACCEPT_GEMMA_TERMS=1 w2s sweep configs/reward.py
 Expect:   docs/results/methods.md.
 """
@@ -25,7 +25,7 @@ models = {
 
 experiment = Experiment(
     name="reward",
-    tasks=(TaskConfig("hh_pairs", pool=1600, supervisor=480, transfer=480, validation=100, test=500),),
+    tasks=(TaskConfig("hh_pairs", pool=720, supervisor=220, transfer=220, validation=40, test=236),),
     supervisors=models,
     students=models,
     methods={"naive": Method(), "confidence": Method("confidence")},

@@ -48,6 +48,7 @@ def cell(
             groups=np.arange(n) // 2,
         ),
         weak_validation=supervisor[:200],
+        ceiling_validation=probabilities(labels, ceiling, ceiling_noise)[:200],
         truth_validation=labels[:200],
         steps=list(steps),
         curve=curve,
@@ -80,6 +81,7 @@ def of(measured: list[Measured], name: str = "synthetic", parameters: dict[str, 
         summaries=summaries,
         comparisons=comparisons,
         parameters=parameters or {},
+        across=results.over_tasks(summaries),
     )
 
 

@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import importlib
 import logging
+import re
 
 import jax
 import jax.numpy as jnp
@@ -119,6 +121,24 @@ def test_cudnn_equals_xla(name):
     found = value_and_gradients(lambda *x: attention.cudnn(*x, jnp.asarray(LENGTHS), form), inputs)
     for mine, theirs in zip(found, value_and_gradients(by_xla(form), inputs), strict=True):
         np.testing.assert_allclose(np.float32(mine), np.float32(theirs), atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("name", [name for name in FORMS if "softcap" not in name])
+def test_cudnn_is_lowered_for_gpus(monkeypatch, name):
+    """From a machine that has none: JAX accepts shapes and layouts, and calls the kernels of both passes."""
+    kernels = importlib.import_module("jax._src.cudnn.fused_attention_stablehlo")
+    monkeypatch.setattr(kernels, "check_cudnn_version", lambda *_: 91300)
+    monkeypatch.setattr(kernels, "check_compute_capability", lambda *_: True)
+    monkeypatch.setattr(kernels, "is_cuda_compute_capability_equal", lambda *_: False, raising=False)
+    query, key, value = (jax.ShapeDtypeStruct((2, 1024, heads, 64), jnp.bfloat16) for heads in (8, 2, 2))
+    lengths = jax.ShapeDtypeStruct((2,), jnp.int32)
+
+    def loss(query, key, value, lengths):
+        return jnp.sum(attention.cudnn(query, key, value, lengths, FORMS[name]).astype(jnp.float32))
+
+    traced = jax.jit(jax.grad(loss, (0, 1, 2))).trace(query, key, value, lengths)
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert set(re.findall(r"__cudnn\$(\w+)", text)) == {"fmhaSoftmax", "fmhaSoftmaxBackward"}
 
 
 @pytest.mark.parametrize("attend", [splash, cudnn])

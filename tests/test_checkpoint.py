@@ -1,5 +1,8 @@
 """A checkpoint is whole and unedited, or it is refused; an interrupted save loses nothing."""
 
+import errno
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,4 +105,39 @@ def test_remove_takes_the_leftovers_too(tmp_path, tree):
     (tmp_path / "c.partial").mkdir()
     checkpoint.remove(tmp_path / "c")
     assert list(tmp_path.iterdir()) == []
+    assert not checkpoint.exists(tmp_path / "c")
+
+
+def test_while_a_checkpoint_is_written_the_one_before_it_is_read(tmp_path, monkeypatch):
+    """Also by whoever comes after a kill at that moment; and the arrays are free for the next step."""
+    finish, allowed = checkpoint._finish, threading.Event()
+    monkeypatch.setattr(checkpoint, "_finish", lambda *args: allowed.wait(30) and finish(*args))
+    step = jax.jit(lambda x: x + 1, donate_argnums=0)
+    with checkpoint.Saver(tmp_path / "c") as saver:
+        allowed.set()
+        params = step(jnp.zeros(1000))
+        saver.save({"params": {"x": params}}, {"step": 1})
+        params = step(params)
+        saver.wait()
+        allowed.clear()
+        saver.save({"params": {"x": params}}, {"step": 2})
+        for _ in range(3):
+            params = step(params)
+        assert checkpoint.meta(tmp_path / "c") == {"step": 1}
+        np.testing.assert_array_equal(checkpoint.load(tmp_path / "c", "params")["x"], np.ones(1000))
+        allowed.set()
+    assert checkpoint.meta(tmp_path / "c") == {"step": 2}
+    np.testing.assert_array_equal(checkpoint.load(tmp_path / "c", "params")["x"], np.full(1000, 2.0))
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_said_when_it_is_waited_for(tmp_path, tree, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(files, "sha256_file", full)
+    saver = checkpoint.Saver(tmp_path / "c")
+    saver.save({"params": tree}, {})
+    with pytest.raises(UserError, match="the disk is full"), saver:
+        pass
     assert not checkpoint.exists(tmp_path / "c")

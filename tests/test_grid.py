@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from tests import synthetic
-from w2s_jax import results
-from w2s_jax.report import grid, html_page
+from w2s_jax import metrics, results
+from w2s_jax.report import figures, grid, html_page
 
 TASKS, METHODS = ("a", "b", "c", "d", "e"), ("naive", "better", "worse")
 
@@ -49,7 +49,9 @@ def test_every_task_counts_once():
     gains = 0.08 + 0.01 * np.arange(4)
     assert found["naive"].tasks == TASKS[:4], "a task without a gap has no PGR"
     assert found["naive"].median_pgr == pytest.approx(np.median(gains / 0.2))
-    assert found["naive"].low <= found["naive"].median_pgr <= found["naive"].high
+    assert (found["naive"].low, found["naive"].high) == (None, None), "four tasks are too few for an interval"
+    more = {each.method: each for each in results.over_tasks(summaries(tasks=("a", "b", "c", "d", "f", "g")))}
+    assert 0.4 <= more["naive"].low < more["naive"].median_pgr < more["naive"].high <= 0.65
     assert found["naive"].difference is None
     assert (found["better"].better, found["better"].worse) == (5, 0)
     assert (found["worse"].better, found["worse"].worse) == (0, 5)
@@ -72,6 +74,22 @@ def test_tests_over_tasks_are_scipys():
     assert sorted(found[m].p_holm for m in ("better", "worse")) == pytest.approx(
         [min(1, 2 * p[0]), max(2 * p[0], p[1])]
     )
+
+
+def test_each_test_is_adjusted_by_itself():
+    made = summaries(methods=("naive", "better", "worse", "third"))
+    found = [each for each in results.over_tasks(made) if each.tests is not None]
+    for name in ("t", "wilcoxon", "sign"):
+        p = [getattr(each.tests, name) for each in found]
+        adjusted = [getattr(each.tests_holm, name) for each in found]
+        if None not in p:
+            assert adjusted == pytest.approx(metrics.holm(p))
+        else:
+            assert [value is None for value in adjusted] == [value is None for value in p]
+    assert [each.p_holm for each in found] == [each.tests_holm.wilcoxon for each in found]
+    naive = results.over_tasks(made)[0]
+    assert naive.auroc.tasks == naive.tasks
+    assert naive.auroc.value == pytest.approx(naive.median_pgr)  # these made-up PGRs are the same for both
 
 
 def test_one_task_has_nothing_over_tasks():
@@ -98,8 +116,9 @@ def test_many_methods_are_colours_with_their_numbers():
 
 
 def test_a_page_of_many_methods_begins_with_the_ranking_and_folds_the_rest():
-    page = html_page.html([grown(20)])
-    assert page.index("Over ") < page.index("<details>")
+    run = grown(20)
+    page = html_page.html([run], figures.draw([run]))
+    assert page.index("median PGR [95%]") < page.index("<details>")
     assert page.count("<details><summary>") == 5 + 1
     assert "http" not in page.replace("http://www.w3.org", "")
 

@@ -2,12 +2,13 @@
 
 import dataclasses
 import re
+import time
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from w2s_jax import metrics
+from w2s_jax import metrics, resampling
 from w2s_jax.errors import UserError
 from w2s_jax.metrics import Cell
 
@@ -93,6 +94,31 @@ def test_auroc_of_many_classes_is_over_the_classes_that_have_examples():
     assert metrics.auroc(probs, labels) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("digits", [None, 1])
+def test_auroc_of_resamples_equals_repeating_their_examples(digits):
+    """Few and many positives go two ways; both equal scikit-learn on the resample itself."""
+    rng = np.random.default_rng(4)
+    for classes, n in ((2, 150), (40, 400)):
+        labels = rng.permutation(np.arange(n) % classes if classes > 2 else np.arange(n) % 4 == 0).astype(int)
+        probs = model(rng, labels, 1.0, classes, digits)
+        weights = rng.multinomial(n, np.full(n, 1 / n), 3).T
+        found = resampling.auroc_under(probs, labels)(weights.astype(np.float32))
+        for area, times in zip(found, weights.T, strict=True):
+            drawn, truth = np.repeat(probs, times, axis=0), np.repeat(labels, times)
+            ks = [1] if classes == 2 else np.unique(truth)
+            assert area == pytest.approx(np.mean([sklearn.roc_auc_score(truth == k, drawn[:, k]) for k in ks]))
+
+
+def test_pgr_of_auroc_over_a_thousand_classes_is_defined_and_quick():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 1000, 300)
+    cell = Cell(*(model(rng, labels, skill, 1000) for skill in (1.0, 2.0, 4.0)), labels)
+    started = time.process_time()
+    found = metrics.pgr([cell], "auroc", resamples=500)
+    assert time.process_time() - started < 10
+    assert found.low < found.value < found.high
+
+
 def test_ties_go_to_the_lowest_class():
     assert metrics.accuracy(binary([0.5, 0.5]), np.array([0, 1])) == 0.5
     assert metrics.accuracy(binary([0.5, 0.5]), np.array([0, 0])) == 1.0
@@ -135,6 +161,45 @@ def test_confident_disagreement_by_hand():
     targets = binary([0.01, 0.99, 0.97, 0.01, 0.4])
     assert metrics.confident_disagreement(probs, targets) == pytest.approx(2 / 4)
     assert metrics.confident_disagreement(probs[3:4], targets[3:4]) is None
+
+
+def test_over_confidence_is_signed_and_takes_soft_labels():
+    labels = np.array([1, 1, 0, 0])
+    assert metrics.over_confidence(binary([0.9, 0.9, 0.9, 0.1]), labels) == pytest.approx(0.9 - 3 / 4)
+    assert metrics.over_confidence(binary([0.6, 0.6, 0.4, 0.4]), labels) == pytest.approx(0.6 - 1)
+    weak = binary([0.7, 0.2, 0.4, 0.5])
+    expected = np.mean([0.9 - 0.7, 0.9 - 0.2, 0.8 - 0.6, 0.6 - 0.5])
+    assert metrics.over_confidence(binary([0.9, 0.9, 0.2, 0.6]), weak) == pytest.approx(expected)
+
+
+def test_calibration_against_soft_labels_is_their_mean_in_a_bin():
+    probs, weak = binary([0.95, 0.92, 0.05]), binary([0.6, 0.9, 0.4])
+    expected = abs(np.mean([0.95, 0.92, 0.95]) - np.mean([0.6, 0.9, 0.6]))
+    assert metrics.calibration_error(probs, weak) == pytest.approx(expected)
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 200)
+    many = model(rng, labels, 1.0, 3)
+    assert metrics.calibration_error(many, np.eye(3)[labels]) == pytest.approx(metrics.calibration_error(many, labels))
+
+
+def test_similarity_beyond_accuracy_is_0_for_independent_models_and_1_for_equal_sure_ones():
+    rng = np.random.default_rng(0)
+    n = 40_000
+    for classes in (2, 4):
+        labels = rng.integers(0, classes, n)
+
+        def sure(share, labels=labels, classes=classes):
+            wrong = (labels + rng.integers(1, classes, n)) % classes
+            return np.eye(classes)[np.where(rng.uniform(size=n) < share, labels, wrong)]
+
+        a, b = sure(0.7), sure(0.8)
+        assert metrics.similarity(a, b, labels) == pytest.approx(0, abs=0.02)
+        assert metrics.similarity(a, a, labels) == pytest.approx(1)
+        assert metrics.similarity(b, a, labels) == metrics.similarity(a, b, labels)
+    # By hand: observed (.9 x .8 + .1 x .2 + .4 x .3 + .6 x .7) / 2 = .64; right .65 and .55, so expected .515.
+    a, b, labels = binary([0.9, 0.4]), binary([0.8, 0.3]), np.array([1, 1])
+    assert metrics.similarity(a, b, labels) == pytest.approx((0.64 - 0.515) / (1 - 0.515))
+    assert metrics.similarity(binary([1.0]), binary([1.0]), np.array([1])) is None, "expected to agree always"
 
 
 def test_agreement_is_split_by_the_supervisor():
@@ -281,8 +346,8 @@ def test_seeds_that_differ_widen_the_interval():
 
 
 def test_a_seed_that_was_not_drawn_may_be_undefined():
-    values, counts = np.array([[[np.nan]], [[0.5]]]), np.array([[0.0, 2.0]])
-    assert metrics._weighted_mean(values, counts).tolist() == [[0.5]]
+    values, counts = np.array([[np.nan], [0.5]]), np.array([[0], [2]])
+    assert resampling.weighted_mean(values, counts).tolist() == [0.5]
 
 
 def test_resamples_without_a_gap_fall_into_the_tail_on_their_side():
@@ -340,6 +405,30 @@ def test_paired_difference_is_the_mean_over_seeds_and_changes_sign(statistic):
     assert (there.value, there.low, there.high) == pytest.approx((-back.value, -back.high, -back.low))
     assert there.p == back.p == pytest.approx(2 / 2001)
     assert there.tests.t == pytest.approx(stats.ttest_1samp(each, 0).pvalue)
+
+
+def test_shared_resamples_change_nothing():
+    rng = np.random.default_rng(0)
+    cells = [make_cell(rng, groups=rng.integers(0, 90, 200)) for _ in range(3)]
+    others = [dataclasses.replace(cell, student=cell.ceiling) for cell in cells]
+    shared = resampling.Bootstrap(metrics.tests(cells), resamples=500, seed=3)
+    for statistic in ("accuracy", "auroc"):
+        for measured in (cells, others, cells):
+            alone = metrics.pgr(measured, statistic, resamples=500, seed=3)
+            assert metrics.pgr(measured, statistic, bootstrap=shared) == alone
+        alone = metrics.paired_difference(others, cells, statistic, resamples=500, seed=3)
+        assert metrics.paired_difference(others, cells, statistic, bootstrap=shared) == alone
+    with pytest.raises(UserError, match="other test examples"):
+        metrics.pgr([make_cell(rng) for _ in range(3)], bootstrap=shared)
+
+
+def test_methods_that_differ_by_rounding_are_the_same(recwarn):
+    noise = np.array([1e-17, -3e-17, 2e-17, 0.0])
+    assert metrics.paired_tests(noise) == (None, None, None)
+    found = metrics.paired_tests(0.1 + noise)
+    assert found.t is None, "equal differences have no spread"
+    assert found.sign == found.wilcoxon == pytest.approx(2 / 2**4)
+    assert not recwarn.list
 
 
 def test_bootstrap_p_equals_mcnemar_for_one_seed():

@@ -118,6 +118,12 @@ def test_what_is_not_implemented_is_named(name, change, line):
         ModelConfig.from_hf({**PUBLISHED[name], **change})
 
 
+def test_a_setting_that_is_missing_is_named():
+    given = {key: value for key, value in PUBLISHED["Llama 3.2"].items() if key != "rms_norm_eps"}
+    with pytest.raises(UserError, match="this llama config has no 'rms_norm_eps'"):
+        ModelConfig.from_hf(given)
+
+
 def test_a_gemma_is_cut_with_its_windows():
     config = ModelConfig.from_hf(PUBLISHED["Gemma 3"])
     assert config.windowed is not None

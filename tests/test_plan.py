@@ -4,9 +4,11 @@ import dataclasses
 import functools
 import json
 import math
+import types
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -18,7 +20,7 @@ from w2s_jax.config import Ensemble, Experiment, MeshConfig, Method, TaskConfig
 from w2s_jax.errors import UserError
 from w2s_jax.models import weights
 from w2s_jax.models.classifier import Classifier
-from w2s_jax.plan import chips, compilation, hlo, lowering, search
+from w2s_jax.plan import chips, compilation, counting, kernels, lowering, search
 from w2s_jax.plan.architectures import architecture
 from w2s_jax.plan.compilation import Compiled, Request
 from w2s_jax.plan.roofline import roofline
@@ -38,15 +40,15 @@ def layers(unroll, count=LAYERS):
 
 
 def test_flops_of_a_loop_are_those_of_the_unrolled_program():
-    scanned = hlo.costs(layers(1).as_text(), 1)
+    scanned = counting.costs(layers(1).as_text(), 1)
     assert scanned.flops == 3 * LAYERS * 2 * ROWS * WIDTH * WIDTH
     unrolled = layers(LAYERS)
-    assert hlo.costs(unrolled.as_text(), 1).flops == scanned.flops
+    assert counting.costs(unrolled.as_text(), 1).flops == scanned.flops
     assert unrolled.cost_analysis()["flops"] == pytest.approx(scanned.flops, rel=0.05)  # it counts tanh too
 
 
 def test_a_loop_reads_one_layer_at_a_time():
-    few, many = (hlo.costs(layers(1, count).as_text(), 1).bytes for count in (LAYERS, 4 * LAYERS))
+    few, many = (counting.costs(layers(1, count).as_text(), 1).bytes for count in (LAYERS, 4 * LAYERS))
     assert few > 3 * 4 * LAYERS * WIDTH * WIDTH  # every kernel is read forward and back, its gradient is written
     assert many == pytest.approx(4 * few, rel=0.02)  # a whole stack a layer would be 16 times as much
 
@@ -64,7 +66,7 @@ PADDED = "window={size=8x12 stride=8x12 pad=7_7x11_11 lhs_dilate=7x11 rhs_revers
 
 @pytest.mark.parametrize("window", [DILATED, PADDED])
 def test_a_tpu_batched_product_counts_each_row_once(window):
-    found = hlo.costs(BATCHED.replace("WINDOW", window), 1)
+    found = counting.costs(BATCHED.replace("WINDOW", window), 1)
     assert found.flops == 2 * 8 * 12 * 512 * 512 * 64
     assert found.bytes == 2 * 8 * 12 * 512 * (64 + 512)  # k lies in the core's own memory
 
@@ -77,7 +79,25 @@ def test_a_library_product_on_a_gpu_counts():
 "gemm_backend_config":{"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"],"rhs_contracting_dimensions":["0"]}}}
 }
 """
-    assert hlo.costs(text, 1).flops == 2 * 32 * 64 * 16
+    assert counting.costs(text, 1).flops == 2 * 32 * 64 * 16
+
+
+@pytest.mark.parametrize(("kernel", "products"), [("", 2), ("Backward", 5)])
+@pytest.mark.parametrize(
+    ("mask", "window", "pairs"), [("CAUSAL", 0, 524800), ("CAUSAL", 2, 2047), ("PADDING", 0, 1024**2)]
+)
+def test_attention_on_a_gpu_counts_pairs_of_tokens_that_see_each_other(kernel, products, mask, window, pairs):
+    text = f"""ENTRY %main (q: bf16[2,1024,4,64], k: bf16[2,1024,2,64]) -> bf16[2,4,1024,64] {{
+  %q = bf16[2,1024,4,64]{{3,2,1,0}} parameter(0)
+  %k = bf16[2,1024,2,64]{{3,2,1,0}} parameter(1)
+  %a = (bf16[2,4,1024,64]{{3,1,2,0}}, u8[0]{{0}}) custom-call(%q, %k, %k), \
+custom_call_target="__cudnn$fmhaSoftmax{kernel}", backend_config={{"cudnn_fmha_backend_config":{{\
+"intermediate_tensor_shape":{{"element_type":"BF16","dimensions":["2","4","1024","1024"],"tuple_shapes":[]}},\
+"mask_type":"{mask}","bmm1_dot_dimension_numbers":{{"lhs_contracting_dimensions":["3"]}},"sliding_window_length":{window}}}}}
+  ROOT %o = bf16[2,4,1024,64]{{3,1,2,0}} get-tuple-element(%a), index=0
+}}
+"""
+    assert counting.costs(text, 1).flops == 2 * products * 2 * 4 * 64 * pairs
 
 
 LOOP = """%fused (p: bf16[12,256,64], i: s32[]) -> bf16[1,256,64] {
@@ -108,37 +128,114 @@ LOOP = """%fused (p: bf16[12,256,64], i: s32[]) -> bf16[1,256,64] {
   %a = bf16[1,1024,64]{2,1,0:S(1)} fusion(%one), kind=kCustom, calls=%started
   %b = bf16[1,1024,64]{2,1,0:S(1)} fusion(%one), kind=kCustom, calls=%started
   %c = f32[256,64]{1,0:S(1)} fusion(%d), kind=kCustom, calls=%all-reduce-scatter.1
-  ROOT %out = (s32[], bf16[12,256,64], f32[1024,64]{1,0}) tuple(%i, %p, %d)
+  %step = s32[]{:S(6)} constant(STEP)
+  %next = s32[]{:S(6)} add(%i, %step)
+  ROOT %out = (s32[], bf16[12,256,64], f32[1024,64]{1,0}) tuple(%next, %p, %d)
 }
 
 %condition (t: (s32[], bf16[12,256,64], f32[1024,64])) -> pred[] {
   %t = (s32[], bf16[12,256,64], f32[1024,64]{1,0}) parameter(0)
   %i = s32[] get-tuple-element(%t), index=0
-  %n = s32[] constant(12)
+  %n = s32[] constant(END)
   ROOT %lt = pred[] compare(%i, %n), direction=LT
 }
 
-ENTRY %main (t: (s32[], bf16[12,256,64], f32[1024,64])) -> (s32[], bf16[12,256,64], f32[1024,64]) {
-  %t = (s32[], bf16[12,256,64], f32[1024,64]{1,0}) parameter(0)
+ENTRY %main (p: bf16[12,256,64], d: f32[1024,64]) -> (s32[], bf16[12,256,64], f32[1024,64]) {
+  %p = bf16[12,256,64]{2,1,0} parameter(0)
+  %d = f32[1024,64]{1,0} parameter(1)
+  %zero = s32[]{:S(6)} constant(START)
+  %first = s32[]{:S(6)} copy(%zero)
+  %t = (s32[], bf16[12,256,64], f32[1024,64]{1,0}) tuple(%first, %p, %d)
   ROOT %w = (s32[], bf16[12,256,64], f32[1024,64]{1,0}) while(%t), condition=%condition, body=%body
 }
 """
 
 
+def loop(groups="{}", start=0, end=12, step=1):
+    numbers = {"GROUPS": groups, "START": start, "END": end, "STEP": step}
+    return functools.reduce(lambda text, name: text.replace(name, str(numbers[name])), numbers, LOOP)
+
+
 @pytest.mark.parametrize("groups", ["{{0,1,2,3}}", "[1,4]<=[4]", "mesh['a'=4,'b'=2] {'a'}", "{}"])
 def test_collectives_in_a_loop_count_every_time_and_a_spread_one_once(groups):
-    found = hlo.costs(LOOP.replace("GROUPS", groups), 4)
+    found = counting.costs(loop(groups), 4)
     gather, scatter = found.collectives
-    assert gather == hlo.Collective("all-gather", 12, 12 * 3 * 256 * 64 * 2)
-    assert scatter == hlo.Collective("reduce-scatter", 12, 12 * 3 * 256 * 64 * 4)
-    assert found.bytes == 12 * (256 * 64 * 2 + 4 + 1024 * 64 * 4)  # one layer of the stack, its number, what is reduced
+    assert gather == counting.Collective("all-gather", 12, 12 * 3 * 256 * 64 * 2)
+    assert scatter == counting.Collective("reduce-scatter", 12, 12 * 3 * 256 * 64 * 4)
+    # One layer of the stack, its number for that and for the next, what is reduced.
+    assert found.bytes == 12 * (256 * 64 * 2 + 2 * 4 + 1024 * 64 * 4)
+
+
+def test_a_loop_runs_as_often_as_its_counter_says():
+    """XLA unrolls the loops of windowed products, so that their counters go in steps of two."""
+
+    def times(**numbers):
+        return counting.costs(loop(**numbers), 4).collectives[0].times
+
+    assert [times(step=2), times(end=13, step=2), times(start=5), times(start=12)] == [6, 7, 7, 0]
+    with pytest.raises(ValueError, match="cannot tell how often the loop w of main runs"):
+        counting.costs(loop().replace("add(%i, %step)", "xor(%i, %step)"), 4)
+
+
+@pytest.mark.parametrize("length", [1024, 1536, 2048])
+@pytest.mark.parametrize("window", [None, 700, 513, 512, 1])
+def test_a_kernel_computes_the_blocks_of_its_own_table(length, window):
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask, splash_attention_mask_info
+
+    back = None if window is None else window - 1
+    mask = splash_attention_mask.LocalMask((length, length), (back, 0), 0)
+    table, _ = splash_attention_mask_info.process_mask(splash_attention_mask.MultiHeadMask([mask]), (512, 256))
+    many, others = length // 512, length // 256
+    assert kernels.pairs(many, others, 512, 256, causal=True, window=window) == np.count_nonzero(table.block_mask)
+    assert kernels.pairs(many, others, 512, 256, causal=False, window=None) == many * others
+
+
+CHAIN = """%begin (x: bf16[256,64]) -> (bf16[256,64], bf16[1024,64]) {
+  %x = bf16[256,64]{1,0} parameter(0)
+  %g = bf16[1024,64]{1,0} all-gather(%x), channel_id=8, replica_groups={}, frontend_attributes={chain_id="2"}
+  ROOT %s = (bf16[256,64]{1,0:S(1)}, bf16[1024,64]{1,0}) custom-call(%g), custom_call_target="AsyncCollectiveStart"
+}
+
+%go_on (a: bf16[256,64], b: bf16[1024,64], c: f32[8,8]) -> (f32[8,8], bf16[256,64], bf16[1024,64], bf16[1024,64]) {
+  %a = bf16[256,64]{1,0} parameter(0)
+  %b = bf16[1024,64]{1,0} parameter(1)
+  %c = f32[8,8]{1,0} parameter(2)
+  %n = f32[8,8]{1,0} negate(%c)
+  %g = bf16[1024,64]{1,0} all-gather(%a), channel_id=8, replica_groups={}, frontend_attributes={chain_id="2"}
+  ROOT %r = (f32[8,8]{1,0}, bf16[256,64]{1,0:S(1)}, bf16[1024,64]{1,0}, bf16[1024,64]{1,0}) tuple(%n, %a, %b, %g)
+}
+
+%end (a: bf16[256,64], b: bf16[1024,64]) -> bf16[1024,64] {
+  %a = bf16[256,64]{1,0} parameter(0)
+  %b = bf16[1024,64]{1,0} parameter(1)
+  %g = bf16[1024,64]{1,0} all-gather(%a), channel_id=8, replica_groups={}, frontend_attributes={chain_id="2"}
+  ROOT %d = bf16[1024,64]{1,0} custom-call(%a, %b, %g), custom_call_target="AsyncCollectiveDone"
+}
+
+ENTRY %main (x: bf16[256,64], y: f32[8,8]) -> bf16[1024,64] {
+  %x = bf16[256,64]{1,0:S(1)} parameter(0)
+  %y = f32[8,8]{1,0} parameter(1)
+  %begun = (bf16[256,64]{1,0:S(1)}, bf16[1024,64]{1,0}) fusion(%x), kind=kCustom, calls=%begin
+  %a = bf16[256,64]{1,0:S(1)} get-tuple-element(%begun), index=0
+  %b = bf16[1024,64]{1,0} get-tuple-element(%begun), index=1
+  %f = (f32[8,8]{1,0}, bf16[256,64]{1,0:S(1)}, bf16[1024,64]{1,0}, bf16[1024,64]{1,0}) fusion(%a, %b, %y), \
+kind=kLoop, output_to_operand_aliasing={{1}: (0, {}), {2}: (1, {}), {3}: (1, {})}, calls=%go_on
+  ROOT %done = bf16[1024,64]{1,0} fusion(%a, %b), kind=kCustom, output_to_operand_aliasing={{}: (1, {})}, calls=%end
+}
+"""
+
+
+def test_a_collective_that_goes_on_during_other_fusions_counts_once():
+    found = counting.costs(CHAIN, 4)
+    assert found.collectives == (counting.Collective("all-gather", 1, 3 * 256 * 64 * 2),)
+    assert found.bytes == 1024 * 64 * 2 + 2 * 8 * 8 * 4  # what is gathered is written once; y is read, -y written
 
 
 def test_a_sum_over_devices_is_one_all_reduce():
     mesh = sharding.make_mesh(data=8)
     x = jax.ShapeDtypeStruct((8, 1000), jnp.float32, sharding=NamedSharding(mesh, P("data")))
     text = jax.jit(lambda x: x.sum(0), out_shardings=NamedSharding(mesh, P())).lower(x).compile().as_text()
-    assert hlo.costs(text, 8).collectives == (hlo.Collective("all-reduce", 1, 2 * 4000 * 7 // 8),)
+    assert counting.costs(text, 8).collectives == (counting.Collective("all-reduce", 1, 2 * 4000 * 7 // 8),)
 
 
 def test_sizes_of_the_published_models():
@@ -190,6 +287,27 @@ def test_topologies(name, devices, bandwidth):
 def test_bad_topologies(name, message):
     with pytest.raises(UserError, match=message):
         chips.topology(name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "flops", "bandwidth"),
+    [
+        ("NVIDIA H100 80GB HBM3", "h100", 989e12, 3.35e12),
+        ("NVIDIA H200", "h200", 989e12, 4.8e12),
+        ("NVIDIA A100-SXM4-80GB", "a100", 312e12, 2.039e12),
+        ("Radeon", None, None, None),
+    ],
+)
+def test_a_device_of_this_machine_says_what_it_is_and_holds(kind, name, flops, bandwidth):
+    device = types.SimpleNamespace(device_kind=kind, memory_stats=lambda: {"bytes_limit": 60 * GIB})
+    chip, available = compilation._chip(chips.topology("local"), device)
+    assert available == 60 * GIB
+    assert (chip and chip.name) == name
+    if name is not None:
+        assert (chip.flops, chip.hbm_bandwidth) == (flops, pytest.approx(bandwidth, rel=0.001))
+        sent = (counting.Collective("all-reduce", 1, int(4.5e11)),)
+        program = dataclasses.replace(compiled(GIB, costs=counting.Costs(1e12, 1e9, sent)), chip=chip)
+        assert roofline(program, chips.topology("local")).network == pytest.approx(4.5e11 / chip.link)
 
 
 @pytest.fixture
@@ -271,7 +389,7 @@ GIB = 2**30
 def compiled(used, *, available=16 * GIB, parameters=GIB, optimizer=2 * GIB, mesh=None, costs=None, flops=0.0):
     mesh, chip = mesh or MeshConfig(4, 1, 1), chips.CHIPS["v5e"]
     if used <= available and costs is None:
-        costs = hlo.Costs(1e12, 1e9, ())
+        costs = counting.Costs(1e12, 1e9, ())
     return Compiled(chip, 4, mesh, 32, 512, parameters, optimizer, used, available, costs, flops, 1.0)
 
 
@@ -316,6 +434,13 @@ def test_the_search_keeps_what_it_changed_and_stops_where_it_fits():
     assert (found.request.learner.remat, found.request.learner.microbatches) == ("full", 2)
 
 
+def test_the_search_compiles_no_microbatches_that_cannot_fit():
+    """60 GiB of activations in 10 GiB need six pieces or more: two and four are not tried."""
+    found, asked = search_from(lambda request: 60 * GIB // request.learner.microbatches, remat="full", batch_size=64)
+    assert found.changes == ("fsdp=4", "microbatches=8")
+    assert [each.learner.microbatches for each in asked] == [1, 1, 8]
+
+
 def test_a_search_that_finds_nothing():
     found, asked = search_from(lambda request: 100 * GIB)
     assert found is None
@@ -325,7 +450,7 @@ def test_a_search_that_finds_nothing():
 
 def test_the_roofline_is_the_slowest_of_three():
     place = chips.topology("v5e:4x4")
-    costs = hlo.Costs(1.97e14, 8.19e10, (hlo.Collective("all-gather", 3, int(2e11)),))
+    costs = counting.Costs(1.97e14, 8.19e10, (counting.Collective("all-gather", 3, int(2e11)),))
     found = roofline(dataclasses.replace(compiled(GIB, costs=costs, flops=1.97e14), devices=16), place)
     assert (found.compute, found.memory, found.network) == pytest.approx((1.0, 0.1, 2.0))
     assert (found.limit, found.seconds) == ("network", 2.0)
@@ -368,7 +493,7 @@ def test_the_labelling_step_is_planned_for_the_setting_that_fits(model, tmp_path
     compile_for, _ = pretend(lambda request: GIB)
     steps = list(planning.plan(experiment(model, tmp_path), "v5e:2x2", compile_for))
     assert [step.kind for step in steps] == ["train", "label"] * 2
-    assert steps[0].reason == "needs 25.00 GiB of 16.00 on each chip; parameters and optimizer alone are 24.00"
+    assert steps[0].reason == "parameters and optimizer alone are 24.00 GiB, of 16.00 on each chip"
     assert steps[0].nearest.changes == ("fsdp=4",)
     assert steps[1].compiled.fits
     assert steps[1].request.mesh == MeshConfig(1, 4, 1)
@@ -426,3 +551,32 @@ def test_the_real_compiler_for_tpus(tmp_path):
     assert failed.used > failed.available
     assert jax.devices()[0].platform == "cpu"
     assert jax.device_count() == 8
+
+
+@pytest.mark.slow
+def test_attention_kernels_count_as_the_products_that_they_are(tmp_path):
+    """1,024 tokens: splash attention, and XLA's, of whose softmax the compiler makes a kernel of its own."""
+    pytest.importorskip("libtpu")
+    rows, length, width, count = 2, 1024, 256, 3
+    folder = llama(tmp_path / "model", layers=count, width=width)
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | {"max_position_embeddings": length}))
+    place, flops = chips.topology("v5e:1x1"), {}
+    for dtype in ("bfloat16", "float32"):
+        asked = request(str(folder), dtype=dtype, batch_size=rows, max_tokens=length)
+        found = compilation.compile_for(dataclasses.replace(asked, topology=place))
+        flops[dtype] = found.costs.flops
+    product = count * 2 * rows * length * length * width
+    others = 3 * matrix_flops(rows, length, width, count) - 6 * product
+    assert flops["float32"] == pytest.approx(others + 6 * product, rel=0.001)
+    assert flops["bfloat16"] == pytest.approx(others + 9 * 3 / 4 * product, rel=0.001)  # 3 of 4 blocks of 512 x 512
+
+
+@pytest.mark.parametrize("n_classes", [2, 1968])
+def test_a_learner_that_writes_its_answers_is_planned(model, n_classes):
+    """Its step has the head's product too: over the last token's vocabulary, or that of three stand-in digits."""
+    asked = dataclasses.replace(request(model, output="text", batch_size=8), n_classes=n_classes)
+    found = compilation.compile_here(asked)
+    head = 8 * (1 if n_classes == 2 else 3) * 2 * 32 * 15
+    assert found.costs.flops * 8 == pytest.approx(3 * (matrix_flops(8) + head), rel=0.05)
+    assert compilation.compile_here(dataclasses.replace(asked, kind="label")).fits

@@ -13,10 +13,10 @@ from tests import synthetic
 from w2s_jax import report, results
 from w2s_jax.errors import UserError
 from w2s_jax.metrics import PGR
-from w2s_jax.report import figures, html_page, table
+from w2s_jax.report import figures, html_page, methods, single, story, style, table
 from w2s_jax.results import Mean, Results
 
-FIGURES = ("accuracy", "curves", "reliability", "pgr", "agreement")
+FIGURES = ("methods", "pgr", "agreement", "accuracy", "curves", "reliability")
 needs_matplotlib = pytest.mark.skipif(not figures.available(), reason="matplotlib is not installed")
 
 
@@ -28,6 +28,10 @@ def found() -> Results:
 @pytest.fixture(scope="module")
 def grown() -> Results:
     return synthetic.scaling(tasks=("cities",), seeds=1)
+
+
+def page_of(run: Results) -> str:
+    return html_page.html([run], figures.draw([run]))
 
 
 def _words(text: str) -> str:
@@ -51,6 +55,20 @@ def test_the_table_holds_the_numbers(found: Results) -> None:
     assert row["PGR [95%]"] == f"{pgr.value:.2f} [{pgr.low:.2f}, {pgr.high:.2f}]"
     assert row["agree: right"] == f"{summary.agreement.where_right:.3f}"
     assert row["wrong"] == f"{summary.agreement.where_wrong:.3f}"
+
+
+def test_fixed_baselines_calibration_and_similarity_have_a_table(found: Results) -> None:
+    block, summary = next(table.blocks(found)), found.summaries[1]
+    assert [row[0] for row in block.more] == ["supervisor", "naive", "confidence", "ceiling"]
+    row = dict(zip(table.MORE_COLUMNS, block.more[2], strict=True))
+    assert summary.fixed_pgr is not None
+    assert row["PGR ± sd of seeds"] == f"{summary.fixed_pgr.value:.2f} ± {summary.fixed_pgr.deviation:.2f}"
+    assert row["EOE"] == f"{summary.over_confidence['student'].value:+.3f}"
+    assert row["weak ECE"] == f"{summary.against_weak['calibration_error'].value:.3f}"
+    assert row["CAPA"] == f"{summary.similarity['student'].value:+.3f}"
+    stopped = dict(zip(table.STOPPING_COLUMNS, block.stopping[1], strict=True))
+    best = f"{table.mean(summary.stopping['best'])}, PGR {summary.stopping_pgr['best']:.2f}"
+    assert stopped["best on ground truth (cheating)"] == best
 
 
 def test_undefined_pgr_says_why(found: Results) -> None:
@@ -124,7 +142,7 @@ def test_markdown_holds_tables_notes_and_what_made_it(found: Results) -> None:
         for row in (*block.rows, *block.stopping):
             assert f"| {' | '.join(row)} |" in text
         assert all(note in text for note in block.notes)
-    assert "best by ground truth (cheating)" in text
+    assert "best on ground truth (cheating)" in text
     for made in ("w2s run configs/synthetic.py", "0123456789ab", "jax 0.10.2", "Some CPU, 2 cores", "12 s", "0, 1, 2"):
         assert made in text
 
@@ -170,7 +188,8 @@ def test_lines_lie_where_the_results_say(grown: Results) -> None:
     (scaling,) = (figure for figure in figures.across([grown]) if figure.name == "scaling")
     lines = [line.get_xydata().tolist() for line in scaling.image.axes[0].lines]
     naive = [s for s in grown.summaries if (s.supervisor, s.method) == ("70m", "naive")]
-    assert [[grown.parameters[s.student], s.accuracy["student"].value] for s in naive] in lines
+    (drawn,) = (line for line in lines if [y for _, y in line] == [s.accuracy["student"].value for s in naive])
+    assert [x for x, _ in drawn] == pytest.approx([grown.parameters[s.student] for s in naive], rel=0.1)
     assert [[grown.parameters[s.student], s.accuracy["ceiling"].value] for s in naive] in lines
 
 
@@ -201,8 +220,101 @@ def test_one_student_for_each_supervisor_has_its_agreement_by_task(found: Result
     ]
     for hollow, part in ((False, "where_right"), (True, "where_wrong")):
         dots = [line for line in axis.lines if line.get_marker() != "None"]
-        shown = [float(dot.get_xdata()[0]) for dot in dots if (dot.get_markerfacecolor() == "white") == hollow]
+        shown = [float(dot.get_xdata()[0]) for dot in dots if (dot.get_markerfacecolor() == style.PAPER) == hollow]
         assert shown == [getattr(summary.agreement, part) for summary in found.summaries]
+
+
+@needs_matplotlib
+def test_pgr_against_size_has_its_numbers_and_the_median_over_tasks() -> None:
+    run = synthetic.scaling(seeds=2)
+    (figure,) = (figure for figure in figures.across([run]) if figure.name == "pgr_scaling")
+    assert [axis.get_title() for axis in figure.image.axes] == ["median over 2 tasks", "cities", "reviews"]
+    rows = [dict(zip(figure.columns, row, strict=True)) for row in figure.rows]
+    across = {(each.supervisor, each.student, each.method): each.median_pgr for each in run.across}
+    summaries = {(s.task, s.supervisor, s.student, s.method): s.pgr["accuracy"].value for s in run.summaries}
+    for row in rows:
+        key = (row["supervisor"], row["student"], row["method"])
+        assert row["pgr"] == (across[key] if row["task"].startswith("median") else summaries[row["task"], *key])
+        assert row["student_parameters"] == run.parameters[row["student"]]
+
+
+@needs_matplotlib
+def test_methods_stand_side_by_side_with_every_task(found: Results) -> None:
+    figure = methods.compare([found])
+    assert figure is not None
+    rows = [dict(zip(figure.columns, row, strict=True)) for row in figure.rows]
+    for comparison in found.comparisons:
+        (row,) = (r for r in rows if (r["task"], r["method"]) == (comparison.task, comparison.method))
+        assert (row["accuracy_difference"], row["p_holm"]) == (comparison.difference, comparison.p_holm)
+    right = figure.image.axes[1]
+    filled = [line for line in right.lines if line.get_marker() == "o" and line.get_markerfacecolor() != style.PAPER]
+    assert len(filled) == sum(c.p_holm is not None and c.p_holm < 0.05 for c in found.comparisons)
+    diamonds = [float(line.get_xdata()[0]) for line in right.lines if line.get_marker() == "D"]
+    assert diamonds == [each.difference for each in found.across if each.difference is not None]
+    assert methods.compare([synthetic.of([synthetic.cell(0.7, 0.8, 0.9)])]) is None
+    both = methods.compare([found, dataclasses.replace(found, name="other")])
+    assert both is not None
+    labels = [label.get_text() for label in both.image.axes[0].get_yticklabels()]
+    assert labels == ["synthetic: naive", "synthetic: confidence", "other: naive", "other: confidence"]
+
+
+def test_of_many_summaries_figures_show_the_widest_pair_of_each_task() -> None:
+    run = synthetic.scaling(tasks=("a", "b"), seeds=1)
+    assert len(run.summaries) == 32
+    shown, note = single.selected(run)
+    assert {(s.task, s.supervisor, s.student) for s in shown.summaries} == {("a", "70m", "1.4b"), ("b", "70m", "1.4b")}
+    assert "Of 32" in note
+    assert single.selected(synthetic.three_tasks(1))[1] == ""
+
+
+def test_the_story_counts_what_was_run_what_is_undefined_and_what_is_sure(found: Results) -> None:
+    ran, recovered, compared = story.sentences(found)
+    assert ran == (
+        "3 tasks (cities, coin flips, negations), 1 pair of models, 2 methods (naive, confidence), 3 seeds: 18 cells."
+    )
+    assert recovered.startswith("PGR of accuracy is defined in 4 of 6 (task, pair, method)")
+    assert recovered.endswith("Undefined in 2 (2: the gap's interval reaches 0).")
+    sure = [c for c in found.comparisons if c.p_holm is not None and c.p_holm < 0.05]
+    assert f"{sum((c.difference or 0) > 0 for c in sure)} surely better" in compared
+    assert f"{3 - len(sure)} not told apart" in compared
+    (ranking,) = story.rankings(found)
+    assert ranking.pair == "minilm-l6 -> smollm2-135m"
+    naive, confidence = (dict(zip(story.COLUMNS, row, strict=True)) for row in ranking.rows)
+    assert (naive["tasks"], naive["accuracy"]) == ("2 of 3", "")
+    (across,) = (each for each in found.across if each.method == "confidence")
+    assert confidence["accuracy"] == f"{across.difference:+.3f}"
+    assert confidence["median PGR [95%]"] == f"{across.median_pgr:.2f}"
+
+
+def test_the_story_tells_of_cells_that_are_missing_and_of_one_task() -> None:
+    cells = [synthetic.cell(0.7, 0.8, 0.9, seed=seed) for seed in range(3)]
+    cells += [synthetic.cell(0.7, 0.8, 0.9, seed=0, method="confidence")]
+    run = synthetic.of(cells)
+    assert "2 cells missing" in story.sentences(run)[0]
+    ((_, (naive, _)),) = story.rankings(run)
+    assert naive[1] == table.pgr(run.summaries[0].pgr["accuracy"])
+
+
+@needs_matplotlib
+def test_the_page_has_its_figures_beside_it_as_files(found: Results, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        results.save(dataclasses.replace(found, name=name), tmp_path / name)
+    page, *files = report.page([tmp_path / "one"], tmp_path / "page.html")
+    assert {path.parent for path in files} == {tmp_path / "page_figures"}
+    assert {path.name for path in files} == {f"{name}{end}" for name in FIGURES for end in (".png", ".svg", ".csv")}
+    page, *files = report.page([tmp_path / "one", tmp_path / "two"], tmp_path / "both.html")
+    names = {path.name for path in files}
+    assert {"one_accuracy.png", "two_accuracy.png", "methods.csv"} <= names
+    assert all(path.stat().st_size for path in (page, *files))
+
+
+@needs_matplotlib
+def test_curves_mark_the_step_that_ground_truth_would_have_chosen(found: Results) -> None:
+    (curves,) = (figure for figure in figures.of_run(found) if figure.name == "curves")
+    crosses = [tuple(line.get_xydata()[0]) for line in curves.image.axes[0].lines if line.get_marker() == "x"]
+    cells = [cell for cell in found.cells if cell.task == "cities"]
+    assert None not in [cell.stopping for cell in cells]
+    assert set(crosses) == {(cell.best_truth_step, cell.stopping.best) for cell in cells if cell.stopping}
 
 
 @needs_matplotlib
@@ -225,7 +337,8 @@ def test_a_probe_evaluated_once_has_no_curves() -> None:
 
 @needs_matplotlib
 def test_the_same_cell_in_two_runs_is_told_apart(found: Results) -> None:
-    pgr = figures.across([found, dataclasses.replace(found, name="other")])[0]
+    drawn = figures.across([found, dataclasses.replace(found, name="other")])
+    (pgr,) = (figure for figure in drawn if figure.name == "pgr")
     assert {row[0] for row in pgr.rows} >= {"synthetic: cities", "other: cities"}
 
 
@@ -235,7 +348,8 @@ def test_without_matplotlib_there_are_tables_and_no_figures(
     monkeypatch.setattr(figures, "available", lambda: False)
     assert [path.name for path in report.write(found, tmp_path)] == ["results.json", "report.md"]
     assert re.fullmatch(r"no figures: they need matplotlib.*\n", capsys.readouterr().err)
-    text = report.page([tmp_path], tmp_path / "page.html").read_text()
+    (page,) = report.page([tmp_path], tmp_path / "page.html")
+    text = page.read_text()
     assert "they need matplotlib" in text
     assert "<svg" not in text
     assert "0.51 [" in text or "0.50 [" in text
@@ -287,7 +401,7 @@ class Page(HTMLParser):
 def test_the_page_is_whole_and_needs_no_network(found: Results, grown: Results, tmp_path: Path) -> None:
     for name, run in (("found", found), ("grown", grown)):
         results.save(run, tmp_path / name)
-    text = report.page([tmp_path / "found", tmp_path / "grown"], tmp_path / "out" / "page.html").read_text()
+    text = report.page([tmp_path / "found", tmp_path / "grown"], tmp_path / "out" / "page.html")[0].read_text()
     page = Page(text)
     assert not re.search(r"https?:|@import|url\((?!#)|//[a-z]", text)
     assert all(reference.startswith(("#", "data:text/csv;base64,")) for reference in page.references)
@@ -305,16 +419,17 @@ def test_the_page_is_whole_and_needs_no_network(found: Results, grown: Results, 
 
 @needs_matplotlib
 def test_figures_on_the_page_have_words_for_those_who_cannot_see_them(found: Results) -> None:
-    drawings = Page(html_page.html([found])).drawings
+    drawings = Page(page_of(found)).drawings
     assert len(drawings) == len(FIGURES)
     assert all(drawing["role"] == "img" for drawing in drawings)
-    assert f"naive {found.summaries[0].accuracy['student'].value:.3f}" in (drawings[0]["aria-label"] or "")
+    words = " ".join(drawing["aria-label"] or "" for drawing in drawings)
+    assert f"naive {found.summaries[0].accuracy['student'].value:.3f}" in words
 
 
 def test_names_cannot_break_the_page(found: Results) -> None:
     hostile = '</style><script>alert("1")</script>'
     changed = tuple(dataclasses.replace(s, method=hostile, task=hostile) for s in found.summaries[:1])
-    text = html_page.html([dataclasses.replace(found, name=hostile, summaries=changed, comparisons=(), cells=())])
+    text = page_of(dataclasses.replace(found, name=hostile, summaries=changed, comparisons=(), cells=()))
     assert "<script" not in text
     assert hostile in Page(text).text
 
@@ -323,7 +438,7 @@ def test_runs_of_the_same_name_go_by_their_folders(found: Results, tmp_path: Pat
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
         results.save(found, folder)
-    text = report.page([*folders, folders[0]], tmp_path / "page.html").read_text()
+    text = report.page([*folders, folders[0]], tmp_path / "page.html")[0].read_text()
     headings = re.findall(r'<h2 id="run\d">(.*?)</h2>', text)
     assert headings == [str(folder.resolve()) for folder in folders]
 

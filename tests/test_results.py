@@ -54,6 +54,7 @@ def test_the_curve_is_measured_against_weak_labels_and_ground_truth() -> None:
         stages={},
         test=synthetic.cell(0.7, 0.8, 0.9, n=20).predictions,
         weak_validation=np.eye(2)[weak],
+        ceiling_validation=np.eye(2)[[0, 1, 1, 1]],
         truth_validation=labels,
         steps=[10, 20],
         curve=curve,
@@ -62,6 +63,82 @@ def test_the_curve_is_measured_against_weak_labels_and_ground_truth() -> None:
     assert [(p.step, p.truth_accuracy, p.weak_accuracy) for p in cell.curve] == [(10, 1.0, 0.5), (20, 0.5, 1.0)]
     assert [(p.truth_auroc, p.weak_auroc) for p in cell.curve] == [(1.0, 0.5), (0.5, 1.0)]
     assert (cell.selected_step, cell.best_truth_step) == (20, 10)
+
+
+def test_what_chooses_the_step_has_its_three_numbers_and_their_pgr(naive: list[Measured]) -> None:
+    labels, weak = np.array([0, 1, 1, 0]), np.array([0, 1, 0, 1])
+    steps = [np.array(right) for right in ([0, 1, 1, 1], [0, 1, 0, 1], [1, 0, 1, 1])]
+    cell = results.measure(
+        names={"task": "t", "supervisor": "a", "student": "b", "method": "naive", "seed": 0},
+        stages={},
+        test=synthetic.cell(0.7, 0.8, 0.9, n=20).predictions,
+        weak_validation=np.eye(2)[weak],
+        ceiling_validation=np.eye(2)[labels],
+        truth_validation=labels,
+        steps=[10, 20, 30],
+        curve=np.eye(2)[np.stack(steps)],
+        selected=2,
+    ).cell
+    assert cell.stopping == results.Stopping(weak=0.5, last=0.25, best=0.75, supervisor=0.5, ceiling=1.0)
+    (summary,), _ = results.summarise(naive)
+    assert None not in [item.cell.stopping for item in naive]
+    for name in ("weak", "last", "best"):
+        three = [
+            np.mean([getattr(item.cell.stopping, each) for item in naive]) for each in ("supervisor", name, "ceiling")
+        ]
+        assert summary.stopping[name].value == pytest.approx(three[1])
+        assert summary.stopping_pgr[name] == pytest.approx((three[1] - three[0]) / (three[2] - three[0]))
+    assert summary.stopping["best"].value >= max(summary.stopping[name].value for name in ("weak", "last", "selected"))
+
+
+def test_fixed_baselines_are_means_over_every_seed_of_the_run() -> None:
+    naive = [synthetic.cell(0.7, 0.78, 0.85, seed=seed) for seed in range(5)]
+    other = [synthetic.cell(0.7, 0.81, 0.85, seed=seed, method="confidence") for seed in (3, 1)]
+    (_, summary), _ = results.summarise([*naive, *other])
+    weak, ceiling = (np.mean([i.cell.scores[role].accuracy for i in naive]) for role in ("supervisor", "ceiling"))
+    each = [(item.cell.scores["student"].accuracy - weak) / (ceiling - weak) for item in other]
+    assert summary.fixed_pgr is not None
+    assert (summary.fixed_pgr.supervisor, summary.fixed_pgr.ceiling) == pytest.approx((weak, ceiling))
+    assert (summary.fixed_pgr.value, summary.fixed_pgr.seeds) == (pytest.approx(np.mean(each)), 5)
+    assert summary.fixed_pgr.deviation == pytest.approx(np.std(each, ddof=1))
+
+
+def test_where_pgr_is_undefined_so_are_the_others(found: Results) -> None:
+    (flips,) = (s for s in found.summaries if (s.task, s.method) == ("coin flips", "naive"))
+    assert flips.fixed_pgr is None
+    assert set(flips.stopping_pgr.values()) == {None}
+
+
+def test_students_are_scored_against_weak_labels_too(naive: list[Measured]) -> None:
+    cell, predictions = naive[0].cell, naive[0].predictions
+    assert cell.against_weak is not None
+    weak = predictions.supervisor.argmax(-1)
+    assert cell.against_weak.accuracy == cell.agreement.overall
+    assert cell.against_weak.auroc == pytest.approx(sklearn_metrics.roc_auc_score(weak, predictions.student[:, 1]))
+    assert cell.against_weak.confident_disagreement == cell.confident_disagreement
+    sure = predictions.student.max(-1)
+    backed = np.take_along_axis(predictions.supervisor, predictions.student.argmax(-1)[:, None], 1)[:, 0]
+    assert cell.against_weak.over_confidence == pytest.approx(np.mean(sure - backed))
+    truth = cell.scores["student"]
+    assert truth.over_confidence == pytest.approx(sure.mean() - truth.accuracy)
+    assert -1 <= (cell.similarity["student"] or 0) <= 1
+    (summary,), _ = results.summarise(naive)
+    assert summary.over_confidence["student"].value == pytest.approx(
+        np.mean([item.cell.scores["student"].over_confidence for item in naive])
+    )
+
+
+def test_a_sure_difference_passes_holm_among_many() -> None:
+    skills = {"naive": 0.72, "sure": 0.95, **{f"method {'x' * i}": 0.72 for i in range(60)}}
+    cells = [
+        synthetic.cell(0.7, skill, 0.95, n=200, steps=(9,), seed=seed, method=name)
+        for name, skill in skills.items()
+        for seed in range(2)
+    ]
+    _, comparisons = results.summarise(cells)
+    (sure,) = (c for c in comparisons if c.method == "sure")
+    assert sure.p_holm is not None
+    assert sure.p_holm < 0.05
 
 
 def test_a_summary_is_the_mean_over_seeds_and_its_standard_error(naive: list[Measured]) -> None:

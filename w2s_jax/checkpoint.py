@@ -6,10 +6,13 @@ process 0 alone renames folders and writes the manifest.
 """
 
 import contextlib
+import copy
 import math
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import jax
@@ -19,6 +22,7 @@ from w2s_jax import files, processes
 from w2s_jax.errors import UserError
 
 MANIFEST = "manifest.json"
+ITEMS = "items"  # where they are written before all are there
 SLACK = 2**24  # bytes read at once, beside the largest array
 
 
@@ -30,15 +34,69 @@ def save(folder: Path, items: Mapping[str, Any], meta: Mapping[str, Any]) -> Non
       items: name -> pytree of arrays.
       meta: JSON values (step, best score, ...).
     """
-    import orbax.checkpoint as ocp
+    with Saver(folder) as saver:
+        saver.save(items, meta)
 
-    folder = Path(folder).absolute()
-    partial = _sibling(folder, "partial")
-    processes.lead(lambda: _empty(partial))
-    with processes.together(), files.disk_errors(folder), ocp.StandardCheckpointer() as checkpointer:
-        for name, tree in items.items():
-            checkpointer.save(partial / name, tree)
-    processes.lead(lambda: _finish(folder, meta))
+
+class Saver:
+    """Saves one checkpoint after another while the work goes on: what it waits for is the copy off the devices.
+
+    The arrays may be donated as soon as `save` returns. With several processes all of them call the same methods.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Into `folder`, which always holds the last checkpoint that is whole."""
+        import orbax.checkpoint as ocp
+
+        self._folder = Path(folder).absolute()
+        self._checkpointer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+        self._thread = ThreadPoolExecutor(1)
+        self._unfinished: Future[None] | None = None
+
+    def save(self, items: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+        """Begins to write what the function `save` writes, after the checkpoint before it is whole."""
+        import orbax.checkpoint as ocp
+
+        self.wait()
+        partial = _sibling(self._folder, "partial")
+        processes.lead(lambda: _empty(partial))
+        trees = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
+        with processes.together(), files.disk_errors(self._folder):
+            self._checkpointer.save(partial / ITEMS, args=ocp.args.Composite(**trees))
+        self._unfinished = self._thread.submit(self._complete, copy.deepcopy(dict(meta)))
+
+    def wait(self) -> None:
+        """Returns when the last checkpoint is whole, in all processes.
+
+        Raises:
+          UserError: it could not be written.
+        """
+        with processes.together():
+            self._join()
+
+    def _join(self) -> None:
+        if self._unfinished is not None:
+            unfinished, self._unfinished = self._unfinished, None
+            unfinished.result()
+
+    def _complete(self, meta: dict[str, Any]) -> None:
+        with files.disk_errors(self._folder):
+            self._checkpointer.wait_until_finished()  # Orbax waits for the other processes too
+            if processes.is_leader():
+                _finish(self._folder, meta)
+
+    def __enter__(self) -> "Saver":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            if error is None:
+                self.wait()
+            else:  # perhaps of this process alone
+                self._join()
+        finally:
+            self._checkpointer.close()
+            self._thread.shutdown()
 
 
 def _empty(partial: Path) -> None:
@@ -50,6 +108,9 @@ def _empty(partial: Path) -> None:
 def _finish(folder: Path, meta: Mapping[str, Any]) -> None:
     """Hashes what was saved, and puts it in the place of the checkpoint before it."""
     partial, previous = _sibling(folder, "partial"), _sibling(folder, "previous")
+    for item in (partial / ITEMS).iterdir():
+        item.rename(partial / item.name)
+    (partial / ITEMS).rmdir()
     hashes = {str(path.relative_to(partial)): files.sha256_file(path) for path in _files(partial)}
     files.write_json(partial / MANIFEST, {"meta": dict(meta), "files": hashes})
     shutil.rmtree(previous, ignore_errors=True)

@@ -110,9 +110,14 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     plan.add_argument("--json", action="store_true", help="print JSON: bytes, seconds, FLOPs")
     plan.set_defaults(command=_plan, takes_overrides=True)
 
-    report = commands.add_parser("report", help="one HTML page of tables and figures over finished runs")
+    report = commands.add_parser("report", help="one HTML page over finished runs, and its figures as files")
     report.add_argument("folders", nargs="+", metavar="DIR", type=Path, help="a finished run, like runs/quickstart")
-    report.add_argument("--out", type=Path, default=Path("report.html"), help="the page (default: report.html)")
+    report.add_argument(
+        "--out",
+        type=Path,
+        default=Path("report.html"),
+        help="the page (default: report.html); its figures lie beside it, as PNG, SVG and CSV, in report_figures",
+    )
     report.set_defaults(command=_report, takes_overrides=False)
 
     seal = commands.add_parser(
@@ -132,8 +137,8 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     ask = commands.add_parser(
         "ask",
         help="the rows that a supervisor labels, for people or programs to label",
-        description="Writes a line of JSON for every row. Add `label` (a class) or `probs` to each, and name that file in "
-        "a config's supervisors: Given(FILE).",
+        description="Writes a line of JSON for every row. Add `label` (a class) or `probs` to each, and name that file "
+        "in a config's supervisors: Given(FILE).",
         epilog=f"flags such as --seeds override the fields of the config. {EPILOG}",
         allow_abbrev=False,
     )
@@ -239,7 +244,7 @@ def _report_sweep(experiments: Sequence[Any], found: Sequence[Any], failures: Se
         for path in report.write(results, folder)
     ]
     if folders:
-        written.append(report.page(folders, Path(experiments[0].out) / "report.html"))
+        written += report.page(folders, Path(experiments[0].out) / "report.html")
     print("\n".join(f"wrote {path}" for path in written))
     return FAILED if failures or len(folders) < len(experiments) else OK
 
@@ -313,7 +318,7 @@ def _extra_methods(specs: Sequence[str]) -> dict[str, Any]:
 def _report(options: argparse.Namespace, _: list[str]) -> int:
     from w2s_jax import report
 
-    print(f"wrote {report.page(options.folders, options.out)}")
+    print("\n".join(f"wrote {path}" for path in report.page(options.folders, options.out)))
     return OK
 
 

@@ -62,10 +62,13 @@ def _seconds(stage: Stage) -> float:
         return PROBE_SECONDS
     splits = experiment.stage_splits(stage)
     labelled = sum(map(len, splits.predict.values()))
-    passes = 2 * (labelled + learner.loop.evaluations * len(splits.validation))
+    reference = 2 if learner.preference is not None and learner.preference.score == "dpo" else 0
+    passes = (2 + reference) * (labelled + learner.loop.evaluations * len(splits.validation))
     if stage.method.learn == "train":
-        passes += FLOPS[learner.parameters] * learner.epochs * len(splits.train)
-    return passes * _tokens_a_text(stage) * _parameters(learner) / _speed()
+        passes += (FLOPS[learner.parameters] + reference) * learner.epochs * len(splits.train)
+    text = materials.texts(stage.task)[0]
+    candidates = 1 if isinstance(text, str) else len(text)
+    return passes * candidates * _tokens_a_text(stage) * _parameters(learner) / _speed()
 
 
 def _reading(stage: Stage) -> tuple[object, ...] | None:
@@ -102,7 +105,8 @@ def _mean_length(model: str, texts: tuple[str, ...], longest: int) -> float:
 
 
 def _parameters(learner: Learner) -> int:
-    return models.size(learner.model, read_layer=learner.read_layer, embeddings=False)
+    """Those that multiply every token; the embeddings do where they, or a table like them, give probabilities."""
+    return models.size(learner.model, read_layer=learner.read_layer, embeddings=learner.preference is not None)
 
 
 @functools.cache

@@ -85,6 +85,7 @@ class Stage:
     def identity(self) -> dict[str, Any]:
         """Everything that decides this stage's bits, as JSON values."""
         data = stage_splits(self)
+        written = self.learner is not None and self.learner.output == "text"
         return {
             "version": STAGE_VERSION,
             "maker": materials.maker_identity(self.maker),
@@ -101,6 +102,7 @@ class Stage:
             "train": data.train.fingerprint,
             "validation": data.validation.fingerprint,
             "predicts": {name: split.fingerprint for name, split in data.predict.items()},
+            **({"answers": materials.answers_fingerprint(self.task)} if written else {}),
         }
 
     @functools.cached_property
@@ -239,7 +241,9 @@ def _student(
     if method.readout == "truth_probe":
         if learner.parameters not in ("full", "lora"):
             raise UserError("readout='truth_probe' needs a finetuned student: parameters='full'")
-        probe = dataclasses.replace(learner, parameters="probe", epochs=READOUT_EPOCHS, optimizer=READOUT)
+        probe = dataclasses.replace(
+            learner, parameters="probe", preference=None, output="head", epochs=READOUT_EPOCHS, optimizer=READOUT
+        )
         return _stage("readout", task, seed, probe, body=student, teacher=supervisor)
     return student
 

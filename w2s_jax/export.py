@@ -55,25 +55,26 @@ def export_stage(folder: Path, out: Path, sources: Sequence[str]) -> None:
       sources: names, folders or files of models, among which its own is found by its hash.
     """
     identity = _identity(folder)
-    trained, head = _trained(folder, identity, sources)
-    hugging_face.write(trained, out, head=head, pooling=identity["maker"]["learner"]["pooling"])
+    trained, heads = _trained(folder, identity, sources)
+    hugging_face.write(trained, out, pooling=identity["maker"]["learner"]["pooling"], **heads)
 
 
-def _trained(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> tuple[Pretrained, Any]:
-    """The backbone, and the classifier's kernel if there is one."""
+def _trained(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> tuple[Pretrained, dict[str, Any]]:
+    """The backbone, and what else was trained: a classifier's `head`, a language model's `unembedding`."""
     learner = identity["maker"]["learner"]
     if learner["parameters"] == "probe":
         raise UserError(f"{folder} is a probe on a published model; only what was finetuned can be exported")
     start = _start(folder, identity, sources)
     params = Store(folder.parent).params(folder.name)
-    head, backbone = params.get("head", {}).get("kernel"), params.get("backbone", {})
+    heads = {"head": params.get("head", {}).get("kernel"), "unembedding": params.get("unembed", {}).get("embedding")}
+    backbone = params.get("backbone", {})
     paths = [parameter_sets.path_of(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(backbone)]
     if any(path.endswith("/lora_a") for path in paths):
         whole = parameter_sets.combine(start.params, backbone)
         backbone = parameter_sets.merge_lora(whole, Lora(learner["lora_rank"]).scale)
     elif backbone:
         backbone = models.cut(backbone, start.config)
-    return dataclasses.replace(start, params=backbone or start.params), head
+    return dataclasses.replace(start, params=backbone or start.params), heads
 
 
 def _start(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> Pretrained:

@@ -22,6 +22,7 @@ from w2s_jax.inputs import StageInputs
 from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.classifier import Classifier
+from w2s_jax.models.language_model import LanguageModel
 from w2s_jax.models.layers import Lora
 from w2s_jax.progress import Reporter
 from w2s_jax.store import Store
@@ -99,7 +100,8 @@ class Workshop:
         assert learner is not None
         lora = Lora(learner.lora_rank) if learner.parameters == "lora" and stage.role != "body" else None
         full, tokenizer = models.outline(learner.model)
-        where = models.shardings(Classifier(full, lora=lora), self.mesh)
+        trained = Classifier if learner.preference is None else LanguageModel
+        where = models.shardings(trained(full, lora=lora), self.mesh)
         params = self.store.params_sharded(stage.folder, where)["backbone"]
         if lora is None:
             config = full.cut(learner.read_layer)
@@ -241,6 +243,7 @@ def _finetune(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
         folder=workshop.store.progress(stage.folder),
         profile=workshop.profile(stage),
         progress=workshop.reporter.step,
+        answers=materials.answers(stage.task, given.train.targets.shape[1]),
         **_data(stage, given),
     )
 

@@ -124,6 +124,11 @@ def answers(task: TaskConfig, n_classes: int) -> tuple[str, ...]:
     )
 
 
+def answers_fingerprint(task: TaskConfig) -> str:
+    """SHA-256 of the task's answers."""
+    return files.sha256_text(files.canonical(list(answers(task, named_task(task.name).n_classes))))
+
+
 def label_step(step: LabelStep) -> Callable[..., Any]:
     """The step of label work with its hyperparameters: `(weak [n, c], **context) -> labelwork.Labels`."""
     return labelwork.bind(_label_function(step), **step.options)
@@ -167,6 +172,10 @@ def maker_identity(maker: Supervisor) -> dict[str, Any]:
     learner = config.asdict(maker)
     del learner["loop"]["checkpoint_seconds"]
     learner["model"] = model_fingerprint(maker.model)
+    if maker.preference is None:  # as keys were before there was one
+        del learner["preference"]
+    if maker.output == "head":  # as keys were before there was another output
+        del learner["output"], learner["template"]
     return {"learner": learner}
 
 

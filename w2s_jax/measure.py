@@ -99,6 +99,7 @@ def _cell(cell: CellStages, finished: Mapping[str, Finished]) -> results.Measure
         stages={role: stage.folder for role, stage in cell.stages.items()},
         test=metrics.Cell(**probs, labels=test.labels, groups=np.array(test.groups)),
         weak_validation=finished["supervisor"].predictions.for_split("validation", validation.ids),
+        ceiling_validation=finished["ceiling"].predictions.for_split("validation", validation.ids),
         truth_validation=validation.labels,
         steps=history.evaluated,
         curve=history.probs,

@@ -4,22 +4,19 @@ Probabilities are [N, C] and sum to 1 over classes, labels are [N] class numbers
 A prediction is the class of the largest probability; of equal ones the lowest class. What is undefined is None.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Integer, Shaped
+from jaxtyping import Float, Int
 
 from w2s_jax import errors
 from w2s_jax.errors import UserError
-
-Probs = Float[np.ndarray, "n c"]
-Labels = Integer[np.ndarray, " n"]
-Statistic = Literal["accuracy", "auroc"]
+from w2s_jax.resampling import STATISTICS, Bootstrap, Drawn, Groups, Labels, Probs, Statistic, auroc_under
 
 _FLOAT32_EPS = float(np.finfo(np.float32).eps)
-_CHUNK = 4_000_000  # numbers in one bootstrap array: bounds memory
+_SAME = 12  # decimals: two scores that differ by less are equal, and the difference is rounding
 _TOO_FEW = "too few test examples: in most resamples a seed has none, or none of a class"
 
 
@@ -60,15 +57,15 @@ def brier(probs: Probs, labels: Labels) -> float:
 def auroc(probs: Probs, labels: Labels, weights: Float[np.ndarray, " n"] | None = None) -> float | None:
     """Area under the ROC curve, in [0, 1]: the chance that a positive scores above a negative, ties counting half.
 
-    Two classes: class 1 by its probability. More: one-vs-rest, the plain mean over classes that have examples.
-    None where the labels are all of one class.
+    Two classes: class 1 by its probability. More: one-vs-rest, the plain mean over classes that have examples (in a
+    resample: that it drew). None where the labels are all of one class.
 
     Args:
       weights: >= 0, how much (how many times) each example counts; None is once.
     """
     _check(probs, labels)
     counts = np.ones(len(labels)) if weights is None else weights
-    area = float(_auroc_under(probs, labels)(counts[None])[0])
+    area = float(auroc_under(probs, labels)(counts[:, None])[0])
     return None if np.isnan(area) else area
 
 
@@ -87,14 +84,16 @@ class Reliability(NamedTuple):
     accuracy: Float[np.ndarray, " bins"]
 
 
-def reliability(probs: Probs, labels: Labels, bins: int = 10) -> Reliability:
-    """Confidence against accuracy in bins of equal width, by the top label (Guo et al. 2017, section 2)."""
-    _check(probs, labels)
+def reliability(probs: Probs, labels: Labels | Probs, bins: int = 10) -> Reliability:
+    """Confidence against accuracy in bins of equal width, by the top label (Guo et al. 2017, section 2).
+
+    Of soft labels, accuracy is the mean probability that they give to what is predicted.
+    """
+    right = _backing(probs, labels)
     if bins < 1:
         raise UserError(f"bins must be at least 1, not {bins}")
     edges = np.linspace(0.0, 1.0, bins + 1)
     confidence = probs.max(axis=-1).astype(np.float64)
-    right = np.argmax(probs, axis=-1) == labels
     index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     counts = np.bincount(index, minlength=bins)
     with np.errstate(invalid="ignore"):
@@ -102,11 +101,20 @@ def reliability(probs: Probs, labels: Labels, bins: int = 10) -> Reliability:
     return Reliability(edges, counts, *means)
 
 
-def calibration_error(probs: Probs, labels: Labels, bins: int = 10) -> float:
+def calibration_error(probs: Probs, labels: Labels | Probs, bins: int = 10) -> float:
     """ECE, in [0, 1]: mean over examples of `|accuracy - confidence|` of their bin (Guo et al. 2017, equation 3)."""
     diagram = reliability(probs, labels, bins)
     gaps = np.nan_to_num(np.abs(diagram.accuracy - diagram.confidence))
     return float(np.sum(diagram.counts * gaps) / len(labels))
+
+
+def over_confidence(probs: Probs, labels: Labels | Probs) -> float:
+    """EOE, in [-1, 1]: mean confidence less accuracy; above 0 the model is surer than it is right, below less sure.
+
+    Signed, so it needs no bins, and errors of both signs cancel. Of soft labels, accuracy is the mean probability that
+    they give to what is predicted (EleutherAI/weak-to-strong).
+    """
+    return float(np.mean(probs.max(axis=-1) - _backing(probs, labels)))
 
 
 # ---- One model beside another
@@ -146,6 +154,21 @@ def agreement(student: Probs, supervisor: Probs, labels: Labels) -> Agreement:
     return Agreement(float(np.mean(same)), *parts)
 
 
+def similarity(a: Probs, b: Probs, labels: Labels) -> float | None:
+    """CAPA, at most 1: how alike two models answer, beyond what their accuracies make them agree (Goel et al. 2025).
+
+    `(observed - expected) / (1 - expected)`: observed is the mean chance that draws from a and b are the same class;
+    expected is that of independent models with their mean probabilities of the right class, whose wrong answers are
+    spread evenly. 0 is chance, and below it they differ where they need not. None where expected is 1.
+    """
+    _check(a, labels)
+    _check(b, labels)
+    right_a, right_b = (float(np.mean(probs[np.arange(len(labels)), labels])) for probs in (a, b))
+    observed = float(np.mean(np.sum(a.astype(np.float64) * b, axis=-1)))
+    expected = right_a * right_b + (1 - right_a) * (1 - right_b) / max(a.shape[1] - 1, 1)
+    return None if expected >= 1 else (observed - expected) / (1 - expected)
+
+
 # ---- Performance gap recovered
 
 
@@ -164,7 +187,7 @@ class Cell:
     student: Probs
     ceiling: Probs
     labels: Labels
-    groups: Shaped[np.ndarray, " n"] | None = None
+    groups: Groups | None = None
 
     def __post_init__(self) -> None:
         for probs in (self.supervisor, self.student, self.ceiling):
@@ -217,6 +240,7 @@ def pgr(
     resamples: int = 2000,
     seed: int = 0,
     min_gap: float = 0.03,
+    bootstrap: Bootstrap | None = None,
 ) -> PGR:
     """PGR over seeds, with a percentile interval by a paired bootstrap over seeds and groups of test examples.
 
@@ -234,21 +258,22 @@ def pgr(
       resamples: how many; at least 100.
       seed: of the resampling.
       min_gap: in the units of the statistic.
+      bootstrap: resamples of these very test examples, drawn before; `resamples` and `seed` then do not matter.
     """
-    _check_bootstrap(cells, level, resamples)
+    resampled = _resampled(cells, level, resamples, seed, bootstrap)
     undefined = _undefined(cells, statistic)
     if undefined:
         return PGR(None, None, None, undefined)
-    models = [(cell.supervisor, cell.student, cell.ceiling) for cell in cells]
-    estimates, drawn = _bootstrap(cells, models, statistic, resamples, seed)
-    if len(drawn) < resamples / 2:
+    models = [[getattr(cell, role) for cell in cells] for role in ("supervisor", "student", "ceiling")]
+    estimates, drawn = _together([resampled.mean(model, statistic) for model in models])
+    if drawn is None:
         return PGR(None, None, None, _TOO_FEW)
-    means = [_interval(estimates[i], drawn[:, i], level) for i in range(3)]
-    gap = _interval(estimates[2] - estimates[0], drawn[:, 2] - drawn[:, 0], level)
+    means = [_interval(estimates[i], drawn[i], level) for i in range(3)]
+    gap = _interval(estimates[2] - estimates[0], drawn[2] - drawn[0], level)
     if gap.low <= 0 or gap.value < min_gap:
         return PGR(None, None, None, _not_apart(gap, level, min_gap), gap, *means)
     ratio = _interval(
-        (estimates[1] - estimates[0]) / gap.value, _ratio(drawn[:, 1] - drawn[:, 0], drawn[:, 2] - drawn[:, 0]), level
+        (estimates[1] - estimates[0]) / gap.value, _ratio(drawn[1] - drawn[0], drawn[2] - drawn[0]), level
     )
     return PGR(*ratio, None, gap, *means)
 
@@ -304,13 +329,16 @@ def paired_difference(
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
+    bootstrap: Bootstrap | None = None,
 ) -> PairedDifference:
     """The students of two methods compared on the same seeds and test examples; resampled as in `pgr`.
+
+    The bootstrap p-value is never below 2 / (resamples + 1): draw as many as the correction for many tests needs.
 
     Raises:
       UserError: the cells are not of the same seeds and examples.
     """
-    _check_bootstrap(cells_a, level, resamples)
+    resampled = _resampled(cells_a, level, resamples, seed, bootstrap)
     if len(cells_a) != len(cells_b):
         raise UserError(f"{len(cells_a)} seeds beside {len(cells_b)}; a paired comparison needs the same seeds")
     for a, b in zip(cells_a, cells_b, strict=True):
@@ -319,25 +347,28 @@ def paired_difference(
     undefined = _undefined(cells_a, statistic)
     if undefined:
         return PairedDifference(None, None, None, None, None, undefined)
-    models = [(a.student, b.student) for a, b in zip(cells_a, cells_b, strict=True)]
-    estimates, drawn = _bootstrap(cells_a, models, statistic, resamples, seed)
-    if len(drawn) < resamples / 2:
+    ours, theirs = ([cell.student for cell in cells] for cells in (cells_a, cells_b))
+    estimates, drawn = _together([resampled.mean(model, statistic) for model in (ours, theirs)])
+    if drawn is None:
         return PairedDifference(None, None, None, None, None, _TOO_FEW)
-    difference = drawn[:, 0] - drawn[:, 1]
+    difference = np.round(drawn[0] - drawn[1], _SAME)
     tail = min(np.sum(difference <= 0), np.sum(difference >= 0))
     p = min(1.0, 2 * (int(tail) + 1) / (len(difference) + 1))
-    by_seed = [_statistics(cell, pair, statistic) for cell, pair in zip(cells_a, models, strict=True)]
-    each = np.array([a - b for a, b in by_seed])
-    return PairedDifference(*_interval(estimates[0] - estimates[1], difference, level), p, paired_tests(each))
+    each = [resampled.by_seed(model, statistic) for model in (ours, theirs)]
+    value = round(estimates[0] - estimates[1], _SAME)
+    return PairedDifference(*_interval(value, difference, level), p, paired_tests(each[0] - each[1]))
 
 
 def paired_tests(differences: Float[np.ndarray, " n"]) -> PairedTests:
     """Paired t, Wilcoxon signed-rank and sign test of differences over pairs (seeds, or tasks), all two-sided.
 
-    Pairs without a difference leave the Wilcoxon and the sign test. t needs two pairs that are not the same.
+    Differences are taken to 12 decimals: what is beyond is rounding. Pairs without a difference leave the Wilcoxon and
+    the sign test. t needs two pairs that are not the same. With n pairs neither Wilcoxon's nor the sign test's p can be
+    below 2 / 2^n: five seeds alone cannot reach .05.
     """
     from scipy import stats
 
+    differences = np.round(differences, _SAME)
     differing = differences[differences != 0]
     if differing.size == 0:
         return PairedTests(None, None, None)
@@ -359,111 +390,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-# ---- The bootstrap
+# ---- Helpers
 
 
-Measure = Callable[[np.ndarray], np.ndarray]
+def tests(cells: Sequence[Cell]) -> list[tuple[Labels, Groups]]:
+    """What the cells were measured on, as `Bootstrap` wants it."""
+    return [(cell.labels, _groups(cell)) for cell in cells]
 
 
-def _accuracy_under(probs: Probs, labels: Labels) -> Measure:
-    """Accuracy as a function of the examples' weights: [R, N] -> [R], NaN where there is no weight."""
-    right = (np.argmax(probs, axis=-1) == labels).astype(np.float64)
-
-    def measure(weights: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore"):
-            return weights @ right / weights.sum(axis=1)
-
-    return measure
-
-
-def _auroc_under(probs: Probs, labels: Labels) -> Measure:
-    """AUROC as a function of the examples' weights: [R, N] -> [R], NaN where a class has no weight."""
-    classes = [1] if probs.shape[1] == 2 else np.unique(labels)
-    curves = [_area_under(probs[:, k], labels == k) for k in classes]
-    return lambda weights: np.mean([area(weights) for area in curves], axis=0)
-
-
-def _area_under(scores: np.ndarray, positive: np.ndarray) -> Measure:
-    order = np.argsort(scores, kind="stable")
-    ties = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # where each run of equal scores starts
-    is_positive = positive[order].astype(np.float64)
-
-    def measure(weights: np.ndarray) -> np.ndarray:
-        ascending = weights[:, order]
-        positives = np.add.reduceat(ascending * is_positive, ties, axis=1)
-        negatives = np.add.reduceat(ascending * (1 - is_positive), ties, axis=1)
-        below = np.cumsum(negatives, axis=1) - negatives / 2
-        with np.errstate(invalid="ignore"):
-            return (positives * below).sum(axis=1) / (positives.sum(axis=1) * negatives.sum(axis=1))
-
-    return measure
-
-
-_STATISTICS: dict[str, Callable[[np.ndarray, np.ndarray], Measure]] = {
-    "accuracy": _accuracy_under,
-    "auroc": _auroc_under,
-}
-Models = Sequence[tuple[np.ndarray, ...]]
-
-
-def _bootstrap(
-    cells: Sequence[Cell], models: Models, statistic: Statistic, resamples: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Each model's mean over seeds: as it is [M], and in every resample [R, M] where it is defined."""
-    make = _STATISTICS[statistic]
-    of_cell = [[make(probs, cell.labels) for probs in group] for cell, group in zip(cells, models, strict=True)]
-    members, n_groups = _members(cells)
-    estimates = np.mean(
-        [_statistics(cell, group, statistic) for cell, group in zip(cells, models, strict=True)], axis=0
-    )
-    parts = []
-    for seed_counts, group_counts in _draws(len(cells), n_groups, resamples, seed):
-        values = np.stack(
-            [
-                np.stack([measure(group_counts[:, member]) for measure in measures], axis=-1)
-                for measures, member in zip(of_cell, members, strict=True)
-            ]
-        )
-        parts.append(_weighted_mean(values, seed_counts))
-    drawn = np.concatenate(parts)
-    return estimates, drawn[np.isfinite(drawn).all(axis=1)]
-
-
-def _weighted_mean(values: Float[np.ndarray, "s r m"], counts: Float[np.ndarray, "r s"]) -> Float[np.ndarray, "r m"]:
-    """Over seeds, as often as each was drawn; a seed that was not drawn does not matter, even if undefined."""
-    weighted = np.where(counts.T[:, :, None] > 0, values * counts.T[:, :, None], 0.0)
-    return weighted.sum(axis=0) / len(values)
-
-
-def _draws(seeds: int, groups: int, resamples: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """How often each seed [R, S] and each group [R, G] was drawn, some resamples at a time."""
-    rng = np.random.default_rng(seed)
-    seed_counts = _multinomial(rng, resamples, seeds)
-    rows = max(1, _CHUNK // groups)
-    for start in range(0, resamples, rows):
-        part = seed_counts[start : start + rows]
-        yield part, _multinomial(rng, len(part), groups)
-
-
-def _multinomial(rng: np.random.Generator, rows: int, n: int) -> Float[np.ndarray, "rows n"]:
-    """n draws from n with replacement, counted, in each row."""
-    drawn = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
-    return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
-
-
-def _groups(cell: Cell) -> np.ndarray:
+def _groups(cell: Cell) -> Groups:
     return np.arange(len(cell.labels)) if cell.groups is None else cell.groups
-
-
-def _members(cells: Sequence[Cell]) -> tuple[list[np.ndarray], int]:
-    """The number of every example's group, for each cell, and how many groups there are in all cells together."""
-    names, index = np.unique(np.concatenate([_groups(cell) for cell in cells]), return_inverse=True)
-    return np.split(index, np.cumsum([len(cell.labels) for cell in cells])[:-1]), len(names)
-
-
-def _statistics(cell: Cell, models: tuple[np.ndarray, ...], statistic: Statistic) -> list[float]:
-    once = np.ones((1, len(cell.labels)))
-    return [float(_STATISTICS[statistic](probs, cell.labels)(once)[0]) for probs in models]
 
 
 def _interval(value: float, drawn: Float[np.ndarray, " r"], level: float) -> Interval:
@@ -474,6 +410,15 @@ def _interval(value: float, drawn: Float[np.ndarray, " r"], level: float) -> Int
 
 
 # ---- Checks
+
+
+def _backing(probs: Probs, labels: Labels | Probs) -> Float[np.ndarray, " n"]:
+    """How far labels back each prediction: 1 or 0, or the probability that soft labels give it."""
+    _check(probs, labels if labels.ndim == 1 else np.argmax(labels, axis=-1))
+    predicted = np.argmax(probs, axis=-1)
+    if labels.ndim == 1:
+        return (predicted == labels).astype(np.float64)
+    return np.take_along_axis(labels, predicted[:, None], axis=-1)[:, 0].astype(np.float64)
 
 
 def _check(probs: np.ndarray, labels: np.ndarray) -> None:
@@ -487,18 +432,30 @@ def _check(probs: np.ndarray, labels: np.ndarray) -> None:
         raise UserError(f"labels go from {labels.min()} to {labels.max()}; with {probs.shape[1]} classes want 0 and up")
 
 
-def _check_bootstrap(cells: Sequence[Cell], level: float, resamples: int) -> None:
+def _resampled(
+    cells: Sequence[Cell], level: float, resamples: int, seed: int, bootstrap: Bootstrap | None
+) -> Bootstrap:
     if not cells:
         raise UserError("there are no cells: want one for each seed")
     if not 0 < level < 1:
         raise UserError(f"level must be between 0 and 1, not {level:g}")
-    if resamples < 100:
-        raise UserError(f"resamples must be at least 100, not {resamples}")
+    if bootstrap is None:
+        return Bootstrap(tests(cells), resamples, seed)
+    if not bootstrap.fits(tests(cells)):
+        raise UserError("the resamples were drawn for other test examples")
+    return bootstrap
+
+
+def _together(models: Sequence[Drawn]) -> tuple[list[float], np.ndarray | None]:
+    """The models' statistics, and the resamples [M, R] where all are defined; None where those are under half."""
+    drawn = np.stack([model.resampled for model in models])
+    defined = np.isfinite(drawn).all(axis=0)
+    return [model.value for model in models], drawn[:, defined] if defined.mean() >= 0.5 else None
 
 
 def _undefined(cells: Sequence[Cell], statistic: str) -> str | None:
-    if statistic not in _STATISTICS:
-        raise errors.unknown("statistic", statistic, _STATISTICS)
+    if statistic not in STATISTICS:
+        raise errors.unknown("statistic", statistic, STATISTICS)
     if statistic == "auroc":
         for number, cell in enumerate(cells):
             if len(np.unique(cell.labels)) < 2:

@@ -13,20 +13,52 @@ import numpy as np
 from w2s_jax import files, metrics
 from w2s_jax.errors import UserError
 from w2s_jax.metrics import PGR, Agreement, PairedTests, Statistic
+from w2s_jax.resampling import Bootstrap
 
 SCHEMA = "w2s_jax/results/1"
 FILE = "results.json"
 ROLES = ("supervisor", "student", "ceiling")
+RESAMPLES = 2000  # of an interval
+LEAST_TASKS = 5  # of a median's interval: from the least to the greatest of four is 87.5% at best
+MOST_RESAMPLES = 20_000  # of p-values: 40 for each test, so that the least of them, 2 / 40 a test, passes Holm at .05
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One model on the test split, against ground truth. AUROC is None where it is undefined."""
+    """One model on the test split, against ground truth or against weak labels.
+
+    Attributes:
+      auroc: None where it is undefined.
+      calibration_error: ECE.
+      confident_disagreement: CDR: of its predictions above .95, the share that the labels contradict above .95; None
+        where it has none.
+      over_confidence: EOE, signed: mean confidence less accuracy.
+    """
 
     accuracy: float
     auroc: float | None
     log_loss: float
     calibration_error: float
+    confident_disagreement: float | None = None
+    over_confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """Validation accuracy against ground truth, by what chooses the student's step (Burns et al. 2023, figures 7, 13).
+
+    Attributes:
+      weak: the step that is best by accuracy on weak labels: early stopping without truth.
+      last: the last step.
+      best: the step that is best by ground truth: cheating, shown for comparison.
+      supervisor, ceiling: theirs, so that each of the three has a PGR.
+    """
+
+    weak: float
+    last: float
+    best: float
+    supervisor: float
+    ceiling: float
 
 
 @dataclass(frozen=True)
@@ -63,6 +95,9 @@ class Cell:
       selected_step: whose parameters were kept, chosen by the weak labels alone.
       best_truth_step: which ground truth would have chosen: cheating, shown for comparison.
       stages: by role, the name of the stage's folder.
+      against_weak: the student's scores, with the supervisor's soft labels in place of the truth.
+      similarity: CAPA of the supervisor with the student and with the ceiling, by role; None where it is undefined.
+      stopping: the student by what chooses its step.
     """
 
     task: str
@@ -78,6 +113,9 @@ class Cell:
     selected_step: int
     best_truth_step: int
     stages: Mapping[str, str]
+    against_weak: Scores | None = None
+    similarity: Mapping[str, float | None] = field(default_factory=dict)
+    stopping: Stopping | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +124,23 @@ class Mean:
 
     value: float
     standard_error: float | None
+
+
+@dataclass(frozen=True)
+class FixedPGR:
+    """PGR of every seed's student between fixed baselines, as Anthropic's automated researcher reports it (2026).
+
+    Attributes:
+      value, deviation: mean and standard deviation over the method's seeds; the latter None for one seed.
+      supervisor, ceiling: the baselines: means over all of the run's seeds of the task and pair, whatever the method.
+      seeds: how many those are.
+    """
+
+    value: float
+    deviation: float | None
+    supervisor: float
+    ceiling: float
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -98,8 +153,13 @@ class Summary:
       agreement: means over the seeds where they are defined.
       reliability: by role, all seeds' test examples together.
       curve: means over seeds, at the steps where every seed was evaluated.
-      stopping: the student's accuracy on validation against ground truth: `selected`, what the weak labels chose;
-        `last`; and `best`, what ground truth would have chosen, which is cheating.
+      stopping: accuracy on validation against ground truth: `selected`, of the student that was kept; `weak`, `last`
+        and `best` (cheating), by what chooses its step; `supervisor` and `ceiling`.
+      stopping_pgr: of `weak`, `last` and `best`, on validation; None where the PGR of accuracy is undefined.
+      fixed_pgr: PGR of accuracy between fixed baselines; None where the PGR of accuracy is undefined.
+      confident_disagreement, over_confidence: by role, against ground truth.
+      against_weak: the student's scores with weak labels in place of the truth, by name.
+      similarity: CAPA of the supervisor with student and ceiling, by role.
     """
 
     task: str
@@ -115,6 +175,12 @@ class Summary:
     reliability: Mapping[str, Bins]
     curve: tuple[CurvePoint, ...]
     stopping: Mapping[str, Mean]
+    stopping_pgr: Mapping[str, float | None] = field(default_factory=dict)
+    fixed_pgr: FixedPGR | None = None
+    confident_disagreement: Mapping[str, Mean] = field(default_factory=dict)
+    over_confidence: Mapping[str, Mean] = field(default_factory=dict)
+    against_weak: Mapping[str, Mean] = field(default_factory=dict)
+    similarity: Mapping[str, Mean] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,7 +190,8 @@ class Comparison:
     Attributes:
       seeds: those that both have.
       difference, low, high: of the students' test accuracy, with its 95% interval.
-      p: two-sided bootstrap p-value over seeds and examples; `p_holm` is adjusted for all comparisons of the run.
+      p: two-sided bootstrap p-value over seeds and examples; `p_holm` is adjusted for all comparisons of the run, for
+        which enough resamples are drawn that a sure difference can pass.
       tests: classical tests over seeds alone.
       reason: why there is no difference to give; None where there is.
     """
@@ -145,17 +212,29 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Median:
+    """Over the tasks where it is defined, with its 95% interval (bootstrap over tasks; None for fewer than five)."""
+
+    value: float
+    low: float | None
+    high: float | None
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Across:
     """One (supervisor, student, method) over tasks, each of which counts once, with its mean over seeds.
 
     Attributes:
       tasks: those whose PGR of accuracy is defined.
-      median_pgr: over them, as Burns et al. 2023 report it, with its 95% interval (bootstrap over tasks); each task's
-        PGR is of means over seeds, so that its baselines are fixed. None where no task has one.
+      median_pgr: over them, as Burns et al. 2023 report it, with its 95% interval (bootstrap over tasks, five or
+        more); each task's PGR is of means over seeds, so that its baselines are fixed. None where no task has one.
       difference: mean over all tasks of the student's accuracy less that of the run's first method; None for the first.
       better, worse: tasks where the method is above and below the first.
       tests: classical tests over tasks.
       p_holm: Wilcoxon's p, adjusted for all methods and pairs of the run.
+      auroc: the median PGR of AUROC, as EleutherAI measure it; None where no task has one.
+      tests_holm: each test's p, adjusted likewise.
     """
 
     supervisor: str
@@ -170,6 +249,8 @@ class Across:
     worse: int
     tests: PairedTests | None
     p_holm: float | None
+    auroc: Median | None = None
+    tests_holm: PairedTests | None = None
 
 
 @dataclass(frozen=True)
@@ -252,6 +333,7 @@ def measure(
     stages: Mapping[str, str],
     test: metrics.Cell,
     weak_validation: np.ndarray,
+    ceiling_validation: np.ndarray,
     truth_validation: np.ndarray,
     steps: Sequence[int],
     curve: np.ndarray,
@@ -262,7 +344,7 @@ def measure(
     Args:
       names: task, supervisor, student, method, seed.
       test: the three models' probabilities, ground truth and groups.
-      weak_validation: the supervisor's probabilities on validation [M, C].
+      weak_validation, ceiling_validation: the supervisor's and the ceiling's probabilities on validation [M, C].
       truth_validation: ground truth of validation [M].
       steps, curve: when the student was evaluated, and its validation probabilities [E, M, C].
       selected: which evaluation was kept.
@@ -279,16 +361,29 @@ def measure(
         )
         for step, at in zip(steps, curve, strict=True)
     )
+    truth = np.eye(test.student.shape[1], dtype=np.float32)[test.labels]
+    best = max(points, key=lambda point: point.truth_accuracy)
     cell = Cell(
         **names,
-        scores={role: _scores(probs[role], test.labels) for role in ROLES},
+        scores={role: _scores(probs[role], truth) for role in ROLES},
         agreement=metrics.agreement(test.student, test.supervisor, test.labels),
         confident_disagreement=metrics.confident_disagreement(test.student, test.supervisor),
         reliability={role: _bins(probs[role], test.labels) for role in ROLES},
         curve=points,
         selected_step=steps[selected],
-        best_truth_step=max(points, key=lambda point: point.truth_accuracy).step,
+        best_truth_step=best.step,
         stages=stages,
+        against_weak=_scores(test.student, test.supervisor),
+        similarity={
+            role: metrics.similarity(test.supervisor, probs[role], test.labels) for role in ("student", "ceiling")
+        },
+        stopping=Stopping(
+            weak=max(points, key=lambda point: point.weak_accuracy).truth_accuracy,
+            last=points[-1].truth_accuracy,
+            best=best.truth_accuracy,
+            supervisor=metrics.accuracy(weak_validation, truth_validation),
+            ceiling=metrics.accuracy(ceiling_validation, truth_validation),
+        ),
     )
     return Measured(cell, test)
 
@@ -300,12 +395,34 @@ def summarise(measured: Sequence[Measured]) -> tuple[tuple[Summary, ...], tuple[
         cell = item.cell
         methods = grouped.setdefault((cell.task, cell.supervisor, cell.student), {})
         methods.setdefault(cell.method, []).append(item)
+    of_task = functools.lru_cache(maxsize=2)(_Bootstraps)
+    tests = sum(len(methods) - 1 for methods in grouped.values())
+    enough = min(max(RESAMPLES, 40 * tests), MOST_RESAMPLES)
     summaries, comparisons = [], []
     for key, methods in grouped.items():
         baseline, *others = methods
-        summaries += [_summary(key, method, items) for method, items in methods.items()]
-        comparisons += [_comparison(key, method, baseline, methods[method], methods[baseline]) for method in others]
+        everywhere = [item.cell for items in methods.values() for item in items]
+        draw, draw_more = of_task(key[0], RESAMPLES), of_task(key[0], enough)
+        summaries += [_summary(key, method, items, everywhere, draw) for method, items in methods.items()]
+        comparisons += [
+            _comparison(key, method, baseline, methods[method], methods[baseline], draw_more) for method in others
+        ]
     return tuple(summaries), _adjusted(comparisons)
+
+
+class _Bootstraps:
+    """The resamples of one task's test sets: drawn once, whatever is measured on them."""
+
+    def __init__(self, task: str, resamples: int) -> None:
+        self._resamples = resamples
+        self._of_seeds: dict[tuple[int, ...], Bootstrap] = {}
+
+    def of(self, items: Sequence[Measured]) -> Bootstrap:
+        seeds = tuple(item.cell.seed for item in items)
+        if seeds not in self._of_seeds:
+            cells = [item.predictions for item in items]
+            self._of_seeds[seeds] = Bootstrap(metrics.tests(cells), self._resamples)
+        return self._of_seeds[seeds]
 
 
 def over_tasks(summaries: Sequence[Summary]) -> tuple[Across, ...]:
@@ -323,12 +440,23 @@ def over_tasks(summaries: Sequence[Summary]) -> tuple[Across, ...]:
             _over_tasks(pair, method, of_method, None if of_method is baseline else baseline)
             for method, of_method in methods.items()
         ]
-    p_values = [each.tests.wilcoxon for each in found if each.tests is not None and each.tests.wilcoxon is not None]
-    adjusted = iter(metrics.holm(p_values))
+    return _adjusted_over_tasks(found)
+
+
+def _adjusted_over_tasks(found: Sequence[Across]) -> tuple[Across, ...]:
+    """Each test's p-values, adjusted by themselves."""
+    tests = [PairedTests(None, None, None) if each.tests is None else each.tests for each in found]
+    adjusted = [PairedTests(*row) for row in zip(*map(_holm, zip(*tests, strict=True)), strict=True)]
     return tuple(
-        each if each.tests is None or each.tests.wilcoxon is None else dataclasses.replace(each, p_holm=next(adjusted))
-        for each in found
+        each if each.tests is None else dataclasses.replace(each, p_holm=holm.wilcoxon, tests_holm=holm)
+        for each, holm in zip(found, adjusted, strict=True)
     )
+
+
+def _holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """What is None is no test."""
+    adjusted = iter(metrics.holm([p for p in p_values if p is not None]))
+    return [None if p is None else next(adjusted) for p in p_values]
 
 
 def sandwich(
@@ -380,27 +508,33 @@ def _share(rows: np.ndarray, among: np.ndarray) -> float | None:
 def _over_tasks(
     pair: tuple[str, str], method: str, ours: Mapping[str, Summary], theirs: Mapping[str, Summary] | None
 ) -> Across:
-    pgr = {task: value for task, s in ours.items() if (value := s.pgr["accuracy"].value) is not None}
-    values = np.array(list(pgr.values()))
-    low = high = None
-    if len(values) > 1:
-        drawn = np.median(values[np.random.default_rng(0).integers(0, len(values), (2000, len(values)))], axis=1)
-        low, high = (float(end) for end in np.quantile(drawn, (0.025, 0.975)))
+    median = _median(ours, "accuracy")
     shared = [] if theirs is None else [task for task in ours if task in theirs]
-    gains = np.array([_student(ours[task]) - _student((theirs or {})[task]) for task in shared])
+    gains = np.round([_student(ours[task]) - _student((theirs or {})[task]) for task in shared], 12)
     return Across(
         *pair,
         method,
-        tuple(pgr),
-        float(np.median(values)) if len(values) else None,
-        low,
-        high,
+        () if median is None else median.tasks,
+        *((None, None, None) if median is None else (median.value, median.low, median.high)),
         difference=float(gains.mean()) if shared else None,
         better=int((gains > 0).sum()),
         worse=int((gains < 0).sum()),
         tests=metrics.paired_tests(gains) if shared else None,
         p_holm=None,
+        auroc=_median(ours, "auroc"),
     )
+
+
+def _median(summaries: Mapping[str, Summary], statistic: str) -> Median | None:
+    pgr = {task: value for task, s in summaries.items() if (value := s.pgr[statistic].value) is not None}
+    if not pgr:
+        return None
+    values = np.array(list(pgr.values()))
+    low = high = None
+    if len(values) >= LEAST_TASKS:
+        drawn = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
+        low, high = (float(end) for end in np.quantile(np.median(values[drawn], axis=1), (0.025, 0.975)))
+    return Median(float(np.median(values)), low, high, tuple(pgr))
 
 
 def _student(summary: Summary) -> float:
@@ -457,12 +591,15 @@ def _exactly(allowed: tuple[type, ...], value: Any, kind: type) -> Any:
     return kind(value)
 
 
-def _scores(probs: np.ndarray, labels: np.ndarray) -> Scores:
+def _scores(probs: np.ndarray, targets: np.ndarray) -> Scores:
+    """Against soft labels; the truth is all or nothing."""
     return Scores(
-        metrics.accuracy(probs, labels),
-        metrics.auroc(probs, labels),
-        metrics.log_loss(probs, labels),
-        metrics.calibration_error(probs, labels),
+        metrics.soft_accuracy(probs, targets),
+        metrics.auroc(probs, np.argmax(targets, axis=-1)),
+        metrics.soft_log_loss(probs, targets),
+        metrics.calibration_error(probs, targets),
+        metrics.confident_disagreement(probs, targets),
+        metrics.over_confidence(probs, targets),
     )
 
 
@@ -475,24 +612,40 @@ def _bins(probs: np.ndarray, labels: np.ndarray) -> Bins:
     return Bins(tuple(diagram.edges.tolist()), tuple(diagram.counts.tolist()), confidence, accuracy)
 
 
-def _summary(key: tuple[str, str, str], method: str, items: Sequence[Measured]) -> Summary:
+def _summary(
+    key: tuple[str, str, str], method: str, items: Sequence[Measured], everywhere: Sequence[Cell], draw: _Bootstraps
+) -> Summary:
+    """`everywhere`: the cells of all methods."""
     cells = [item.cell for item in items]
     predictions = [item.predictions for item in items]
     labels = np.concatenate([each.labels for each in predictions])
     pooled = {role: np.concatenate([getattr(each, role) for each in predictions]) for role in ROLES}
     statistics: tuple[Statistic, ...] = ("accuracy", "auroc")
+    similarity = {role: [cell.similarity[role] for cell in cells] for role in ("student", "ceiling")}
+    resampled = draw.of(items)
+    pgr: dict[str, PGR] = {
+        statistic: _bounded(metrics.pgr(predictions, statistic, bootstrap=resampled)) for statistic in statistics
+    }
+    defined = pgr["accuracy"].value is not None
+    stopping = _stopping(cells)
     return Summary(
         *key,
         method,
         tuple(cell.seed for cell in cells),
         accuracy=_means(cells, "accuracy"),
         auroc=_means(cells, "auroc"),
-        pgr={statistic: _bounded(metrics.pgr(predictions, statistic)) for statistic in statistics},
+        pgr=pgr,
         agreement=Agreement(*(_defined_mean([cell.agreement[i] for cell in cells]) for i in range(3))),  # type: ignore[arg-type]
         calibration_error=_means(cells, "calibration_error"),
         reliability={role: _bins(probs, labels) for role, probs in pooled.items()},
         curve=_mean_curve([cell.curve for cell in cells]),
-        stopping=_stopping(cells),
+        stopping=stopping,
+        stopping_pgr={name: _stopped_pgr(stopping, name) if defined else None for name in ("weak", "last", "best")},
+        fixed_pgr=_fixed_pgr(cells, everywhere) if defined else None,
+        confident_disagreement=_means(cells, "confident_disagreement"),
+        over_confidence=_means(cells, "over_confidence"),
+        against_weak=_against_weak(cells),
+        similarity=_mean_of_each(similarity),
     )
 
 
@@ -515,18 +668,40 @@ def _mean_point(points: Sequence[CurvePoint]) -> CurvePoint:
 
 
 def _stopping(cells: Sequence[Cell]) -> dict[str, Mean]:
-    reached = [{point.step: point.truth_accuracy for point in cell.curve} for cell in cells]
-    steps = {
-        "selected": [cell.selected_step for cell in cells],
-        "last": [cell.curve[-1].step for cell in cells],
-        "best": [cell.best_truth_step for cell in cells],
-    }
-    return {name: _mean([at[step] for at, step in zip(reached, each, strict=True)]) for name, each in steps.items()}
+    kept = [next(p.truth_accuracy for p in cell.curve if p.step == cell.selected_step) for cell in cells]
+    each = [dataclasses.asdict(cell.stopping) for cell in cells if cell.stopping is not None]
+    return {"selected": _mean(kept), **{name: _mean([values[name] for values in each]) for name in each[0]}}
+
+
+def _stopped_pgr(stopping: Mapping[str, Mean], name: str) -> float | None:
+    return metrics.pgr_of(*(stopping[each].value for each in ("supervisor", name, "ceiling")))
+
+
+def _fixed_pgr(cells: Sequence[Cell], everywhere: Sequence[Cell]) -> FixedPGR | None:
+    by_seed = {cell.seed: cell.scores for cell in everywhere}
+    weak, ceiling = (
+        float(np.mean([scores[role].accuracy for scores in by_seed.values()])) for role in ("supervisor", "ceiling")
+    )
+    values = [metrics.pgr_of(weak, cell.scores["student"].accuracy, ceiling) for cell in cells]
+    if None in values:
+        return None
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None  # type: ignore[arg-type]
+    return FixedPGR(float(np.mean(values)), deviation, weak, ceiling, len(by_seed))  # type: ignore[arg-type]
+
+
+def _against_weak(cells: Sequence[Cell]) -> dict[str, Mean]:
+    each = [dataclasses.asdict(cell.against_weak) for cell in cells if cell.against_weak is not None]
+    return _mean_of_each({name: [values[name] for values in each] for name in each[0]})
 
 
 def _means(cells: Sequence[Cell], score: str) -> dict[str, Mean]:
     columns = {role: [getattr(cell.scores[role], score) for cell in cells] for role in ROLES}
-    return {role: _mean(values) for role, values in columns.items() if None not in values}
+    return _mean_of_each(columns)
+
+
+def _mean_of_each(columns: Mapping[str, Sequence[float | None]]) -> dict[str, Mean]:
+    """What is undefined for a seed is left out."""
+    return {name: _mean(values) for name, values in columns.items() if None not in values}  # type: ignore[arg-type]
 
 
 def _mean(values: Sequence[float]) -> Mean:
@@ -540,14 +715,22 @@ def _defined_mean(values: Sequence[float | None]) -> float | None:
 
 
 def _comparison(
-    key: tuple[str, str, str], method: str, baseline: str, ours: Sequence[Measured], theirs: Sequence[Measured]
+    key: tuple[str, str, str],
+    method: str,
+    baseline: str,
+    ours: Sequence[Measured],
+    theirs: Sequence[Measured],
+    draw: _Bootstraps,
 ) -> Comparison:
     """A cell that failed leaves its seed out, for both methods."""
-    of_method, of_baseline = ({item.cell.seed: item.predictions for item in items} for items in (ours, theirs))
+    of_method, of_baseline = ({item.cell.seed: item for item in items} for items in (ours, theirs))
     seeds = tuple(seed for seed in of_baseline if seed in of_method)
     if not seeds:
         return Comparison(*key, method, baseline, (), *[None] * 6, reason="the two methods have no seed in common")
-    found = metrics.paired_difference([of_method[seed] for seed in seeds], [of_baseline[seed] for seed in seeds])
+    a, b = ([items[seed] for seed in seeds] for items in (of_method, of_baseline))
+    found = metrics.paired_difference(
+        [item.predictions for item in a], [item.predictions for item in b], bootstrap=draw.of(a)
+    )
     return Comparison(
         *key,
         method,
@@ -564,5 +747,5 @@ def _comparison(
 
 
 def _adjusted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    p_values = iter(metrics.holm([comparison.p for comparison in comparisons if comparison.p is not None]))
-    return tuple(c if c.p is None else dataclasses.replace(c, p_holm=next(p_values)) for c in comparisons)
+    adjusted = _holm([comparison.p for comparison in comparisons])
+    return tuple(dataclasses.replace(c, p_holm=p) for c, p in zip(comparisons, adjusted, strict=True))

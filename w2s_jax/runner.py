@@ -7,6 +7,7 @@ Process 0 alone claims stages, decides what is missing, writes and measures. A s
 import contextlib
 import dataclasses
 import functools
+import inspect
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -17,10 +18,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from w2s_jax import advice, experiment, files, make, materials, models, processes, provenance
-from w2s_jax.config import Advised, Ensemble, Errors, Experiment, Given
+from w2s_jax.config import Advised, Ensemble, Errors, Experiment, Given, TaskConfig
 from w2s_jax.data import arrays
 from w2s_jax.data.labels import Predictions
-from w2s_jax.data.tokens import Text, flatten
+from w2s_jax.data.tokens import flatten
 from w2s_jax.errors import UserError
 from w2s_jax.experiment import Stage
 from w2s_jax.make import Workshop
@@ -29,6 +30,8 @@ from w2s_jax.progress import Reporter
 from w2s_jax.results import Results
 from w2s_jax.sharding import batch_ways, make_mesh
 from w2s_jax.store import Store
+from w2s_jax.train import answering
+from w2s_jax.train.answering import Answers
 from w2s_jax.train.finetune import Outcome, softmax, tokenize
 from w2s_jax.train.learner import Learner
 
@@ -120,6 +123,7 @@ def check(stages: list[Stage], mesh: Mesh | None) -> None:
     for stage in stages:
         if stage.learner is not None and stage.method.learn == "train" and stage.role != "body":
             materials.check_loss(stage.method, materials.splits(stage.task, stage.seed).n_classes)
+            _check_token_loss(stage)
         for step in stage.method.labels:
             materials.label_step(step)
         if isinstance(stage.maker, Given):
@@ -128,10 +132,27 @@ def check(stages: list[Stage], mesh: Mesh | None) -> None:
             n_classes = materials.splits(stage.task, stage.seed).n_classes
             advice.check(stage.maker, materials.texts(stage.task), n_classes)
     for task, learner in dict.fromkeys((stage.task, stage.learner) for stage in stages if stage.learner is not None):
-        _check_learner(learner, materials.texts(task), mesh)
+        _check_learner(task, learner, mesh)
 
 
-def _check_learner(learner: Learner, texts: Sequence[Text], mesh: Mesh | None) -> None:
+def _answers(task: TaskConfig, learner: Learner) -> Answers:
+    return answering.answers(learner, materials.answers(task, materials.named_task(task.name).n_classes))
+
+
+def _check_token_loss(stage: Stage) -> None:
+    """That the loss of a stage that writes answers of several tokens has a meaning for one token."""
+    if stage.learner is None or stage.learner.output == "head":
+        return
+    several = _answers(stage.task, stage.learner).longest > 1
+    if several and "where" in inspect.signature(materials.loss_function(stage.method.loss)).parameters:
+        raise UserError(
+            f"loss {stage.method.loss!r} compares the rows of a batch, which tokens of an answer are not: use one of "
+            "single rows, such as cross_entropy, or answers of one token each, or output='head'"
+        )
+
+
+def _check_learner(task: TaskConfig, learner: Learner, mesh: Mesh | None) -> None:
+    texts = materials.texts(task)
     if arrays.is_array(learner.model):
         if learner.parameters != "probe":
             raise UserError(f"{learner.model} holds features, which only a probe can learn from: parameters='probe'")
@@ -139,7 +160,12 @@ def _check_learner(learner: Learner, texts: Sequence[Text], mesh: Mesh | None) -
         return
     model, _ = models.outline(learner.model)
     model.cut(learner.read_layer)
-    tokenize(learner, texts)
+    if learner.output == "text":
+        answering.prompts(learner, _answers(task, learner), texts)
+    else:
+        tokens = tokenize(learner, texts)
+        if learner.preference is not None:
+            models.check_preference(learner.model, model, tokens.candidates)
     ways = learner.microbatches * (1 if mesh is None else batch_ways(mesh))
     if learner.parameters != "probe" and learner.batch_size % ways:
         raise UserError(

@@ -16,7 +16,7 @@ from w2s_jax.config import Experiment, Method, TaskConfig
 from w2s_jax.train.learner import Generative, Learner
 from w2s_jax.train.optimizer import OptimizerConfig
 
-SIZES = {"pool": 2400, "supervisor": 500, "transfer": 350, "validation": 50, "test": 400}
+SIZES = {"pool": 2400, "supervisor": 500, "transfer": 250, "validation": 40, "test": 350}
 
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 probe = {"parameters": "probe", "epochs": 10, "optimizer": heads}

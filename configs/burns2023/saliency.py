@@ -6,7 +6,7 @@ finetuning on MiniLM-L3's labels, after finetuning on them with the confidence l
 Published order: probe on weak labels < probe on truth < finetuning on weak labels < a probe on truth after
 finetuning on weak labels, about as good as finetuning on truth.
 
-Hardware: a laptop; two CPU cores took about 10 minutes.
+Hardware: a laptop; two CPU cores took about 15 minutes.
 Command:  w2s sweep configs/burns2023/saliency.py
 Expect:   docs/results/methods.md.
 """
@@ -16,7 +16,7 @@ from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import LoopSettings
 from w2s_jax.train.optimizer import OptimizerConfig
 
-SIZES = {"pool": 2400, "supervisor": 700, "transfer": 700, "validation": 200, "test": 700}
+SIZES = {"pool": 2000, "supervisor": 500, "transfer": 400, "validation": 60, "test": 500}
 
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 probe = {"parameters": "probe", "epochs": 10, "optimizer": heads}

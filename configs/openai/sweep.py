@@ -1,8 +1,9 @@
-"""openai/weak-to-strong's sweep: GPT-2 sizes and Qwen 1.5 on SciQ, BoolQ, CosmosQA and Amazon polarity.
+"""openai/weak-to-strong's sweep: GPT-2 sizes on SciQ, BoolQ, CosmosQA and Amazon polarity.
 
 Published ("expected results" in its notebooks; ground truth accuracies are printed, PGR is a median over pairs read off
 plots): SciQ gpt2 .636 to gpt2-xl .730, PGR xent .33, logconf .31; BoolQ .661 to .750, .05, -.35; CosmosQA .685 to .755,
-.35, .37; Amazon polarity .942 to .960, .58, .52. Its HH run is at chance and is left out: see the task `hh`.
+.35, .37; Amazon polarity .942 to .960, .58, .52. Those pairs also hold Qwen models of 1.8B to 14B, which are left out
+here: give them to `models`. Its HH run is at chance and is left out: see the task `hh`.
 What it did and this does not: its logconf warm-up is wrong (`openai_logconf` is that loss as it ran; `confidence` is
 the paper's), rows of one question land in both halves, rows longer than 1024 tokens are dropped, here truncated.
 

@@ -44,13 +44,18 @@ class Tokens:
 
 
 def encode(
-    tokenizer: Tokenizer, texts: Sequence[Text], *, max_tokens: int, too_long: Literal["error", "truncate"] = "error"
+    tokenizer: Tokenizer,
+    texts: Sequence[Text],
+    *,
+    max_tokens: int,
+    too_long: Literal["error", "truncate"] = "error",
+    keep: Literal["first", "last"] = "first",
 ) -> Tokens:
     """Tokenises; an empty text becomes one token, so that there is a last token to read.
 
     Args:
       max_tokens: the longest text allowed.
-      too_long: refuse longer ones, or keep their first `max_tokens` tokens.
+      too_long: refuse longer ones, or keep their first (or last, as `keep` says) `max_tokens` tokens.
 
     Raises:
       UserError: some texts are longer and `too_long` is "error"; it says how many and the longest. Or rows have
@@ -65,12 +70,17 @@ def encode(
     if longer and too_long == "error":
         raise UserError(
             f"{longer} of {len(rows)} texts are longer than max_tokens={max_tokens} (the longest has "
-            f"{lengths.max()}); raise max_tokens, or set too_long='truncate' to keep the first {max_tokens} tokens"
+            f"{lengths.max()}); raise max_tokens, or set too_long='truncate' to keep the {keep} {max_tokens} tokens"
         )
-    rows = [row[:max_tokens] for row in rows]
+    rows = [row[:max_tokens] if keep == "first" else row[-max_tokens:] for row in rows]
+    return ragged(rows, candidates.pop() if candidates else 1)
+
+
+def ragged(rows: Sequence[Sequence[int]], candidates: int = 1) -> Tokens:
+    """Token ids of rows, or of rows of several candidates, one after another."""
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     ids = np.fromiter((token for row in rows for token in row), np.int32, count=int(offsets[-1]))
-    return Tokens(ids, offsets, candidates.pop() if candidates else 1)
+    return Tokens(ids, offsets, candidates)
 
 
 def flatten(texts: Sequence[Text]) -> list[str]:

@@ -26,6 +26,7 @@ from w2s_jax.models.language_model import LanguageModel
 from w2s_jax.models.layers import Lora
 from w2s_jax.models.params import path_of
 from w2s_jax.models.pooling import Pooling
+from w2s_jax.models.preference import Preference, PreferenceModel
 from w2s_jax.models.registry import MODELS, ModelCard
 from w2s_jax.models.tokenizer import TextTokenizer
 from w2s_jax.models.weights import Tensors
@@ -198,17 +199,75 @@ def language_model(
     Raises:
       UserError: it is an encoder, or its head cannot be found, or it was cut.
     """
-    config = pretrained.config
+    module = LanguageModel(pretrained.config, dropout, scan, remat, dtype, lora)
+    return module, _completed(module, _known_language_model(module, pretrained, mesh), rng, mesh)
+
+
+def preference_model(
+    pretrained: Pretrained,
+    preference: Preference,
+    candidates: int,
+    *,
+    rng: jax.Array,
+    dropout: float = 0.0,
+    scan: bool = True,
+    remat: str = "none",
+    dtype: str = "float32",
+    lora: Lora | None = None,
+    mesh: Mesh | None = None,
+) -> tuple[PreferenceModel, dict[str, Any]]:
+    """The pretrained language model as its own judge of candidates, and adapters if asked for.
+
+    Without adapters, DPO's reference is a copy of all parameters: 4 bytes each beside the 12 that training them with
+    AdamW holds.
+
+    Args:
+      candidates: texts a row.
+      mesh: as for `classifier`.
+
+    Raises:
+      UserError: a row is one text; and those of `language_model`.
+    """
+    check_preference(pretrained.name, pretrained.config, candidates)
+    module = PreferenceModel(
+        pretrained.config, dropout, scan, remat, dtype, lora, preference=preference, candidates=candidates
+    )
+    known = _known_language_model(module, pretrained, mesh)
+    if preference.score == "dpo" and lora is None:  # what trains is donated
+        known["reference"] = jax.tree.map(lambda leaf: jnp.copy(leaf) if isinstance(leaf, jax.Array) else leaf, known)
+    return module, _completed(module, known, rng, mesh)
+
+
+def check_preference(name: str, config: ModelConfig, candidates: int) -> None:
+    """That a model can score the candidates of a row by itself.
+
+    Raises:
+      UserError: it is an encoder; a row is one text.
+    """
+    if candidates < 2:
+        raise UserError(
+            "a learner with a preference compares the candidates of a row, and this task's rows are one text: choose a "
+            "task such as hh_pairs, or leave preference at None"
+        )
+    _check_decoder(name, config)
+
+
+def _check_decoder(name: str, config: ModelConfig) -> None:
     if config.is_encoder:
-        raise UserError(f"{pretrained.name} is an encoder: it has no language-model head; choose a decoder")
-    if config.n_layers != outline(pretrained.name)[0].n_layers:
-        raise UserError(f"a language model is read at its top: leave read_layer of {pretrained.name} at None")
-    module = LanguageModel(config, dropout, scan, remat, dtype, lora)
-    known = {"backbone": pretrained.params}
+        raise UserError(f"{name} is an encoder: it has no language-model head; choose a decoder")
+
+
+def _known_language_model(module: LanguageModel, pretrained: Pretrained, mesh: Mesh | None) -> dict[str, Any]:
+    """What of a language model's parameters is pretrained."""
+    name, config = pretrained.name, pretrained.config
+    _check_decoder(name, config)
+    if config.n_layers != outline(name)[0].n_layers:
+        raise UserError(f"a language model is read at its top: leave read_layer of {name} at None")
+    known: dict[str, Any] = {"backbone": pretrained.params}
     if not config.tied_embeddings:
         where = shardings(module, mesh)["unembed"]["embedding"]
-        known["unembed"] = {"embedding": unembedding(pretrained.name, where)}
-    return module, _completed(module, known, rng, mesh)
+        known["unembed"] = {"embedding": unembedding(name, where)}
+    return known
 
 
 def cut(params: Mapping[str, Any], config: ModelConfig) -> dict[str, Any]:
@@ -261,7 +320,8 @@ def _completed(
 
 
 def _init(module: Classifier | LanguageModel, key: jax.Array) -> Any:
-    return module.init(key, jnp.zeros((1, 2), jnp.int32), jnp.full(1, 2, jnp.int32))["params"]
+    rows = module.candidates if isinstance(module, PreferenceModel) else 1
+    return module.init(key, jnp.zeros((rows, 2), jnp.int32), jnp.full(rows, 2, jnp.int32))["params"]
 
 
 def _only_new(made: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,11 @@ class Form:
     window: int | None = None
     softcap: float | None = None
 
+    @property
+    def sees(self) -> str:
+        """What a query sees, as a name: `all`, `causal`, or `causal_W` with a window of W tokens."""
+        return ("causal" if self.window is None else f"causal_{self.window}") if self.causal else "all"
+
 
 def choose(
     target: Target, dtype: Any, head_dim: int, length: int, *, softcap: bool = False, dropout: bool = False
@@ -251,7 +256,8 @@ def splash(
         return jnp.pad(rearrange(x, "b t h k -> b h t k"), ((0, 0), (0, 0), (0, spare), (0, 0)))
 
     real = (jnp.arange(size) < lengths[:, None]).astype(jnp.int32)
-    mixed = jax.vmap(row)(by_head(query * form.scale), by_head(key), by_head(value), real)
+    with jax.named_scope(f"sees_{form.sees}"):  # for whoever counts the blocks of a compiled program (`plan.kernels`)
+        mixed = jax.vmap(row)(by_head(query * form.scale), by_head(key), by_head(value), real)
     return rearrange(mixed[:, :, :length], "b h t k -> b t h k")
 
 

@@ -121,14 +121,17 @@ class ModelConfig:
         """From the contents of a Hugging Face `config.json`, of transformers 4 or 5.
 
         Raises:
-          UserError: a model type or a setting that is not implemented, by name.
+          UserError: a model type or a setting that is not implemented, or one that is missing, by name.
         """
         family = config.get("model_type")
         if family not in _READERS:
             raise UserError(f"model type {family!r} is not implemented; supported: {', '.join(sorted(_READERS))}")
         if config.get("quantization_config"):
             raise UserError("quantization_config is not implemented; use the unquantized safetensors")
-        return _READERS[family](config)
+        try:
+            return _READERS[family](config)
+        except KeyError as error:
+            raise UserError(f"this {family} config has no {error.args[0]!r}; give the model's whole config") from None
 
     def to_hf(self) -> dict[str, Any]:
         """The Hugging Face config that `from_hf` reads back as this.

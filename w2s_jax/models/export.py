@@ -45,10 +45,11 @@ def write(
     *,
     head: Float[Array | np.ndarray, "d c"] | None = None,
     pooling: Pooling | None = None,
+    unembedding: Float[Array | np.ndarray, "v d"] | None = None,
 ) -> bool:
     """Writes config.json, model.safetensors (float32) and the tokenizer's files.
 
-    A decoder keeps its language-model head; one that is not tied is that of the source. With a classification head
+    A decoder keeps its language-model head. With a classification head
     that transformers computes too, `AutoModelForSequenceClassification` gives the same logits; a decoder's folder still
     loads as a language model. Reading the folder gives the same parameters, bit for bit; only a Gemma's norm scales
     below one half, which its format keeps less one, may change by 3e-8.
@@ -57,6 +58,7 @@ def write(
       pretrained: its parameters may have been trained since; adapters must be merged (`params.merge_lora`).
       head: the kernel of a classifier's head.
       pooling: the hidden state that the head reads; None is the family's default, as in `Classifier`.
+      unembedding: the table of a language-model head that is not tied; None is the source's.
 
     Returns:
       Whether transformers scores `head` alike. Where it does not (encoders, which it gives one more layer, and heads
@@ -75,7 +77,7 @@ def write(
     tensors = {names.prefix(config.family) + name: array for name, array in _backbone(pretrained.params, config)}
     if not config.is_encoder and not config.tied_embeddings:
         name = "embed_out.weight" if config.family == "gpt_neox" else "lm_head.weight"
-        tensors[name] = np.asarray(models.unembedding(pretrained.name))
+        tensors[name] = np.asarray(models.unembedding(pretrained.name) if unembedding is None else unembedding)
     if head is not None and scored:
         tensors[names.CLASSIFIER] = np.asarray(head, np.float32).T
         described["id2label"] = {str(label): f"LABEL_{label}" for label in range(head.shape[1])}

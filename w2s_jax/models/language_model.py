@@ -59,6 +59,24 @@ class LanguageModel(nn.Module):
         logits = self._logits(pool(hidden, lengths, "last"))
         return logits, Cache(keys, values, positions_after(past, lengths, tokens.shape[1]))
 
+    def ends(
+        self,
+        tokens: Tokens,
+        lengths: Lengths,
+        count: int,
+        *,
+        deterministic: bool = True,
+        packing: Packing | None = None,
+    ) -> Float[Array, "b c v"]:
+        """Logits of what follows each of a row's last `count` real tokens, float32; a place before the row is no use.
+
+        Args:
+          packing: room for the real tokens alone, as in `Classifier`.
+        """
+        hidden: Array = self.backbone(tokens, lengths, deterministic=deterministic, packing=packing)[0]
+        places = jnp.maximum(jnp.asarray(lengths)[:, None] - count + jnp.arange(count), 0)
+        return self._logits(jnp.take_along_axis(hidden, places[..., None], axis=1))
+
     def score(
         self,
         tokens: Tokens,

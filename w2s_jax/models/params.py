@@ -14,9 +14,9 @@ Rules = Sequence[tuple[str, str]]
 
 # The first rule whose regex is found in a path, such as `backbone/layers/attention/query/kernel`, names its set.
 TRAINABLE: Mapping[str, Rules] = {
-    "full": [(r"", "train")],
+    "full": [(r"^reference/", "frozen"), (r"", "train")],
     "head": [(r"^head/", "train"), (r"^backbone/", "frozen")],
-    "lora": [(r"^head/|/lora_[ab]$", "train"), (r"^backbone/", "frozen")],
+    "lora": [(r"^head/|/lora_[ab]$", "train"), (r"^(backbone|unembed)/", "frozen")],
 }
 
 
@@ -71,6 +71,11 @@ def merge_lora(params: Tree, scale: float) -> Tree:
     flat_b = b.reshape(*b.shape[: stacked + 1], -1)
     rest = {key: value for key, value in params.items() if key not in ("lora_a", "lora_b")}
     return {**rest, "kernel": kernel + scale * (flat_a @ flat_b).reshape(kernel.shape)}
+
+
+def without_lora(params: Tree) -> Tree:
+    """The same parameters but the adapters'."""
+    return partition(params, label(params, [(r"/lora_[ab]$", "adapters"), (r"", "rest")]), "rest")[0]
 
 
 def fold_lora(params: Tree, scale: float) -> Tree:

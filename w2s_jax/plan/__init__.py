@@ -131,9 +131,9 @@ def reason(compiled: Compiled) -> str:
     """Why a program does not fit: what it needs of what there is, and its largest part."""
     assert compiled.available is not None
     held = compiled.parameters + compiled.optimizer
-    text = f"needs {_gib(compiled.used)} GiB of {_gib(compiled.available)} on each chip"
     if held > compiled.available:
-        return f"{text}; parameters and optimizer alone are {_gib(held)}"
+        return f"parameters and optimizer alone are {_gib(held)} GiB, of {_gib(compiled.available)} on each chip"
+    text = f"needs {_gib(compiled.used)} GiB of {_gib(compiled.available)} on each chip"
     return f"{text}; {_gib(compiled.used - held)} of it are activations, gradients and other temporaries"
 
 

@@ -35,7 +35,8 @@ class Chip:
 
 
 # docs.cloud.google.com/tpu/docs/v5e, /v5p, /v6e; links and tori as in jax-ml.github.io/scaling-book/tpus.
-# NVIDIA's data sheets of the A100 and H100 (SXM, 80 GB); their memory is what the device itself says is available.
+# NVIDIA's data sheets of the A100 and H100 (SXM, 80 GB) and the H200 (SXM), NVLink in one direction; of their memory
+# a plan takes what the device itself says is available.
 CHIPS: dict[str, Chip] = {
     chip.name: chip
     for chip in (
@@ -44,6 +45,7 @@ CHIPS: dict[str, Chip] = {
         Chip("v6e", "TPU v6 lite", int(31.25 * GIB), 1.64e12, 9.18e14, 1e11, 2, 16),
         Chip("a100", "NVIDIA A100-SXM4-80GB", 80 * GIB, 2.04e12, 3.12e14, 3e11, 0),
         Chip("h100", "NVIDIA H100 80GB HBM3", 80 * GIB, 3.35e12, 9.89e14, 4.5e11, 0),
+        Chip("h200", "NVIDIA H200", int(141e9), 4.8e12, 9.89e14, 4.5e11, 0),
     )
 }
 

@@ -9,16 +9,18 @@ import importlib.util
 import multiprocessing
 import os
 import re
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from w2s_jax.config import MeshConfig, Method
 from w2s_jax.errors import UserError
 from w2s_jax.plan.chips import CHIPS, Chip, Topology
-from w2s_jax.plan.hlo import Costs
+from w2s_jax.plan.counting import Costs
 from w2s_jax.train.learner import Learner
 
 # No metadata server is asked and no log is kept. Several processes may load the library: none of them uses a chip.
@@ -56,7 +58,7 @@ class Compiled:
       rows, length: of its batch, over all devices.
       parameters, optimizer: what its arguments hold of them.
       used: arguments, temporaries, results that are no argument, and code. Where it does not fit, what the compiler
-        asked for.
+        asked for, or, where parameters and optimizer alone are too many and nothing was compiled, these.
       available: what a program may use, if known.
       costs: of one execution; None where it does not fit.
       model_flops: what the model itself needs, over all devices; see `lowering.model_flops`.
@@ -104,7 +106,7 @@ def compile_here(request: Request) -> Compiled:
     import jax
 
     from w2s_jax import materials
-    from w2s_jax.plan import hlo, lowering
+    from w2s_jax.plan import counting, lowering
     from w2s_jax.plan.architectures import architecture
     from w2s_jax.sharding import make_mesh
 
@@ -113,19 +115,25 @@ def compile_here(request: Request) -> Compiled:
     loss, config = materials.loss(request.method), architecture(request.learner.model)
     program = lowering.lower(request.kind, request.learner, config, request.n_classes, loss, mesh)
     chip, available = _chip(request.topology, devices[0])
-    costs = None
-    try:
-        compiled = program.lowered.compile()
-    except jax.errors.JaxRuntimeError as error:
-        needed = memory_needed(str(error), program.parameters + program.optimizer)
-        if needed is None:
-            first = str(error).splitlines()[0]
-            raise UserError(f"the compiler fails on the {request.kind} step: {first}") from error
-        used = needed
-    else:
-        used = _used(compiled.memory_analysis())
-        if available is None or used <= available:
-            costs = hlo.costs(str(compiled.as_text()), len(devices))
+    used, costs = program.parameters + program.optimizer, None
+    if available is None or used <= available:
+        dump = tempfile.TemporaryDirectory()  # goes when this function ends
+        folder = Path(dump.name)
+        options: dict[str, str | bool] = {}
+        if request.topology.chip is not None:
+            options = {"xla_dump_to": str(folder), "xla_dump_hlo_as_text": True}
+        try:
+            compiled = program.lowered.compile(compiler_options=options)
+        except jax.errors.JaxRuntimeError as error:
+            needed = memory_needed(str(error), used)
+            if needed is None:
+                first = str(error).splitlines()[0]
+                raise UserError(f"the compiler fails on the {request.kind} step: {first}") from error
+            used = needed
+        else:
+            used = _used(compiled.memory_analysis())
+            if available is None or used <= available:
+                costs = counting.costs(_text(compiled, folder), len(devices))
     return Compiled(
         chip=chip,
         devices=len(devices),
@@ -140,6 +148,15 @@ def compile_here(request: Request) -> Compiled:
         model_flops=program.model_flops,
         seconds=time.monotonic() - started,
     )
+
+
+def _text(compiled: Any, dumped: Path) -> str:
+    """The program's HLO, as the compiler for TPUs itself wrote it.
+
+    Programs that use a chip's SparseCores (v5p) have instructions that another package's XLA, jaxlib's, cannot read.
+    """
+    files = sorted(dumped.glob("*.after_optimizations.txt"), key=lambda file: file.stat().st_size)
+    return files[-1].read_text() if files else str(compiled.as_text())
 
 
 def memory_needed(message: str, arguments: int) -> int | None:

@@ -48,7 +48,8 @@ def changes(request: Request, compiled: Compiled) -> Iterator[tuple[str, Request
 
     1. `fsdp`: parameters and optimizer are cut over all devices.
     2. `remat`: dots, then full.
-    3. `microbatches`: twice as many, as long as each device has a row of each.
+    3. `microbatches`: two, four, ... times as many: the first that could fit if all temporaries were activations, as
+       long as each device has a row of each.
     4. `tensor`: matrices are cut, over twice as many devices each time, up to 8.
     5. `dtype`: bfloat16.
     6. `parameters`: adapters (LoRA) instead of all.
@@ -56,7 +57,9 @@ def changes(request: Request, compiled: Compiled) -> Iterator[tuple[str, Request
     Where parameters and optimizer alone exceed the memory, only what shrinks them is tried: 1 and 6.
     """
     learner, mesh, training = request.learner, compiled.mesh, request.kind == "train"
-    too_large = compiled.available is not None and compiled.parameters + compiled.optimizer > compiled.available
+    assert compiled.available is not None
+    held = compiled.parameters + compiled.optimizer
+    too_large, room = held > compiled.available, compiled.available - held
 
     def learn(name: str, value: Any) -> tuple[str, Request]:
         changed: Learner = dataclasses.replace(learner, **{name: value})
@@ -71,8 +74,11 @@ def changes(request: Request, compiled: Compiled) -> Iterator[tuple[str, Request
     if training and not too_large:
         if learner.remat != "full":
             yield learn("remat", "dots" if learner.remat == "none" else "full")
-        if learner.batch_size % (2 * learner.microbatches * mesh.data * mesh.fsdp) == 0:
-            yield learn("microbatches", 2 * learner.microbatches)
+        pieces = 2 * learner.microbatches
+        while pieces * room < learner.microbatches * (compiled.used - held) and pieces < learner.batch_size:
+            pieces *= 2
+        if learner.batch_size % (pieces * mesh.data * mesh.fsdp) == 0:
+            yield learn("microbatches", pieces)
     if not too_large:
         if mesh.tensor < MOST_TENSOR and compiled.devices % (2 * mesh.tensor) == 0:
             yield cut("tensor", 2 * mesh.tensor)

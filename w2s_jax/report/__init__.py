@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from w2s_jax import files, results
-from w2s_jax.report import figures, html_page, table
+from w2s_jax.report import figures, html_page, story, table
 from w2s_jax.results import Results
 
 
@@ -13,8 +13,8 @@ def write(found: Results, folder: Path) -> list[Path]:
     folder = Path(folder)
     report = folder / "report.md"
     written = [results.save(found, folder), report]
-    files.write_text(report, table.markdown(found))
-    return written + figures.write(found, folder)
+    files.write_text(report, table.markdown(found, story.markdown(found)))
+    return written + figures.write(figures.draw([found]), folder)
 
 
 def show(found: Results) -> None:
@@ -28,10 +28,16 @@ def show(found: Results) -> None:
         console.print(part)
 
 
-def page(folders: Sequence[Path], out: Path) -> Path:
-    """Writes one self-contained HTML page over the finished runs in `folders`.
+def page(folders: Sequence[Path], out: Path) -> list[Path]:
+    """Writes one self-contained HTML page over the finished runs in `folders`, and beside it its figures as files.
+
+    Returns:
+      The page, then the figures, which lie in the folder `NAME_figures` for a page `NAME.html`.
 
     Raises:
       UserError: a folder has no results.json, or one that this version cannot read.
     """
-    return html_page.write(folders, out)
+    runs = html_page.load(folders)
+    drawn = figures.draw(runs)
+    files.write_text(out, html_page.html(runs, drawn))
+    return [out, *figures.write(drawn, out.with_name(f"{out.stem}_figures"))]

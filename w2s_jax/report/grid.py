@@ -1,32 +1,14 @@
-"""Tables and figures over a grid of many methods, pairs of models and tasks."""
+"""PGR over a grid of many methods, pairs of models and tasks, as colours."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from w2s_jax.report import style, table
-from w2s_jax.report.style import INK, Figure
-from w2s_jax.results import Across, Results, Summary
+from w2s_jax.report import style
+from w2s_jax.report.style import MUTED, Figure
+from w2s_jax.results import Results, Summary
 
 MANY = 24  # summaries, above which a row for each cannot be read
 VIEW = 1.0  # PGR whose colour is the strongest
-COLUMNS = ("method", "median PGR [95%]", "tasks", "accuracy", "better / worse", "p: t", "Wilcoxon", "sign", "Holm")
-LEGEND = (
-    "Each task counts once, with its mean over seeds. The median is over tasks whose PGR is defined, with a bootstrap "
-    "over them. Accuracy is the mean difference from the first method, task by task; Holm corrects Wilcoxon's p for "
-    "all methods of the run."
-)
-
-
-def rankings(found: Results) -> list[tuple[str, list[table.Row]]]:
-    """For each pair of models a title, and a row for each method under `COLUMNS`; empty for a single task."""
-    pairs = dict.fromkeys((each.supervisor, each.student) for each in found.across)
-    return [
-        (
-            f"Over {len(found.tasks)} tasks: {supervisor} -> {student}",
-            [_row(each) for each in found.across if (each.supervisor, each.student) == (supervisor, student)],
-        )
-        for supervisor, student in pairs
-    ]
 
 
 def heat(runs: Sequence[Results]) -> Figure | None:
@@ -45,7 +27,7 @@ def heat(runs: Sequence[Results]) -> Figure | None:
             _square(axis, x, y, found.get((row, task)))
     axis.set_xlim(-0.5, len(tasks) - 0.5)
     axis.set_ylim(len(rows) - 0.5, -0.5)
-    axis.set_xticks(range(len(tasks)), [style.short(task, 14) for task in tasks], rotation=35, ha="left")
+    axis.set_xticks(range(len(tasks)), [style.short(task, 20) for task in tasks], rotation=35, ha="left")
     axis.xaxis.tick_top()
     axis.set_yticks(range(len(rows)), names)
     axis.tick_params(length=0)
@@ -68,14 +50,15 @@ def _square(axis: Any, x: int, y: int, summary: Summary | None) -> None:
     value, low, high = (None, None, None) if summary is None else _ends(summary)
     if value is None:
         if summary is not None:
-            axis.add_patch(Rectangle(corner, 0.96, 0.92, facecolor="none", edgecolor="#c8c8c8", lw=0, hatch="////"))
+            axis.add_patch(
+                Rectangle(corner, 0.96, 0.92, facecolor="none", edgecolor=MUTED, alpha=0.4, lw=0, hatch="////")
+            )
         return
     strength = min(abs(value) / VIEW, 1.0)
     colour = "#0072B2" if value >= 0 else "#D55E00"
     axis.add_patch(Rectangle(corner, 0.96, 0.92, facecolor=colour, alpha=0.08 + 0.72 * strength, lw=0))
     sure = (low is not None and low > 0) or (high is not None and high < 0)
-    ink = "white" if strength > 0.65 else INK
-    axis.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=6.5, color=ink, weight="bold" if sure else None)
+    axis.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=6.5, weight="bold" if sure else None)
 
 
 def _name(summary: Summary) -> tuple[str, str, str]:
@@ -93,18 +76,3 @@ def _shown(row: tuple[str, str, str], rows: Sequence[tuple[str, str, str]]) -> t
 def _ends(summary: Summary) -> tuple[float | None, float | None, float | None]:
     pgr = summary.pgr["accuracy"]
     return pgr.value, pgr.low, pgr.high
-
-
-def _row(across: Across) -> table.Row:
-    median = "-" if across.median_pgr is None else f"{across.median_pgr:.2f}"
-    if across.low is not None and across.high is not None:
-        median += f" [{across.low:.2f}, {across.high:.2f}]"
-    tests = across.tests
-    p = ("", "", "") if tests is None else tuple(_p(value) for value in tests)
-    difference = "" if across.difference is None else f"{across.difference:+.3f}"
-    record = "" if across.difference is None else f"{across.better} / {across.worse}"
-    return (across.method, median, f"{len(across.tasks)}", difference, record, *p, _p(across.p_holm))
-
-
-def _p(value: float | None) -> str:
-    return "" if value is None else f"{value:.2g}"

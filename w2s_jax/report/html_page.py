@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from w2s_jax import files, results
-from w2s_jax.report import figures, grid, style, table
+from w2s_jax import results
+from w2s_jax.report import figures, grid, story, style, table
 from w2s_jax.report.style import Figure
 from w2s_jax.results import Results
 
@@ -20,18 +20,18 @@ STYLE = """
   :root { --ink: #e6e6e6; --paper: #16181b; --quiet: #a3a8ae; --line: #3b4046; --link: #8ab8ea; }
   svg { filter: brightness(1.3); }
 }
-body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; color: var(--ink); background: var(--paper);
+body { margin: 0 auto; max-width: 66rem; padding: 1.5rem 1rem 4rem; color: var(--ink); background: var(--paper);
   font: 1rem/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.3rem; margin-top: 3rem; } h3 { font-size: 1.05rem; margin: 2rem 0 .5rem; }
 h1, h2, h3 { line-height: 1.25; overflow-wrap: anywhere; }
 a { color: var(--link); }
 .wide { overflow-x: auto; }
-.quiet, figcaption, caption { color: var(--quiet); font-size: .875rem; }
+.quiet, figcaption { color: var(--quiet); font-size: .875rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0; }
-caption { text-align: left; }
-th, td { padding: .3rem 1rem .3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+th, td { padding: .3rem .9rem .3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 .numbers th, .numbers td { white-space: nowrap; }
 .numbers th { font-weight: 600; } .numbers tbody th { font-weight: 400; }
+.numbers th.group { font-weight: 600; padding-top: .8rem; }
 .numbers th:first-child { position: sticky; left: 0; background: var(--paper); }
 .made td { overflow-wrap: anywhere; }
 figure { margin: 1.5rem 0; } figcaption { max-width: 44rem; }
@@ -41,37 +41,34 @@ pre { overflow-x: auto; font-size: .8rem; }
 """
 
 
-def write(folders: Sequence[Path], out: Path) -> Path:
-    """Writes the page at `out`.
+def load(folders: Sequence[Path]) -> list[Results]:
+    """The finished runs in these folders, each once; runs of the same name go by their folders.
 
     Raises:
       UserError: a folder has no results.json, or one that this version cannot read.
     """
     unique = list(dict.fromkeys(Path(folder).resolve() for folder in folders))
-    files.write_text(out, html(_named_apart([results.load(folder) for folder in unique], unique)))
-    return out
+    return _named_apart([results.load(folder) for folder in unique], unique)
 
 
-def html(runs: Sequence[Results]) -> str:
-    """The page's text."""
+def html(runs: Sequence[Results], drawn: figures.Drawn) -> str:
+    """The page's text: each run's story first, then figures, then the tables of every task and pair of models."""
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
-    parts = [
-        f"<h1>Weak-to-strong generalization: {escape(title)}</h1>",
-        f'<p class="quiet">{escape(table.LEGEND)}</p>',
-        "" if figures.available() else "<p>There are no figures: they need matplotlib.</p>",
-    ]
-    sections = [_run(run, f"run{i}") for i, run in enumerate(runs)]
-    if len(runs) == 1:
-        parts += [*sections, *_across(runs)]
+    across = [_figure(figure, "all") for figure in drawn.across]
+    parts = [f"<h1>Weak-to-strong generalization: {escape(title)}</h1>"]
+    if len(runs) > 1:
+        parts += [_links(runs), *(f"<h2>{escape(run.name)}</h2>{_story(run)}" for run in runs)]
+        parts += ["<h2>Over all runs</h2>" if across else "", *across]
     else:
-        over_all = _across(runs)
-        parts += [_links(runs), "<h2>Over all runs</h2>" if over_all else "", *over_all, *sections]
+        parts += [_story(runs[0]), "<h2>Figures</h2>" if figures.available() else "", *across]
+    parts.append("" if figures.available() else "<p>There are no figures: they need matplotlib.</p>")
+    for i, run in enumerate(runs):
+        parts.append(_details(run, f"run{i}", drawn.of_run[run.name], several=len(runs) > 1))
     parts += ["<h2>What made this</h2>", *(_made(run) for run in runs)]
     return _document(title, "\n".join(filter(None, parts)))
 
 
 def _named_apart(runs: Sequence[Results], folders: Sequence[Path]) -> list[Results]:
-    """Runs of the same name go by their folders."""
     if len({run.name for run in runs}) == len(runs):
         return list(runs)
     return [dataclasses.replace(run, name=str(folder)) for run, folder in zip(runs, folders, strict=True)]
@@ -90,34 +87,34 @@ def _links(runs: Sequence[Results]) -> str:
     return f"<nav><ul>{links}</ul></nav>"
 
 
-def _across(runs: Sequence[Results]) -> list[str]:
-    return [_figure(figure, "all") for figure in figures.across(runs)] if figures.available() else []
+def _story(found: Results) -> str:
+    """What was found, in sentences and one table."""
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in story.sentences(found))
+    return f"<ul>{items}</ul>\n{_numbers(story.COLUMNS, story.rankings(found), story.LEGEND)}"
 
 
-def _run(found: Results, anchor: str) -> str:
-    parts = [f'<h2 id="{anchor}">{escape(found.name)}</h2>']
-    for title, rows in grid.rankings(found):
-        parts += [f"<h3>{escape(title)}</h3>", _numbers(grid.COLUMNS, rows, grid.LEGEND)]
-    blocks = [_block(block) for block in table.blocks(found)]
-    if len(found.summaries) > grid.MANY:
-        folded = [f"<details><summary>{escape(title)}</summary>{body}</details>" for title, body in blocks]
-        parts += ["<h3>Each task and pair of models</h3>", *folded]
-    else:
-        parts += [f"<h3>{escape(title)}</h3>{body}" for title, body in blocks]
-    if figures.available():
-        parts += [_figure(figure, anchor) for figure in figures.of_run(found)]
+def _details(found: Results, anchor: str, drawn: Sequence[Figure], *, several: bool) -> str:
+    """A run's own figures, and the tables of every task and pair of models, folded where there are many."""
+    parts = [f'<h2 id="{anchor}">{escape(found.name)}</h2>'] if several else []
+    parts += [_figure(figure, anchor) for figure in drawn]
+    parts += ["<h2>Each task and pair of models</h2>" if not several else "<h3>Each task and pair of models</h3>"]
+    parts.append(f'<p class="quiet">{escape(table.LEGEND)}</p>')
+    folded = len(found.summaries) > grid.MANY
+    for block in table.blocks(found):
+        title, body = escape(block.title), _block(block)
+        parts.append(f"<details><summary>{title}</summary>{body}</details>" if folded else f"<h3>{title}</h3>{body}")
     return "\n".join(parts)
 
 
-def _block(block: table.Block) -> tuple[str, str]:
-    """Title and body of one task and pair of models."""
-    parts = [_numbers(table.COLUMNS, block.rows, "Test split")]
+def _block(block: table.Block) -> str:
+    parts = [_numbers(table.COLUMNS, [story.Ranking("", block.rows)], "Test split")]
     if block.notes:
         parts.append(f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in block.notes)}</ul>")
     if block.stopping:
-        caption = "Accuracy on validation against ground truth, by what chose the step"
-        parts.append(_numbers(table.STOPPING_COLUMNS, block.stopping, caption))
-    return block.title, "\n".join(parts)
+        parts.append(_numbers(table.STOPPING_COLUMNS, [story.Ranking("", block.stopping)], table.STOPPING_LEGEND))
+    if block.more:
+        parts.append(_numbers(table.MORE_COLUMNS, [story.Ranking("", block.more)], table.MORE_LEGEND))
+    return "\n".join(parts)
 
 
 def _made(found: Results) -> str:
@@ -129,15 +126,22 @@ def _made(found: Results) -> str:
     )
 
 
-def _numbers(columns: Sequence[str], rows: Sequence[table.Row], caption: str) -> str:
+def _numbers(columns: Sequence[str], groups: Sequence[story.Ranking], caption: str) -> str:
+    """A table, whose groups of rows have a heading each where there are several."""
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
-    body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
-        for name, *cells in rows
-    )
+    bodies = []
+    for title, rows in groups:
+        span = f'<th scope="rowgroup" class="group" colspan="{len(columns)}">{escape(title)}</th>'
+        heading = f"<tr>{span}</tr>" if title else ""
+        lines = "".join(
+            f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
+            for name, *cells in rows
+        )
+        bodies.append(f"<tbody>{heading}{lines}</tbody>")
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="numbers">'
-        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<thead><tr>{head}</tr></thead>{''.join(bodies)}</table></div>"
+        f'<p class="quiet">{escape(caption)}</p>'
     )
 
 
@@ -153,10 +157,10 @@ def _figure(figure: Figure, prefix: str) -> str:
 
 
 def _inline(svg: str, prefix: str) -> str:
-    """Fit for HTML: no prolog or metadata, ids of its own on the page, and ink in the colour of the page's text."""
+    """Fit for HTML: no prolog or metadata, ids of its own on the page, ink and paper in the colours of the page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
     svg = re.sub(r'\bid="', f'id="{prefix}', svg)
     svg = re.sub(r'href="#', f'href="#{prefix}', svg).replace("url(#", f"url(#{prefix}")
-    return svg.replace(style.INK, "currentColor").strip()
+    return svg.replace(style.INK, "currentColor").replace(style.PAPER, "var(--paper)").strip()

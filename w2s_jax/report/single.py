@@ -1,22 +1,51 @@
 """Figures of one run: how well each model does, how it got there, and whether it knows."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any
 
 from w2s_jax.metrics import Interval
 from w2s_jax.report import style, table
+from w2s_jax.report.grid import MANY
 from w2s_jax.report.style import INK, MUTED, Figure
 from w2s_jax.results import Cell, Results, Summary
 
-LEAST_IN_BIN = 10
+LEAST_IN_BIN = 25  # whose accuracy then has a standard error of .1 at most
 SUPERVISOR = {"color": MUTED, "marker": "s"}
 CEILING = {"color": INK, "marker": "D"}
+BEST = {"marker": "x", "ls": "", "ms": 5.5, "markeredgewidth": 1.0}
 SELECTED = {"marker": "o", "ls": "", "ms": 6.5, "markerfacecolor": "none", "markeredgewidth": 0.8}
+
+
+def selected(found: Results) -> tuple[Results, str]:
+    """What a figure has room for, and a sentence that says so.
+
+    Of many, each task's widest pair, the first supervisor with the last student, and as many methods as colours.
+    """
+    if len(found.summaries) <= MANY:
+        return found, ""
+    widest: dict[str, tuple[str, str]] = {}
+    for summary in found.summaries:
+        first = widest.setdefault(summary.task, (summary.supervisor, summary.student))[0]
+        if summary.supervisor == first:
+            widest[summary.task] = (first, summary.student)
+    methods = list(dict.fromkeys(summary.method for summary in found.summaries))[: len(style.COLOURS)]
+    kept = [
+        summary
+        for summary in found.summaries
+        if widest[summary.task] == (summary.supervisor, summary.student) and summary.method in methods
+    ]
+    note = (
+        f" Of {len(found.summaries)} (task, pair, method) these are, for each task, the first supervisor with the last "
+        f"student and the first {len(methods)} methods; results.json holds all."
+    )
+    return dataclasses.replace(found, summaries=tuple(kept)), note
 
 
 def accuracy(found: Results) -> Figure:
     """Test accuracy of supervisor, students and ceiling: means with 95% intervals, and every seed."""
+    found, note = selected(found)
     pairs = _pairs(found)
     most = max(len(list(_models(summaries, {}))) for summaries in pairs)
     image, axes = style.panels(len(pairs), height=0.75 + 0.3 * most)
@@ -31,7 +60,7 @@ def accuracy(found: Results) -> Figure:
             if low is not None:
                 axis.plot([low, high], [place, place], "-", color=look["color"], lw=1.2)
             axis.plot([value for _, value in seeds], [place] * len(seeds), "|", color=look["color"], ms=5, alpha=0.6)
-            axis.plot(mean, place, **look, ls="", ms=5.5, markeredgecolor="white", markeredgewidth=0.5)
+            axis.plot(mean, place, **look, ls="", ms=5.5, markeredgecolor=style.PAPER, markeredgewidth=0.5)
             names.append(style.short(name))
             pgrs.append(table.pgr(summary.pgr["accuracy"]) if role == "student" else "")
             shown = (summary.task, summary.supervisor, summary.student, name, role)
@@ -47,13 +76,14 @@ def accuracy(found: Results) -> Figure:
     columns = ("task", "supervisor", "student", "model", "role", "seed", "accuracy", "low", "high")
     caption = (
         "Test accuracy. Points are means over seeds, lines their 95% intervals over seeds and examples, ticks single "
-        "seeds. Dotted lines go through supervisor and ceiling."
+        "seeds. Dotted lines go through supervisor and ceiling." + note
     )
     return Figure("accuracy", caption, _accuracy_alt(pairs), columns, rows, image)
 
 
 def curves(found: Results) -> Figure | None:
     """Students on validation during training; None where none was evaluated more than once."""
+    found, note = selected(found)
     pairs = [summaries for summaries in _pairs(found) if any(len(summary.curve) > 1 for summary in summaries)]
     if not pairs:
         return None
@@ -69,8 +99,8 @@ def curves(found: Results) -> Figure | None:
                     axis.plot(*zip(*points, strict=True), ls=line, color=colour, lw=0.5, alpha=0.35)
                     rows += [_curve_row(summary, name, cell.seed, *p, p[0] == cell.selected_step) for p in points]
                     if name == "truth_accuracy":
-                        kept = cell.selected_step
-                        axis.plot(kept, dict(points)[kept], color=colour, **SELECTED)
+                        for step, mark in ((cell.selected_step, SELECTED), (cell.best_truth_step, BEST)):
+                            axis.plot(step, dict(points)[step], color=colour, **mark)
                 means = [(point.step, getattr(point, name)) for point in summary.curve]
                 axis.plot(*zip(*means, strict=True), line, **looks[summary.method])
                 rows += [_curve_row(summary, name, "mean", *point, None) for point in means]
@@ -79,12 +109,13 @@ def curves(found: Results) -> Figure | None:
         axis.set_title(style.pair_title(summaries[0]))
     handles = [style.key(style.short(method), **look) for method, look in looks.items()]
     handles += [style.key("ground truth", color=INK), style.key("weak labels", color=INK, ls="--")]
-    handles.append(style.key("selected", color=INK, **SELECTED))
+    handles += [style.key("kept", color=INK, **SELECTED), style.key("best by truth (cheating)", color=INK, **BEST)]
     style.legend(image, handles)
     caption = (
         "Validation accuracy of the students during training, against ground truth (solid) and against their weak "
-        "labels (dashed). Thick lines are means over seeds, thin ones single seeds; rings are the steps whose "
-        "parameters were kept, chosen by the weak labels."
+        "labels (dashed). Thick lines are means over seeds, thin ones single seeds, which end at the last step; rings "
+        "are the steps whose parameters were kept, which no ground truth chose, crosses those that ground truth would "
+        f"have chosen, which is cheating.{note}"
     )
     columns = ("task", "supervisor", "student", "method", "against", "seed", "step", "accuracy", "selected")
     return Figure("curves", caption, _curves_alt(pairs), columns, rows, image)
@@ -92,6 +123,7 @@ def curves(found: Results) -> Figure | None:
 
 def reliability(found: Results) -> Figure:
     """Accuracy against confidence on the test split, all seeds together."""
+    found, note = selected(found)
     pairs = _pairs(found)
     image, axes = style.panels(len(pairs), height=2.6)
     looks = style.method_looks(found.summaries)
@@ -110,17 +142,17 @@ def reliability(found: Results) -> Figure:
                 axis.plot(confidence, right, **look)
                 lowest = min(lowest, *confidence, *right)
             rows += [(summary.task, summary.supervisor, summary.student, name, role, *point) for point in filled]
-        axis.plot([lowest, 1], [lowest, 1], color=MUTED, lw=0.6, ls=":", zorder=0)
+        axis.plot([lowest, 1], [lowest, 1], color=MUTED, lw=0.9, ls=":", zorder=0)
         axis.set_xlabel("confidence (largest probability)")
         axis.set_ylabel("test accuracy")
         axis.set_title(style.pair_title(summaries[0]))
     handles = [style.key("supervisor", **SUPERVISOR)]
     handles += [style.key(style.short(method), **look) for method, look in looks.items()]
-    handles += [style.key("ceiling", **CEILING), style.key("calibrated", color=MUTED, lw=0.6, ls=":")]
+    handles += [style.key("ceiling", **CEILING), style.key("calibrated", color=MUTED, lw=0.9, ls=":")]
     style.legend(image, handles)
     caption = (
         "Accuracy against confidence on the test split, all seeds together, in ten bins, "
-        f"of those with {LEAST_IN_BIN} examples or more."
+        f"of those with {LEAST_IN_BIN} examples or more. Below the dotted line a model is surer than it is right.{note}"
     )
     columns = ("task", "supervisor", "student", "model", "role", "examples", "confidence", "accuracy")
     return Figure("reliability", caption, _reliability_alt(pairs), columns, rows, image)

@@ -10,6 +10,7 @@ from w2s_jax.results import Summary
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "^", "v", "P", "X", "p")
 INK, MUTED = "#1b1b1b", "#808080"  # ceiling, text and axes; supervisor and guides
+PAPER = "#ffffff"  # what is hollow is of the page's colour
 PANEL = (3.3, 2.3)  # inches: one panel fills a paper's column
 SETTINGS: Any = {
     "font.size": 8,

@@ -15,7 +15,14 @@ LEGEND = (
 COLUMNS = ("model", "accuracy", "AUROC", "PGR [95%]", "PGR of AUROC [95%]", "agree: right", "wrong")
 MOST_CLASSES = 10  # whose shares are written out
 WIDTH = 100  # of a terminal, at least, for every number to stay on one line
-STOPPING_COLUMNS = ("student", "chosen by weak labels", "last", "best by ground truth (cheating)")
+STOPPING_COLUMNS = ("student", "kept", "best on weak labels", "last", "best on ground truth (cheating)")
+STOPPING_LEGEND = "Accuracy on validation against ground truth, and PGR there, by what chose the step"
+MORE_COLUMNS = (*("model", "PGR ± sd of seeds", "ECE", "EOE", "CDR", "weak ECE", "weak EOE", "weak CDR", "CAPA"),)
+MORE_LEGEND = (
+    "PGR of each seed between fixed baselines (means over all seeds). Calibration error (ECE), signed over-confidence "
+    "(EOE) and confident disagreement (CDR, above .95) against ground truth, and against weak labels. CAPA: similarity "
+    "with the supervisor beyond what accuracy makes (0: chance)"
+)
 Row = tuple[str, ...]
 
 
@@ -27,12 +34,14 @@ class Block(NamedTuple):
       notes: why a PGR is undefined, and how the methods compare.
       stopping: under `STOPPING_COLUMNS`: the student's validation accuracy by what chose its step; empty where no
         student was evaluated more than once.
+      more: under `MORE_COLUMNS`: fixed baselines, calibration and similarity; empty in results that lack them.
     """
 
     title: str
     rows: list[Row]
     notes: list[str]
     stopping: list[Row]
+    more: list[Row]
 
 
 def blocks(found: Results) -> Iterator[Block]:
@@ -46,7 +55,9 @@ def blocks(found: Results) -> Iterator[Block]:
         notes = _undefined(summaries) + [_comparison(c) for c in compared]
         notes += [sandwich(each) for each in found.sandwiches if (each.task, each.assisted, each.student) == key]
         stopping = [_stopping_row(summary) for summary in summaries if len(summary.curve) > 1]
-        yield Block(_title(summaries), rows, notes, stopping)
+        more = [_more_row(summaries[0], "supervisor"), *(_more_row(summary, "student") for summary in summaries)]
+        more.append(_more_row(summaries[0], "ceiling"))
+        yield Block(_title(summaries), rows, notes, stopping, more if summaries[0].over_confidence else [])
 
 
 def tables(found: Results, width: int = WIDTH) -> Iterator[Any]:
@@ -67,19 +78,21 @@ def tables(found: Results, width: int = WIDTH) -> Iterator[Any]:
     yield Text(f"\n{LEGEND}", style="dim")
 
 
-def markdown(found: Results) -> str:
-    """The same tables, when training stopped, and what made them."""
-    parts = [f"# {found.name}", LEGEND]
+def markdown(found: Results, lead: Sequence[str] = ()) -> str:
+    """The same tables, when training stopped, calibration, and what made them, after the paragraphs `lead`."""
+    parts = [f"# {found.name}", *lead, LEGEND]
     for block in blocks(found):
-        parts += [f"## {block.title}", _markdown_table(COLUMNS, block.rows)]
+        parts += [f"## {block.title}", markdown_table(COLUMNS, block.rows)]
         if block.notes:
             parts.append("\n".join(f"- {note}" for note in block.notes))
         if block.stopping:
             parts += [
-                "Accuracy on validation, by what chose the step:",
-                _markdown_table(STOPPING_COLUMNS, block.stopping),
+                f"{STOPPING_LEGEND}:",
+                markdown_table(STOPPING_COLUMNS, block.stopping),
             ]
-    parts += ["## Made by", _markdown_table(("what", "value"), made_rows(found))]
+        if block.more:
+            parts += [f"{MORE_LEGEND}:", markdown_table(MORE_COLUMNS, block.more)]
+    parts += ["## Made by", markdown_table(("what", "value"), made_rows(found))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -169,7 +182,34 @@ def _student_row(summary: Summary) -> Row:
 
 
 def _stopping_row(summary: Summary) -> Row:
-    return (summary.method, *(mean(summary.stopping[name]) for name in ("selected", "last", "best")))
+    def cell(name: str) -> str:
+        pgr = summary.stopping_pgr.get(name)
+        return mean(summary.stopping.get(name)) + ("" if pgr is None else f", PGR {pgr:.2f}")
+
+    return (summary.method, *map(cell, ("selected", "weak", "last", "best")))
+
+
+def _more_row(summary: Summary, role: str) -> Row:
+    def signed(value: Mean | None) -> str:
+        return "" if value is None else f"{value.value:+.3f}"
+
+    def plain(value: Mean | None) -> str:
+        return "" if value is None else share(value.value)
+
+    student, fixed = role == "student", summary.fixed_pgr
+    spread = "" if fixed is None or fixed.deviation is None else f" ± {fixed.deviation:.2f}"
+    weak = summary.against_weak if student else {}
+    return (
+        summary.method if student else role,
+        f"{fixed.value:.2f}{spread}" if student and fixed else "",
+        plain(summary.calibration_error.get(role)),
+        signed(summary.over_confidence.get(role)),
+        plain(summary.confident_disagreement.get(role)),
+        plain(weak.get("calibration_error")),
+        signed(weak.get("over_confidence")),
+        plain(weak.get("confident_disagreement")),
+        signed(summary.similarity.get(role)),
+    )
 
 
 def _undefined(summaries: Sequence[Summary]) -> list[str]:
@@ -197,6 +237,7 @@ def _value(value: Mean | None) -> str:
     return share(None if value is None else value.value)
 
 
-def _markdown_table(header: Sequence[str], rows: Sequence[Row]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Row]) -> str:
+    """A table of Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -21,6 +21,8 @@ from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.layers import Lora
 from w2s_jax.models.packing import Packing
+from w2s_jax.train import answering
+from w2s_jax.train.answering import Answers, prompts
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History, Progress, fit
 from w2s_jax.train.optimizer import make_optimizer
@@ -68,11 +70,13 @@ def finetune(
     folder: Path | None = None,
     profile: Path | None = None,
     progress: Progress | None = None,
+    answers: Sequence[str] = (),
 ) -> Outcome:
     """Trains `learner` on (texts, class probabilities) and labels the texts of `predict`.
 
     Where a row is not one text but candidates, one scalar head scores each, and the scores are the row's logits: with
-    two, `P(second is better) = sigmoid(score of the second - score of the first)`, a reward model.
+    two, `P(second is better) = sigmoid(score of the second - score of the first)`, a reward model. With
+    `learner.preference` the language model scores them itself.
 
     Args:
       pretrained: arrays on devices are consumed; so no device holds what trains twice.
@@ -81,11 +85,15 @@ def finetune(
       mesh: the devices to cut parameters and batches over; None is one device.
       folder: where unfinished work is checkpointed.
       profile: where a trace of a few steps is written.
+      answers: what the classes are called, for a learner that writes them (`output="text"`).
     """
-    n_classes = train[1].shape[-1]
-    tokens = {name: tokenize(learner, texts) for name, texts in predict.items()}
-    train_tokens = tokenize(learner, train[0])
-    validation_tokens = tokenize(learner, validation[0])
+    n_classes, targets = train[1].shape[-1], train[1]
+    spoken = answering.answers(learner, answers) if learner.output == "text" else None
+    read = functools.partial(tokenize, learner) if spoken is None else functools.partial(prompts, learner, spoken)
+    tokens = {name: read(texts) for name, texts in predict.items()}
+    train_tokens, validation_tokens = read(train[0]), read(validation[0])
+    if spoken is not None:
+        train_tokens, targets = answering.lessons(train_tokens, spoken, targets)
     batches = TrainBatches(
         train_tokens,
         learner.batch_size,
@@ -96,26 +104,26 @@ def finetune(
     )
 
     key_head, key_state = jax.random.split(jax.random.key(seed))
-    module, params = models.classifier(
-        pretrained,
-        n_classes if train_tokens.candidates == 1 else 1,
-        rng=key_head,
-        pooling=learner.pooling,
-        dropout=learner.dropout,
-        remat=learner.remat,
-        dtype=learner.dtype,
-        lora=Lora(learner.lora_rank) if learner.parameters == "lora" else None,
-        mesh=mesh,
-    )
+    how: dict[str, Any] = {"dropout": learner.dropout, "remat": learner.remat, "dtype": learner.dtype, "mesh": mesh}
+    how["lora"] = Lora(learner.lora_rank) if learner.parameters == "lora" else None
+    outputs = n_classes if train_tokens.candidates == 1 else 1
+    module: nn.Module
+    if learner.preference is not None:
+        judged = learner.preference, train_tokens.candidates
+        module, params = models.preference_model(pretrained, *judged, rng=key_head, **how)
+    elif spoken is not None:
+        module, params = models.language_model(pretrained, rng=key_head, **how)
+    else:
+        module, params = models.classifier(pretrained, outputs, rng=key_head, pooling=learner.pooling, **how)
     labels = parameter_sets.label(params, parameter_sets.TRAINABLE[learner.parameters])
     trainable, frozen = parameter_sets.partition(params, labels)
     del params
     state = create(trainable, optimizer(learner, len(batches)), key_state, donate=True)
     frozen = jax.tree.map(jnp.asarray, frozen)
     del trainable
-    placed = None if mesh is None else jax.tree.flatten(state_shardings(state))
+    leaves, structure = (None, None) if mesh is None else jax.tree.flatten(state_shardings(state))
     step, predict_step = compiled_steps(
-        learner, module, loss, len(batches), mesh, *((None, None) if placed is None else (tuple(placed[0]), placed[1]))
+        learner, module, loss, len(batches), mesh, None if leaves is None else tuple(leaves), structure, spoken
     )
     eval_rows = EVAL_BATCH if mesh is None else EVAL_BATCH * sharding.batch_ways(mesh)
 
@@ -131,7 +139,7 @@ def finetune(
         frozen,
         step=step,
         batches=batches,
-        targets=train[1],
+        targets=targets,
         evaluate=lambda params: softmax(label(params, validation_tokens)),
         validation_targets=validation[1],
         settings=learner.loop,
@@ -161,10 +169,12 @@ def compiled_steps(
     mesh: Mesh | None,
     leaves: tuple[Any, ...] | None,
     structure: Any,
+    answers: Answers | None = None,
 ) -> tuple[Step, Predict]:
     """The jitted steps of one kind of stage; seeds and splits share them, so each compiles once.
 
-    `leaves` and `structure` are the state's shardings on the mesh, flattened.
+    `leaves` and `structure` are the state's shardings on the mesh, flattened. With `answers` the module is a language
+    model that writes them.
     """
 
     def apply(
@@ -176,18 +186,24 @@ def compiled_steps(
         packing: Packing | None = None,
     ) -> jax.Array:
         params = parameter_sets.combine(trainable, frozen)
+        if answers is not None:
+            return answering.train_logits(module, answers, params, tokens, lengths, rng, packing)
         rngs = None if rng is None else {"dropout": rng}
         flat = rearrange(tokens, "b ... t -> (b ...) t"), lengths.reshape(-1)
         logits: Any = module.apply({"params": params}, *flat, deterministic=rng is None, rngs=rngs, packing=packing)
         return logits.reshape(len(tokens), -1)
 
+    def label(trainable: Any, frozen: Any, tokens: jax.Array, lengths: jax.Array, rng: None) -> jax.Array:
+        assert answers is not None
+        return answering.label_logits(module, answers, parameter_sets.combine(trainable, frozen), tokens, lengths)
+
     step = make_train_step(
         apply,
-        loss,
+        loss if answers is None else answering.by_token(loss, answers),
         optimizer(learner, total_steps),
         total_steps=total_steps,
         microbatches=learner.microbatches,
         packed=True,
         shardings=None if leaves is None else jax.tree.unflatten(structure, leaves),
     )
-    return step, make_predict(apply, mesh)
+    return step, make_predict(apply if answers is None else label, mesh)

@@ -90,6 +90,8 @@ def adapt(
         mesh=mesh,
     )
     rules = [(r"/lora_[ab]$", "train"), (r"", "frozen")] if lora else [(r"", "train")]
+    if learner.preference is not None:  # it goes on under the pretrained head, so that must not move here
+        rules = [(r"^unembed/", "frozen"), *rules]
     trainable, frozen = parameter_sets.partition(params, parameter_sets.label(params, rules))
     del params
     state = create(trainable, _optimizer(settings, learner, len(batches)), key_state, donate=True)

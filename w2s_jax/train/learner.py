@@ -4,8 +4,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from w2s_jax.errors import UserError
+from w2s_jax.models.preference import Preference
 from w2s_jax.train.loop import LoopSettings
 from w2s_jax.train.optimizer import OptimizerConfig
+
+TEMPLATE = "{text}\nAnswer:"
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,13 @@ class Learner:
       remat: what the backward pass computes again to save memory.
       lora_rank: of the adapters, when parameters is `lora`.
       generative: finetune the backbone on text alone first; None does not.
+      preference: for a task whose rows are candidates: the language model scores them itself, as DPO or SimPO do, with
+        `parameters` full or lora; None scores them with a new head. DPO's reference is what training starts from.
+      output: a new `head` over classes, or the answer as `text`, under the model's own language-model head: what the
+        task calls its classes (`Task.answers`), after the prompt. So Burns et al. 2023 learn chess (App. A.2); with
+        answers like Yes and No it is label-as-token. Answers of one token each learn soft labels with any loss; longer
+        ones learn the most probable class, by token (see `train.answering`). `parameters` is then `full` or `lora`.
+      template: the prompt, when output is `text`; it holds `{text}`.
     """
 
     model: str = "smollm2-135m"
@@ -65,6 +75,9 @@ class Learner:
     remat: Literal["none", "dots", "full"] = "none"
     lora_rank: int = 8
     generative: Generative | None = None
+    preference: Preference | None = None
+    output: Literal["head", "text"] = "head"
+    template: str = TEMPLATE
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loop: LoopSettings = field(default_factory=LoopSettings)
 
@@ -76,3 +89,16 @@ class Learner:
             raise UserError(f"dropout must be in [0, 1), not {self.dropout}")
         if self.batch_size % self.microbatches:
             raise UserError(f"batch_size {self.batch_size} is not a multiple of microbatches {self.microbatches}")
+        if self.preference is not None and self.output == "text":
+            raise UserError("a learner compares candidates by its preference or writes answers, not both")
+        if self.preference is not None or self.output == "text":
+            what = "a preference" if self.preference is not None else "output='text'"
+            if self.parameters not in ("full", "lora"):
+                raise UserError(
+                    f"a learner with {what} has no head that could train alone: parameters='full' or 'lora', not "
+                    f"{self.parameters!r}"
+                )
+            if self.read_layer is not None or self.pooling is not None:
+                raise UserError(f"a learner with {what} reads every layer and token: no read_layer, no pooling")
+        if self.output == "text" and "{text}" not in self.template:
+            raise UserError(f"the template must hold {{text}}; it is {self.template!r}")

@@ -98,7 +98,7 @@ def fit(
     *,
     step: Step,
     batches: TrainBatches,
-    targets: Float[np.ndarray, "n c"],
+    targets: Float[np.ndarray, "n k"],
     evaluate: Callable[[Any], Float[np.ndarray, "m c"]],
     validation_targets: Float[np.ndarray, "m c"],
     settings: LoopSettings,
@@ -116,7 +116,7 @@ def fit(
       frozen: parameters that do not train.
       step: from `make_train_step`.
       batches: `batches[i]` is the batch of step i, a pure function of i.
-      targets: class probabilities of the rows that batches refer to.
+      targets: of the rows that batches refer to, as the step's loss takes them.
       evaluate: parameters -> class probabilities of the validation rows.
       validation_targets: the labels the evaluations are scored against.
       folder: where checkpoints of work in progress lie; None keeps none.
@@ -134,7 +134,7 @@ def fit(
     saved_at = time.monotonic()
 
     first = int(state.step)
-    with _stop_signals() as stop, Profile(profile, first, total) as tracing:
+    with _stop_signals() as stop, Profile(profile, first, total) as tracing, _saver(folder) as saver:
         for index in range(first, total):
             batch = batches[index]
             where = batch.rows >= 0
@@ -144,9 +144,9 @@ def fit(
             tracing.after(index, measured)
             pending.append(measured)
             looking = index + 1 in due
-            fetching = looking or len(pending) >= 8
+            fetching = looking or len(pending) > 8
             if fetching or (stop and not processes.several()):
-                _drain(pending, run, index + 1)
+                _drain(pending, run, index + 1, running=0 if looking or stop else 1)
             if progress is not None:
                 progress(index + 1, total, run.losses[-1] if run.losses else float("nan"))
             if looking:
@@ -160,11 +160,13 @@ def fit(
                     break
             late = time.monotonic() - saved_at > settings.checkpoint_seconds
             stopping, saving = _agreed(bool(stop), late or bool(stop), fetching)
-            if folder is not None and index + 1 < total and saving:
+            if saver is not None and index + 1 < total and saving:
                 _drain(pending, run, index + 1)
-                _save(folder, state, run, best_params)
+                _save(saver, state, run, best_params)
                 saved_at = time.monotonic()
             if stopping:
+                if saver is not None:
+                    saver.wait()
                 raise Interrupted(f"stopped at step {index + 1} of {total}; the same command goes on from there")
 
     best = len(run.scores) - 1 if settings.select == "final" else run.best()
@@ -183,16 +185,18 @@ def _agreed(stop: bool, save: bool, now: bool) -> tuple[bool, bool]:
     return any(stop for stop, _ in asked), any(save for _, save in asked)
 
 
-def _drain(pending: list[Any], run: _Run, step: int) -> None:
-    """Fetches the metrics of the steps since the last look: one transfer for many steps."""
-    for measured in jax.device_get(pending):
+def _drain(pending: list[Any], run: _Run, step: int, running: int = 0) -> None:
+    """Fetches the metrics of the steps since the last look, one transfer for many, but for the last `running` ones:
+    while those run, the next batch is made."""
+    finished = pending[: len(pending) - running]
+    del pending[: len(finished)]
+    for measured in jax.device_get(finished):
         if not measured.finite:
             raise UserError(
                 f"the loss is not finite at step {len(run.losses) + 1} (of {step} done); "
                 "lower the learning rate, or look for extreme values in the loss's options"
             )
         run.losses.append(float(measured.loss))
-    pending.clear()
 
 
 def _score(probs: np.ndarray, targets: np.ndarray, select: Select) -> float:
@@ -208,14 +212,18 @@ def _score(probs: np.ndarray, targets: np.ndarray, select: Select) -> float:
     return float(auroc)
 
 
-def _save(folder: Path, state: TrainState, run: _Run, best_params: Any) -> None:
+def _saver(folder: Path | None) -> contextlib.AbstractContextManager[checkpoint.Saver | None]:
+    return contextlib.nullcontext() if folder is None else checkpoint.Saver(folder)
+
+
+def _save(saver: checkpoint.Saver, state: TrainState, run: _Run, best_params: Any) -> None:
     items: dict[str, Any] = {"params": state.params, "rest": state.replace(params=None)}
     if best_params is not None:
         items["best"] = best_params
     if run.probs:
         items["probs"] = np.stack(run.probs)
     meta = {"losses": run.losses, "evaluated": run.evaluated, "scores": run.scores, "best": best_params is not None}
-    checkpoint.save(folder, items, meta)
+    saver.save(items, meta)
 
 
 def _resume(folder: Path, state: TrainState, shape: Sequence[int]) -> tuple[TrainState, _Run, Any]:

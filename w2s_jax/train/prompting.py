@@ -12,14 +12,13 @@ from jaxtyping import Float
 
 from w2s_jax import models, sharding
 from w2s_jax.data.batching import Batch, EvalBatches, bucket, pad
-from w2s_jax.data.tokens import Text, Tokens
+from w2s_jax.data.tokens import Text, Tokens, ragged
 from w2s_jax.errors import UserError
 from w2s_jax.models.cache import Cache, Past
 from w2s_jax.train.finetune import softmax
-from w2s_jax.train.learner import Learner
+from w2s_jax.train.learner import TEMPLATE, Learner
 from w2s_jax.train.loop import Progress
 
-TEMPLATE = "{text}\nAnswer:"
 VIEWS = (TEMPLATE, "{text}\nIs this right?", "Question: {text}\nThe answer is")
 CONTENT_FREE = "N/A"
 ROWS = 16
@@ -99,7 +98,7 @@ def _answer_scores(
         rows = _cut(asked, longest, learner)
         shared = _shared(rows, [len(row) - 1 for row in rows])
         past = model.prefix(rows[0][:shared])
-        for batch in _batches(_tokens([row[shared:] for row in rows]), batch_rows, progress):
+        for batch in _batches(ragged([row[shared:] for row in rows]), batch_rows, progress):
             real = batch.rows >= 0
             scores[batch.rows[real]] = np.asarray(model.run("last", batch[:2], past, ids))[real]
         return scores
@@ -117,13 +116,12 @@ def _answer_scores(
     own = np.maximum(np.minimum(starts.min(axis=0), [len(row) for row in alike]) - 1, 0)
     shared = _shared(alike, own)
     prefix = model.prefix(alike[0][:shared])
-    for batch in _batches(
-        _tokens([row[shared:end] for row, end in zip(alike, own, strict=True)]), batch_rows, progress
-    ):
+    between = ragged([row[shared:end] for row, end in zip(alike, own, strict=True)])
+    for batch in _batches(between, batch_rows, progress):
         real = batch.rows >= 0
         past = (*prefix, model.run("read", batch[:2], prefix))
         for answer, rows in enumerate(kept):
-            rest = pad(_tokens([row[end:] for row, end in zip(rows, own, strict=True)]), batch.rows[real], batch_rows)
+            rest = pad(ragged([row[end:] for row, end in zip(rows, own, strict=True)]), batch.rows[real], batch_rows)
             start = np.where(real, (starts[answer] - own)[batch.rows], 0).astype(np.int32)
             found = model.run("score", (rest.tokens, rest.lengths, start), past)
             scores[batch.rows[real], answer] = np.asarray(found)[real]
@@ -151,11 +149,6 @@ def _cut(rows: Sequence[Sequence[int]], longest: int, learner: Learner) -> list[
             "too_long='truncate' to drop its beginning"
         )
     return [list(row)[-longest:] or [0] for row in rows]
-
-
-def _tokens(rows: Sequence[Sequence[int]]) -> Tokens:
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    return Tokens(np.array([token for row in rows for token in row], np.int32), offsets)
 
 
 def _batches(tokens: Tokens, rows: int, progress: Progress | None) -> Iterator[Batch]:

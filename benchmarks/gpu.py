@@ -1,0 +1,248 @@
+"""Finetuning on one GPU: model FLOPs utilisation, and examples a second beside PyTorch and transformers.
+
+Random weights of Llama's shapes, made on the device; bfloat16; rows that are all as long as they may be, so that none
+is padded. Ours is what `finetune` compiles: parameters and moments in float32, computation in bfloat16. PyTorch holds
+parameters and moments in bfloat16, with FlashAttention 2 if flash_attn is there and else its own (SDPA), fused AdamW,
+and peft for adapters. Every case and side is a process of its own, so that one that runs out of memory ends no other.
+
+Bars, for a card whose peak is known: 50% of it for full finetuning, and 1.3 times PyTorch.
+
+Command:  python benchmarks/gpu.py --out gpu.json       (torch, transformers and peft are used where they are)
+          python benchmarks/gpu.py --dry-run            (tiny shapes, on any device)
+"""
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+TINY = {
+    "model_type": "llama",
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True,
+}
+MFU_BAR, RATIO_BAR = 0.5, 1.3
+LINE = "{:<14} {:<6} {:>6} {:>4}  {:<5} {:>9} {:>10} {:>6}  {}"
+WARM_UP = 3
+
+
+class Case(NamedTuple):
+    """What is trained; `remat` as in a learner."""
+
+    model: str
+    parameters: str
+    tokens: int
+    rows: int
+    remat: str
+
+
+CASES = [
+    Case("llama-3.2-1b", "full", 512, 32, "dots"),
+    Case("llama-3.2-1b", "full", 1024, 16, "dots"),
+    Case("llama-3.2-1b", "full", 2048, 8, "dots"),
+    Case("llama-3.2-3b", "full", 1024, 16, "full"),
+    Case("llama-3.2-1b", "lora", 1024, 16, "dots"),
+    Case("llama-3-8b", "lora", 512, 16, "full"),
+    Case("llama-3-8b", "lora", 2048, 4, "full"),
+]
+DRY = [Case("tiny", parameters, 16, 4, "none") for parameters in ("full", "lora")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dry-run", action="store_true", help="tiny shapes, the same code")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--alone", action="store_true", help="do not compare with PyTorch")
+    parser.add_argument("--out", type=Path, help="also write the table as JSON")
+    parser.add_argument("--one", nargs=2, metavar=("SIDE", "CASE"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        side, case = options.one
+        print(json.dumps({"jax": jax_side, "torch": torch_side}[side](Case(*json.loads(case)), options.steps)))
+        return
+    theirs = not options.alone and all(map(importlib.util.find_spec, ("torch", "transformers")))
+    sides = ["jax", "torch"] if theirs else ["jax"]
+    if not theirs and not options.alone:
+        print("torch or transformers is not installed: nothing to compare with")
+    rows = []
+    columns = ("model", "trains", "tokens", "rows", "side", "ms/step", "examples/s", "MFU")
+    print(LINE.format(*columns, "where"))
+    for case in DRY if options.dry_run else CASES:
+        found = {side: measured(side, case, options.steps) for side in sides}
+        for side, result in found.items():
+            rows.append({**case._asdict(), "side": side, **result})
+            print(LINE.format(case.model, case.parameters, case.tokens, case.rows, side, *shown(case, result)))
+        print(verdict(case, found), flush=True)
+    if options.out:
+        options.out.write_text(json.dumps(rows, indent=1))
+
+
+def measured(side: str, case: Case, steps: int) -> dict[str, Any]:
+    """In a process of its own. A case that fails says why in its last line."""
+    command = [sys.executable, __file__, "--steps", str(steps), "--one", side, json.dumps(case)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return {"failed": (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:200]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def shown(case: Case, result: dict[str, Any]) -> tuple[str, ...]:
+    if "failed" in result:
+        return "", "", "", f"failed: {result['failed']}"
+    seconds, mfu = result["seconds"], result["mfu"]
+    where = f"{result['device']}, {result['with']}"
+    return f"{seconds * 1e3:.1f}", f"{case.rows / seconds:.1f}", "" if mfu is None else f"{mfu:.1%}", where
+
+
+def verdict(case: Case, found: dict[str, dict[str, Any]]) -> str:
+    said = []
+    mfu = found["jax"].get("mfu")
+    if mfu is None:
+        return "  no bar holds here"
+    if case.parameters == "full":
+        said.append(f"MFU {mfu:.1%} (bar {MFU_BAR:.0%}): {'met' if mfu >= MFU_BAR else 'MISSED'}")
+    if "seconds" in found.get("torch", {}):
+        ratio = found["torch"]["seconds"] / found["jax"]["seconds"]
+        said.append(f"{ratio:.2f} times PyTorch (bar {RATIO_BAR}): {'met' if ratio >= RATIO_BAR else 'MISSED'}")
+    return "  " + "; ".join(said)
+
+
+def result(case: Case, seconds: float, device: str, software: str) -> dict[str, Any]:
+    """Seconds of a step with the share of the card's peak that the model's FLOPs are; None where that is not known."""
+    from w2s_jax.plan import chips, lowering
+
+    peak = next((chip.flops for chip in chips.CHIPS.values() if chip.kind == device), None)
+    flops = lowering.model_flops("train", learner(case), config(case), case.rows, case.tokens)
+    mfu = None if peak is None else flops / seconds / peak
+    return {"seconds": seconds, "model_flops": flops, "mfu": mfu, "device": device, "with": software}
+
+
+def config(case: Case) -> Any:
+    from w2s_jax.models.config import ModelConfig
+    from w2s_jax.plan.architectures import architecture
+
+    return ModelConfig.from_hf(TINY) if case.model == "tiny" else architecture(case.model)
+
+
+def learner(case: Case) -> Any:
+    from w2s_jax.train.learner import Learner
+
+    return Learner(
+        case.model,
+        parameters=case.parameters,  # type: ignore[arg-type]
+        max_tokens=case.tokens,
+        batch_size=case.rows,
+        dtype="bfloat16",
+        remat=case.remat,  # type: ignore[arg-type]
+    )
+
+
+def batches(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens and labels of one batch, which every step takes."""
+    random = np.random.default_rng(0)
+    tokens = random.integers(0, config(case).vocab_size, (case.rows, case.tokens), np.int32)
+    return tokens, random.integers(0, 2, case.rows)
+
+
+def per_step(run: Callable[[], Any], wait: Callable[[Any], Any], steps: int) -> float:
+    for _ in range(WARM_UP):
+        wait(run())
+    started = time.perf_counter()
+    for _ in range(steps):
+        made = run()
+    wait(made)
+    return (time.perf_counter() - started) / steps
+
+
+def jax_side(case: Case, steps: int) -> dict[str, Any]:
+    import jax
+    from flax import linen as nn
+
+    from w2s_jax import losses
+    from w2s_jax.models import params as parameter_sets
+    from w2s_jax.models.classifier import Classifier
+    from w2s_jax.models.layers import Lora
+    from w2s_jax.train import finetune, state
+
+    ours = learner(case)
+    lora = Lora(ours.lora_rank) if case.parameters == "lora" else None
+    module = Classifier(config(case), remat=ours.remat, dtype=ours.dtype, lora=lora)
+    tokens, labels = batches(case)
+    lengths = np.full(case.rows, case.tokens, np.int32)
+    init = jax.jit(lambda key: nn.unbox(module.init(key, tokens[:1, :2], lengths[:1] * 0 + 2)["params"]))
+    params = init(jax.random.key(0))
+    rules = parameter_sets.TRAINABLE[ours.parameters]
+    trainable, frozen = parameter_sets.partition(params, parameter_sets.label(params, rules))
+    del params
+    tx = finetune.optimizer(ours, 1000)
+    held = [state.create(trainable, tx, jax.random.key(1), donate=True)]
+    del trainable
+    loss = losses.bind(losses.cross_entropy)
+    step, _ = finetune.compiled_steps(ours, module, loss, 1000, None, None, None)
+    targets, where = np.eye(2, dtype=np.float32)[labels], np.ones(case.rows, bool)
+
+    def run() -> Any:
+        held[0], measured = step(held[0], frozen, tokens, lengths, targets, where)
+        return measured
+
+    seconds = per_step(run, jax.block_until_ready, steps)
+    return result(case, seconds, jax.devices()[0].device_kind, f"jax {jax.__version__}")
+
+
+def torch_side(case: Case, steps: int) -> dict[str, Any]:
+    import torch
+    import transformers
+
+    from w2s_jax.plan.architectures import ARCHITECTURES
+
+    cuda = torch.cuda.is_available()
+    attention = "flash_attention_2" if cuda and importlib.util.find_spec("flash_attn") else "sdpa"
+    shape = TINY if case.model == "tiny" else ARCHITECTURES[case.model]
+    theirs = transformers.LlamaConfig(**{k: v for k, v in shape.items() if k != "model_type"}, pad_token_id=0)
+    with torch.device("cuda" if cuda else "cpu"):
+        model = transformers.AutoModelForSequenceClassification.from_config(
+            theirs, dtype=torch.bfloat16, attn_implementation=attention
+        )
+        tokens, labels = (torch.tensor(array, dtype=torch.long) for array in batches(case))
+        mask = torch.ones_like(tokens)
+    if case.parameters == "lora":
+        import peft
+
+        adapters = peft.LoraConfig(r=8, lora_alpha=8, target_modules="all-linear", task_type="SEQ_CLS")
+        model = peft.get_peft_model(model, adapters)
+    if case.remat != "none":
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.enable_input_require_grads()
+    model.train()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-5, weight_decay=0.0, fused=cuda)
+
+    def run() -> Any:
+        optimizer.zero_grad()
+        loss = model(input_ids=tokens, attention_mask=mask, labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    seconds = per_step(run, lambda loss: loss.item(), steps)
+    device = torch.cuda.get_device_name() if cuda else "cpu"
+    return result(case, seconds, device, f"torch {torch.__version__}, {attention}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""docs/features.md: every fragment that it shows can be built, and every command parses."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from w2s_jax import cli, config, labelwork, losses
+from w2s_jax.config import Errors, Given, LabelStep, Method, TaskConfig
+from w2s_jax.data import tasks
+from w2s_jax.train.learner import Generative, Learner, Preference
+from w2s_jax.train.loop import LoopSettings
+
+ROOT = Path(__file__).parent.parent
+LINES = [line for line in (ROOT / "docs" / "features.md").read_text().splitlines() if line.startswith("| ")][1:]
+SPANS = [span for line in LINES for span in re.findall(r"`([^`]+)`", line)]
+NAMES = (Errors, Given, LabelStep, Method, TaskConfig, Generative, Learner, LoopSettings, Preference)
+FRAGMENTS = [span for span in SPANS if re.match(r"[A-Z]\w*\(", span)]
+COMMANDS = [span for span in SPANS if span.startswith("w2s ")]
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(LINES) == 33
+    assert len(FRAGMENTS) > 25
+    assert len(COMMANDS) > 5
+
+
+@pytest.mark.parametrize("fragment", FRAGMENTS)
+def test_fragments_are_what_a_config_takes(fragment: str) -> None:
+    built = eval(fragment, {kind.__name__: kind for kind in NAMES})
+    if isinstance(built, Method):
+        options = built.options if built.learn == "train" else {}
+        losses.bind(losses.get(built.loss), **options)
+        for step in built.labels:
+            labelwork.bind(labelwork.get(step.name), **step.options)
+    if isinstance(built, TaskConfig):
+        assert tasks.get(built.name).name == built.name
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_parse_and_their_configs_load(command: str) -> None:
+    _, *arguments = shlex.split(command)
+    options, _ = cli._parse(arguments)
+    assert callable(options.command)
+    for name in re.findall(r"\S+\.py", command):
+        assert isinstance(config.load(str(ROOT / name)), config.Experiment)
+
+
+def test_the_number_of_tasks_is_right() -> None:
+    assert f"| {len(tasks.TASKS)} by name" in next(line for line in LINES if line.startswith("| text tasks"))
