@@ -1,5 +1,6 @@
 """Judges with an advisor: what a model writes, how it is kept, and who reads it (Lang et al. 2501.13124)."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -98,11 +99,11 @@ def test_a_line_ends_at_a_newline_a_special_token_or_an_id_without_text():
 def test_a_prompt_that_is_too_long(model, too_long, most):
     writer = Writer(Learner(model, max_tokens=most, too_long=too_long))
     if too_long == "error":
-        with pytest.raises(UserError, match="a prompt of 6 tokens and 9 to write"):
+        with pytest.raises(UserError, match="longer than max_tokens=3"):
             writer(PROMPTS, tokens=9)
         return
     assert writer(["very bad film not good the"], tokens=3) == writer(["not good the"], tokens=3)
-    with pytest.raises(UserError, match="and 6 to write are more than 6"):
+    with pytest.raises(UserError, match="6 tokens to write leave no room"):
         writer(PROMPTS, tokens=6)
 
 
@@ -123,9 +124,9 @@ def test_a_debate_argues_both_ways_and_a_hash_says_who_begins(model, tmp_path):
         for text, first in zip(texts, firsts, strict=True)
     )
     assert 0.4 < np.mean(firsts) < 0.6
-    opening = texts[0] + f"\nArgument that the answer is {ANSWERS[firsts[0]]}:"
+    opening = texts[0] + f"\nThe answer is {ANSWERS[firsts[0]]} because"
     assert said[texts[0]][0].argument == Writer(Learner(model))([opening], tokens=4)[0]
-    reply = f"{opening} {said[texts[0]][0].argument}\nArgument that the answer is {ANSWERS[1 - firsts[0]]}:"
+    reply = f"{opening} {said[texts[0]][0].argument}\nThe answer is {ANSWERS[1 - firsts[0]]} because"
     assert said[texts[0]][1].argument == Writer(Learner(model))([reply], tokens=4)[0]
     shown = advice.with_transcripts(advised(model), texts[:1], said, ANSWERS)[0]
     assert shown.startswith(f"{reply} {said[texts[0]][1].argument}")
@@ -172,7 +173,7 @@ def test_shuffled_rows_read_each_others_transcripts(model, tmp_path):
     own = advice.with_transcripts(dataclasses.replace(maker, shuffled=False), PROMPTS, said, ANSWERS)
     shown = advice.with_transcripts(maker, PROMPTS, said, ANSWERS)
     parts = [[row.removeprefix(text) for text, row in zip(PROMPTS, rows, strict=True)] for rows in (own, shown)]
-    assert all(each.startswith("\nArgument") for each in parts[1])
+    assert all(each.startswith("\nThe answer is") for each in parts[1])
     assert sorted(parts[0]) == sorted(parts[1])
     assert all(mine != theirs for mine, theirs in zip(*parts, strict=True))
 
@@ -229,7 +230,12 @@ def test_what_the_advisor_is_not_used_for_does_not_count(model):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"turns": 0}, "1 turn or more"), ({"temperature": -1.0}, "temperature of 0 or more")]
+    ("options", "message"),
+    [
+        ({"turns": 0}, "1 turn or more"),
+        ({"temperature": -1.0}, "temperature of 0 or more"),
+        ({"heading": "Why?"}, "must hold {answer}"),
+    ],
 )
 def test_advice_that_makes_no_sense_is_refused(model, options, message):
     with pytest.raises(UserError, match=message):
@@ -240,6 +246,20 @@ def test_advice_that_makes_no_sense_is_refused(model, options, message):
 
 def test_an_encoder_and_a_task_of_three_classes_are_refused_before_anything_is_made(model):
     with pytest.raises(UserError, match="two classes"):
-        advice.check(advised(model), ["a"], 3)
+        advice.check(advised(model), ["a"], ("A", "B", "C"))
     with pytest.raises(UserError, match="two classes"):
-        advice.check(advised(model), [("a", "b")], 2)
+        advice.check(advised(model), [("a", "b")], ANSWERS)
+    short = advised(model, turns=2, tokens=4)
+    need = 1 + 4 * 5 + 4 * 4  # the text, four headings, and all that is written
+    for most in (need, need - 1):
+        less = dataclasses.replace(short, advisor=Learner(model, max_tokens=most))
+        with contextlib.nullcontext() if most == need else pytest.raises(UserError, match="longer than max_tokens"):
+            advice.check(less, ["good"], ANSWERS)
+
+
+def test_an_advisor_that_writes_nothing_is_refused(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(Writer, "__call__", lambda _, prompts, **options: [""] * len(prompts))
+    texts = [f"{first} {second}" for first in make.WORDS for second in make.WORDS]
+    with pytest.raises(UserError, match="try another `heading`"):
+        written(advised(model), texts, tmp_path)
+    assert not list(tmp_path.glob("*/*.jsonl"))

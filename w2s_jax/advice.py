@@ -19,11 +19,12 @@ from w2s_jax.config import Advised
 from w2s_jax.data.example import coin, digest
 from w2s_jax.data.tokens import Text
 from w2s_jax.errors import UserError
+from w2s_jax.train import inference
 from w2s_jax.train.loop import Progress
 from w2s_jax.train.writing import Writer
 
+SILENT = 16  # texts for none of which anything is written are no chance
 PART = 256  # texts whose transcripts are written together: a killed process loses so many at most
-HEADING = "\nArgument that the answer is {answer}:"
 
 
 class Argument(NamedTuple):
@@ -36,16 +37,20 @@ class Argument(NamedTuple):
 Transcript = tuple[Argument, ...]
 
 
-def check(maker: Advised, texts: Sequence[Text], n_classes: int) -> None:
+def check(maker: Advised, texts: Sequence[Text], answers: Sequence[str]) -> None:
     """Finds what would stop the advisor.
 
     Raises:
-      UserError: a task of more than two classes, or of comparisons, or an advisor that cannot write.
+      UserError: a task of more than two classes, or of comparisons, or an advisor that cannot write, or not all of its
+        arguments after these texts.
     """
     if models.outline(maker.advisor.model)[0].is_encoder:
         raise UserError(f"{maker.advisor.model} is an encoder, which writes nothing; choose a decoder as advisor")
-    if n_classes != 2 or not all(isinstance(text, str) for text in texts):
+    if len(answers) != 2 or not all(isinstance(text, str) for text in texts):
         raise UserError(f"a {maker.protocol} needs a task of two classes whose examples are one text each")
+    arguments = maker.turns * len(speakers(maker.protocol, ""))
+    headings = "".join(_heading(maker, answer) for answer in answers) * maker.turns
+    inference.encode_prompts(maker.advisor, [f"{text}{headings}" for text in texts], arguments * maker.tokens)
 
 
 def consulted(text: Text) -> int:
@@ -76,9 +81,9 @@ def transcripts(
       progress: told (transcripts written, those missing, NaN).
 
     Raises:
-      UserError: the advisor is no decoder, a prompt is too long, or a file was truncated or edited.
+      UserError: the advisor is no decoder or writes nothing, a prompt is too long, or a file was truncated or edited.
     """
-    what = {**materials.advice_identity(maker), "answers": list(answers), "heading": HEADING}
+    what = {**materials.advice_identity(maker), "answers": list(answers)}
     folder = root / files.sha256_text(files.canonical(what))[:16]
     with _alone(folder):
         found = _stored(folder)
@@ -88,6 +93,8 @@ def transcripts(
             assert writer is not None
             part = missing[start : start + PART]
             said = _held(maker, part, answers, writer)
+            if len(part) >= SILENT and not any(each.argument for transcript in said for each in transcript):
+                raise UserError(f"{maker.advisor.model} wrote no argument for {len(part)} texts: try another `heading`")
             processes.lead(lambda part=part, said=said: _write(folder, part, said))
             found |= dict(zip(part, said, strict=True))
             progress(start + len(part), len(missing), float("nan"))
@@ -102,7 +109,7 @@ def with_transcripts(
     if maker.shuffled:
         order = sorted(shown, key=lambda text: digest("shuffled", str(text)))
         shown = dict(zip(order, order[1:] + order[:1], strict=True))
-    return [str(text) + _spoken(said[shown[text]], answers) for text in texts]
+    return [str(text) + _spoken(said[shown[text]], maker, answers) for text in texts]
 
 
 def _held(maker: Advised, texts: Sequence[str], answers: Sequence[str], writer: Writer) -> list[Transcript]:
@@ -111,7 +118,7 @@ def _held(maker: Advised, texts: Sequence[str], answers: Sequence[str], writer: 
         for place in range(len(speakers(maker.protocol, ""))):
             sides = [speakers(maker.protocol, text)[place] for text in texts]
             prompts = [
-                text + _spoken(before, answers) + HEADING.format(answer=answers[side])
+                text + _spoken(before, maker, answers) + _heading(maker, answers[side])
                 for text, before, side in zip(texts, said, sides, strict=True)
             ]
             written = writer(prompts, tokens=maker.tokens, temperature=maker.temperature, seed=maker.seed)
@@ -121,8 +128,12 @@ def _held(maker: Advised, texts: Sequence[str], answers: Sequence[str], writer: 
     return said
 
 
-def _spoken(said: Transcript, answers: Sequence[str]) -> str:
-    return "".join(f"{HEADING.format(answer=answers[each.answer])} {each.argument}" for each in said)
+def _spoken(said: Transcript, maker: Advised, answers: Sequence[str]) -> str:
+    return "".join(f"{_heading(maker, answers[each.answer])} {each.argument}" for each in said)
+
+
+def _heading(maker: Advised, answer: str) -> str:
+    return maker.heading.replace("{answer}", answer)
 
 
 @contextlib.contextmanager

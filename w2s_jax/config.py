@@ -125,6 +125,8 @@ class Advised:
       turns: how often each side speaks; it reads all that was said before.
       tokens: an argument at most has; it ends with its line, too.
       temperature: of sampling; 0 takes the most probable token.
+      heading: what an argument follows; it holds `{answer}`. It should leave a sentence open: else models, small ones
+        above all, end their line at once.
       seed: of sampling, for all seeds of the experiment: several judges of one ensemble read several debates.
       shuffled: the control: every row has another row's transcript.
     """
@@ -136,11 +138,14 @@ class Advised:
     tokens: int = 48
     temperature: float = 0.0
     seed: int = 0
+    heading: str = "\nThe answer is {answer} because"
     shuffled: bool = False
 
     def __post_init__(self) -> None:
         if self.turns < 1 or self.tokens < 1 or self.seed < 0 or not self.temperature >= 0:
             raise UserError("an advisor needs 1 turn or more, 1 token or more, a seed and a temperature of 0 or more")
+        if "{answer}" not in self.heading:
+            raise UserError(f"an advisor's heading must hold {{answer}}; it is {self.heading!r}")
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,6 @@ def _advised(stage: Stage, given: StageInputs, workshop: Workshop) -> StageInput
     """A judge's rows with the transcripts that it reads."""
     maker, answers = stage.maker, materials.answers(stage.task, 2)
     assert isinstance(maker, Advised)
-    advice.check(maker, _texts([given]), given.train.targets.shape[1])
     root = workshop.store.root.parent / "transcripts"
     said = advice.transcripts(maker, _texts([given]), answers, root, workshop.reporter.step, workshop.mesh)
     return inputs.reread(given, lambda split: advice.with_transcripts(maker, split.texts, said, answers))

@@ -182,7 +182,7 @@ def maker_identity(maker: Supervisor) -> dict[str, Any]:
 def advice_identity(maker: Advised) -> dict[str, Any]:
     """What decides an advisor's transcripts, beside texts and answers."""
     advisor = {name: getattr(maker.advisor, name) for name in ("max_tokens", "too_long", "dtype")}
-    options = {name: getattr(maker, name) for name in ("protocol", "turns", "tokens", "temperature", "seed")}
+    options = {name: getattr(maker, name) for name in ("protocol", "turns", "tokens", "temperature", "seed", "heading")}
     return {"advisor": {"model": model_fingerprint(maker.advisor.model), **advisor}, **options}
 
 

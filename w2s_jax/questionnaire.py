@@ -49,7 +49,7 @@ def write(plan: Experiment, path: Path, advised: str | None, progress: Progress)
                 texts = list(split.texts)
                 if advised is not None:
                     maker, root = makers[advised], Path(plan.out) / "transcripts"
-                    advice.check(maker, texts, n_classes)
+                    advice.check(maker, texts, answers)
                     said = advice.transcripts(maker, texts, answers, root, progress)
                     texts = advice.with_transcripts(maker, texts, said, answers)
                 for identifier, text in zip(split.ids, texts, strict=True):

@@ -129,8 +129,8 @@ def check(stages: list[Stage], mesh: Mesh | None) -> None:
         if isinstance(stage.maker, Given):
             make.given_labels(stage, stage.maker.probs)
         if isinstance(stage.maker, Advised):
-            n_classes = materials.splits(stage.task, stage.seed).n_classes
-            advice.check(stage.maker, materials.texts(stage.task), n_classes)
+            answers = materials.answers(stage.task, materials.splits(stage.task, stage.seed).n_classes)
+            advice.check(stage.maker, materials.texts(stage.task), answers)
     for task, learner in dict.fromkeys((stage.task, stage.learner) for stage in stages if stage.learner is not None):
         _check_learner(task, learner, mesh)
 

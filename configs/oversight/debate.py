@@ -22,11 +22,11 @@ from w2s_jax.train.optimizer import OptimizerConfig
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 probe = {"parameters": "probe", "epochs": 10, "optimizer": heads}
 judge = Learner("minilm-l6", **probe)
-debate = Advised(judge, Learner("smollm2-135m"), "debate", tokens=24)
+debate = Advised(judge, Learner("smollm2-135m"), "debate", tokens=20)
 
 experiment = Experiment(
     name="debate",
-    tasks=(TaskConfig("cities", supervisor=300, transfer=300, validation=60, test=300),),
+    tasks=(TaskConfig("cities", supervisor=240, transfer=240, validation=60, test=240, pool=800),),
     supervisors={
         "alone": judge,
         "debate": debate,
@@ -34,7 +34,7 @@ experiment = Experiment(
         "shuffled debate": replace(debate, shuffled=True),
     },
     students={"smollm2-135m": Learner("smollm2-135m", read_layer=18, **probe)},
-    methods={"naive": Method()},
+    methods={"naive": Method(), "zero-shot": Method(learn="prompt")},
     seeds=(0, 1, 2),
     keep_params=False,
 )

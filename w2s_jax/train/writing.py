@@ -1,7 +1,7 @@
 """Text that a language model writes after prompts: greedily, or sampled."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,11 +12,10 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from w2s_jax import files, models, sharding
-from w2s_jax.data.batching import EvalBatches
-from w2s_jax.data.tokens import Tokens
-from w2s_jax.errors import UserError
 from w2s_jax.models.cache import Cache
 from w2s_jax.models.tokenizer import TextTokenizer
+from w2s_jax.train import inference
+from w2s_jax.train.inference import Programs
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import Progress
 
@@ -32,12 +31,10 @@ class Writer:
     """
 
     def __init__(self, learner: Learner, mesh: Mesh | None = None) -> None:
-        self._learner, self._mesh = learner, mesh
-        pretrained = models.load_sharded(learner.model, mesh)
-        self._config, self._tokenizer = pretrained.config, pretrained.tokenizer
-        module, self._params = models.language_model(pretrained, rng=jax.random.key(0), dtype=learner.dtype, mesh=mesh)
-        self._stops = stops(self._tokenizer, self._config.vocab_size)
-        self._decode = _compiled(module, mesh)
+        self._learner = learner
+        config, self._tokenizer = models.outline(learner.model)
+        self._model = inference.load(learner.model, learner.dtype, mesh, _compiled)
+        self._stops = stops(self._tokenizer, config.vocab_size)
 
     def __call__(
         self,
@@ -59,37 +56,16 @@ class Writer:
           UserError: a prompt is longer than model and learner allow, and may not be cut. (Where it may, its beginning
             goes.)
         """
-        asked = self._encoded(prompts, tokens)
+        asked = inference.encode_prompts(self._learner, prompts, tokens)
         draws = np.array([int(files.sha256_text(prompt)[:8], 16) for prompt in prompts], np.uint32)
         written = [""] * len(prompts)
-        rows = ROWS if self._mesh is None else ROWS * sharding.batch_ways(self._mesh)
-        done = 0
-        for batch in EvalBatches(asked, rows):
+        for batch in self._model.batches(asked, ROWS, progress):
             given = (batch.tokens, batch.lengths, np.where(batch.rows >= 0, draws[batch.rows], 0).astype(np.uint32))
-            if self._mesh is not None:
-                given = sharding.place(given, sharding.batch_sharding(self._mesh))
-            with sharding.activate(self._mesh):
-                found = self._decode(self._params, given, self._stops, seed, temperature, tokens, temperature > 0)
+            found = self._model.run("write", given, self._stops, seed, temperature, tokens, temperature > 0)
             for row, ids in zip(batch.rows.tolist(), np.asarray(found).tolist(), strict=True):
                 if row >= 0:
                     written[row] = self._tokenizer.decode([each for each in ids if each != NONE]).strip()
-            done += int((batch.rows >= 0).sum())
-            if progress is not None:
-                progress(done, len(prompts), float("nan"))
         return written
-
-    def _encoded(self, prompts: Sequence[str], room: int) -> Tokens:
-        longest = min(self._learner.max_tokens, self._config.max_positions) - room
-        rows = self._tokenizer.encode(list(prompts))
-        most = max(map(len, rows))
-        if longest < 1 or (most > longest and self._learner.too_long == "error"):
-            raise UserError(
-                f"a prompt of {most} tokens and {room} to write are more than {longest + room}; write fewer, raise "
-                "max_tokens, or set too_long='truncate' to drop a prompt's beginning"
-            )
-        rows = [row[-longest:] or [0] for row in rows]
-        offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-        return Tokens(np.array([token for row in rows for token in row], np.int32), offsets)
 
 
 def stops(tokenizer: TextTokenizer, vocabulary: int) -> Bool[np.ndarray, " v"]:
@@ -103,12 +79,12 @@ def stops(tokenizer: TextTokenizer, vocabulary: int) -> Bool[np.ndarray, " v"]:
 
 
 @functools.lru_cache(maxsize=4)
-def _compiled(module: nn.Module, mesh: Mesh | None) -> Callable[..., Any]:
+def _compiled(module: nn.Module, mesh: Mesh | None) -> Programs:
     def read(params: Any, tokens: Array, lengths: Array, past: Sequence[Cache] = ()) -> tuple[Array, Cache]:
         found: Any = module.apply({"params": params}, tokens, lengths, past=past, method="read")
         return found
 
-    def decode(
+    def write(
         params: Any,
         batch: tuple[Int[Array, "b t"], Int[Array, " b"], UInt32[Array, " b"]],
         stops: Bool[Array, " v"],
@@ -120,9 +96,6 @@ def _compiled(module: nn.Module, mesh: Mesh | None) -> Callable[..., Any]:
         tokens, lengths, draws = batch
         keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(draws)
         logits, past = read(params, tokens, lengths)
-        shape = (*past.keys.shape[:2], count, *past.keys.shape[3:])
-        blank = jnp.zeros(shape, past.keys.dtype)
-        written = Cache(blank, blank, jnp.full((len(tokens), count), -1, past.positions.dtype))
 
         def choose(logits: Array, place: Array) -> Array:
             if not sampled:
@@ -134,7 +107,7 @@ def _compiled(module: nn.Module, mesh: Mesh | None) -> Callable[..., Any]:
             place, _, ended, *_ = carry
             return (place < count) & ~jnp.all(ended)
 
-        def write(carry: Any) -> Any:
+        def one_more(carry: Any) -> Any:
             place, logits, ended, written, ids = carry
             chosen = choose(logits, place).astype(jnp.int32)
             ended = ended | stops[chosen]
@@ -143,7 +116,7 @@ def _compiled(module: nn.Module, mesh: Mesh | None) -> Callable[..., Any]:
             return place + 1, logits, ended, written.write(one, place), ids
 
         ids = jnp.full((len(tokens), count), NONE, jnp.int32)
-        return jax.lax.while_loop(goes_on, write, (0, logits, lengths == 0, written, ids))[-1]
+        return jax.lax.while_loop(goes_on, one_more, (0, logits, lengths == 0, past.room(count), ids))[-1]
 
     where = None if mesh is None else sharding.replicated(mesh)
-    return jax.jit(decode, static_argnums=(5, 6), out_shardings=where)
+    return {"write": jax.jit(write, static_argnums=(5, 6), out_shardings=where)}
