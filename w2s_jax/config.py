@@ -175,11 +175,12 @@ class Errors:
 
     Attributes:
       like: the real supervisor; in every split as many labels are wrong as it gets wrong.
-      kind: errors fall on `independent` rows, or on the `longest` or the `shortest` texts, which is trivial to learn.
+      kind: errors fall on `independent` rows; on the `longest` or the `shortest` texts, which is trivial to learn; or
+        on those that the real one is most `unsure` of, as a red team's would.
     """
 
     like: Learner
-    kind: Literal["independent", "longest", "shortest"] = "independent"
+    kind: Literal["independent", "longest", "shortest", "unsure"] = "independent"
 
 
 @dataclass(frozen=True)

@@ -142,14 +142,15 @@ def simulate(stage: Stage, kind: str, read: Read) -> dict[str, Float[np.ndarray,
     found: dict[str, np.ndarray] = {}
     for place, name in enumerate(stage.predicts):
         split = getattr(splits, name)
-        accuracy = metrics.accuracy(read(stage.members[0]).for_split(name, split.ids), split.labels)
+        real = read(stage.members[0]).for_split(name, split.ids)
+        accuracy = metrics.accuracy(real, split.labels)
         if kind == "independent":
             seed = int(np.random.default_rng([stage.seed, place]).integers(2**31))
             found[name] = labelwork.independent_errors(split.labels, splits.n_classes, accuracy, seed)
-        else:
-            lengths = np.array([sum(map(len, text)) for text in split.texts])
-            key = lengths if kind == "longest" else -lengths
-            found[name] = labelwork.errors_on(key, split.labels, splits.n_classes, accuracy)
+            continue
+        lengths = np.array([sum(map(len, text)) for text in split.texts])
+        key = {"longest": lengths, "shortest": -lengths, "unsure": -real.max(axis=1)}[kind]
+        found[name] = labelwork.errors_on(key, split.labels, splits.n_classes, accuracy)
     return found
 
 

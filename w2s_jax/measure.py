@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from w2s_jax import advice, config, experiment, materials, metrics, results
-from w2s_jax.config import Advised, Experiment
+from w2s_jax import advice, config, experiment, materials, metrics, oversight, results
+from w2s_jax.config import Advised, Errors, Experiment
 from w2s_jax.errors import UserError
 from w2s_jax.experiment import CellStages
 from w2s_jax.results import Results, TaskFacts
@@ -44,10 +44,11 @@ def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results 
         parameters=_sizes(plan),
         across=results.over_tasks(summaries),
         sandwiches=tuple(_sandwiches(plan, cells)),
+        audits=tuple(_audits(plan, cells)),
     )
 
 
-def _sandwiches(plan: Experiment, measured: Sequence[results.Measured]) -> Iterator[results.Sandwich]:
+def _sandwiches(plan: Experiment, measured: Sequence[results.Measured]) -> Iterator[oversight.Sandwich]:
     """Every supervisor with an advisor, beside its judge alone, where the experiment holds both."""
     pairs = [
         (alone, assisted, maker)
@@ -68,7 +69,7 @@ def _sandwiches(plan: Experiment, measured: Sequence[results.Measured]) -> Itera
         texts = [materials.splits(task, seed).test.texts for seed in seeds]
         argues = maker.protocol == "consultancy" and not maker.shuffled
         if seeds:
-            yield results.sandwich(
+            yield oversight.sandwich(
                 {"task": task.title, "unassisted": unassisted, "assisted": assisted, "student": student},
                 seeds,
                 [dataclasses.replace(alone[seed], student=helped[seed].supervisor) for seed in seeds],
@@ -83,6 +84,31 @@ def _zero_shot(plan: Experiment, maker: Advised, student: str) -> str | None:
         return None
     asks = (name for name, how in plan.methods.items() if how.learn == "prompt" and not how.options.get("shots"))
     return next(asks, None)
+
+
+def _audits(plan: Experiment, measured: Sequence[results.Measured]) -> Iterator[oversight.Audit]:
+    """Every student of simulated errors, beside the student of the supervisor that they stand for."""
+    found = {
+        (item.cell.task, item.cell.supervisor, item.cell.student, item.cell.method, item.cell.seed): item.predictions
+        for item in measured
+    }
+    pairs = [
+        (overseer, name)
+        for name, maker in plan.supervisors.items()
+        if isinstance(maker, Errors)
+        for overseer, other in plan.supervisors.items()
+        if other == maker.like
+    ]
+    for task, (overseer, name), student, method in itertools.product(plan.tasks, pairs, plan.students, plan.methods):
+        keys = [[(task.title, who, student, method, seed) for who in (overseer, name)] for seed in plan.seeds]
+        both = [(honest, errors) for honest, errors in keys if honest in found and errors in found]
+        if both:
+            yield oversight.audit(
+                {"task": task.title, "overseer": overseer, "errors": name, "student": student, "method": method},
+                [honest[-1] for honest, _ in both],
+                [found[honest] for honest, _ in both],
+                [found[errors] for _, errors in both],
+            )
 
 
 def _cell(cell: CellStages, finished: Mapping[str, Finished]) -> results.Measured:

@@ -13,6 +13,7 @@ import numpy as np
 from w2s_jax import files, metrics
 from w2s_jax.errors import UserError
 from w2s_jax.metrics import PGR, Agreement, PairedTests, Statistic
+from w2s_jax.oversight import Audit, Sandwich
 from w2s_jax.resampling import Bootstrap
 
 SCHEMA = "w2s_jax/results/1"
@@ -254,39 +255,6 @@ class Across:
 
 
 @dataclass(frozen=True)
-class Sandwich:
-    """A judge alone, the same judge with a stronger model's advice, and an expert (Bowman et al. 2211.03540).
-
-    The non-expert is simulated: a model; so is the expert: the ceiling.
-
-    Attributes:
-      unassisted, assisted: supervisors, by name.
-      student: whose ceiling is the expert.
-      accuracy: means over seeds of `unassisted`, `assisted`, `expert` and, where the run asks the advisor zero-shot,
-        `model`.
-      holds: whether unassisted < model < expert, without which there is no sandwich; None where no `model` was asked.
-      recovered: `(assisted - unassisted) / (expert - unassisted)`, with the interval of a PGR.
-      misled: of the rows that the judge alone gets right, the share that it gets wrong with advice.
-      corrected: of those that it alone gets wrong, the share that it gets right with advice.
-      argued_right, argued_wrong: the assisted judge's accuracy where a consultant argues for the right class, and for
-        the wrong one; the lower the second, the more it relies on advice. None for a debate.
-    """
-
-    task: str
-    unassisted: str
-    assisted: str
-    student: str
-    seeds: tuple[int, ...]
-    accuracy: Mapping[str, float]
-    holds: bool | None
-    recovered: PGR
-    misled: float | None
-    corrected: float | None
-    argued_right: float | None
-    argued_wrong: float | None
-
-
-@dataclass(frozen=True)
 class TaskFacts:
     """What the cells of a task were measured on: examples a split, classes, and the share of each class in test."""
 
@@ -304,6 +272,7 @@ class Results:
       parameters: how many a model has, by its name in the cells; of those whose number is known.
       across: every method over tasks; empty for a single task.
       sandwiches: every supervisor with an advisor beside the same supervisor alone.
+      audits: every student of simulated errors, as its overseer sees it: the supervisor whose errors they stand for.
     """
 
     name: str
@@ -316,6 +285,7 @@ class Results:
     parameters: Mapping[str, int] = field(default_factory=dict)
     across: tuple[Across, ...] = ()
     sandwiches: tuple[Sandwich, ...] = ()
+    audits: tuple[Audit, ...] = ()
     schema: str = SCHEMA
 
 
@@ -459,52 +429,6 @@ def _holm(p_values: Sequence[float | None]) -> list[float | None]:
     return [None if p is None else next(adjusted) for p in p_values]
 
 
-def sandwich(
-    names: Mapping[str, str],
-    seeds: Sequence[int],
-    cells: Sequence[metrics.Cell],
-    model: Sequence[np.ndarray] = (),
-    argued: Sequence[np.ndarray] = (),
-) -> Sandwich:
-    """What advice is worth, over seeds.
-
-    Args:
-      names: task, unassisted, assisted, student.
-      cells: for each seed, the judge alone as supervisor, with advice as student, and the expert as ceiling.
-      model: for each seed, the advisor's own probabilities [N, C]; empty where it was not asked.
-      argued: for each seed, the class that a consultant argues for [N]; empty for a debate.
-    """
-    labels = np.concatenate([cell.labels for cell in cells])
-    alone, helped = (
-        np.concatenate([getattr(cell, role).argmax(axis=1) for cell in cells]) == labels
-        for role in ("supervisor", "student")
-    )
-    roles = {"unassisted": "supervisor", "assisted": "student", "expert": "ceiling"}
-    accuracy = {
-        name: float(np.mean([metrics.accuracy(getattr(cell, role), cell.labels) for cell in cells]))
-        for name, role in roles.items()
-    }
-    if model:
-        own = [metrics.accuracy(probs, cell.labels) for probs, cell in zip(model, cells, strict=True)]
-        accuracy["model"] = float(np.mean(own))
-    truly = np.concatenate(argued) == labels if argued else None
-    return Sandwich(
-        **names,
-        seeds=tuple(seeds),
-        accuracy=accuracy,
-        holds=accuracy["unassisted"] < accuracy["model"] < accuracy["expert"] if model else None,
-        recovered=_bounded(metrics.pgr(cells)),
-        misled=_share(~helped, alone),
-        corrected=_share(helped, ~alone),
-        argued_right=None if truly is None else _share(helped, truly),
-        argued_wrong=None if truly is None else _share(helped, ~truly),
-    )
-
-
-def _share(rows: np.ndarray, among: np.ndarray) -> float | None:
-    return float(rows[among].mean()) if among.any() else None
-
-
 def _over_tasks(
     pair: tuple[str, str], method: str, ours: Mapping[str, Summary], theirs: Mapping[str, Summary] | None
 ) -> Across:
@@ -624,7 +548,7 @@ def _summary(
     similarity = {role: [cell.similarity[role] for cell in cells] for role in ("student", "ceiling")}
     resampled = draw.of(items)
     pgr: dict[str, PGR] = {
-        statistic: _bounded(metrics.pgr(predictions, statistic, bootstrap=resampled)) for statistic in statistics
+        statistic: metrics.bounded(metrics.pgr(predictions, statistic, bootstrap=resampled)) for statistic in statistics
     }
     defined = pgr["accuracy"].value is not None
     stopping = _stopping(cells)
@@ -647,12 +571,6 @@ def _summary(
         against_weak=_against_weak(cells),
         similarity=_mean_of_each(similarity),
     )
-
-
-def _bounded(found: PGR) -> PGR:
-    """JSON has no infinities."""
-    low, high = (end if end is not None and math.isfinite(end) else None for end in (found.low, found.high))
-    return dataclasses.replace(found, low=low, high=high)
 
 
 def _mean_curve(curves: Sequence[Sequence[CurvePoint]]) -> tuple[CurvePoint, ...]:
