@@ -115,11 +115,11 @@ def test_simulated_errors_are_as_many_as_the_real_supervisors(tmp_path, kind):
     accuracy = {(cell.supervisor, cell.seed): cell.scores["supervisor"].accuracy for cell in results.cells}
     for seed in plan.seeds:
         assert accuracy["simulated", seed] == accuracy["real", seed]
-    assert [(each.overseer, each.errors, each.seeds) for each in results.audits] == [
-        ("real", "simulated", tuple(plan.seeds))
-    ] * len(plan.methods)
-    found = next(each for each in results.audits if each.method == "naive")
-    scores = {(c.supervisor, c.seed): c.scores for c in results.cells if c.method == "naive"}
+    pairs = [(student, method) for student in plan.students for method in plan.methods]
+    assert [(each.student, each.method) for each in results.audits] == pairs
+    found = results.audits[0]
+    assert (found.overseer, found.errors, found.seeds) == ("real", "simulated", plan.seeds)
+    scores = {(c.supervisor, c.seed): c.scores for c in results.cells if (c.student, c.method) == pairs[0]}
     roles = (("taught", "simulated", "supervisor"), ("policy", "simulated", "student"), ("honest", "real", "student"))
     for policy, supervisor, role in (*roles, ("expert", "real", "ceiling")):
         of_seeds = [scores[supervisor, seed][role].accuracy for seed in plan.seeds]

@@ -35,6 +35,6 @@ experiment = Experiment(
     },
     students={"smollm2-135m": Learner("smollm2-135m", read_layer=18, **probe)},
     methods={"naive": Method(), "zero-shot": Method(learn="prompt")},
-    seeds=(0, 1, 2),
+    seeds=tuple(range(10)),
     keep_params=False,
 )
