@@ -8,9 +8,9 @@ helps; Kenton et al. 2024 (2407.04622) find debate above consultancy, and above 
 what the judge cannot. Khan et al. 2024 (2402.06782): 76% (LLM judges) and 88% (human) after debates. Here the debaters
 are small and argue untrained, so that a null is no surprise.
 
-Hardware: a laptop; two CPU cores.
+Hardware: a laptop; two CPU cores take about ten minutes.
 Command:  w2s run configs/oversight/debate.py
-Expect:   supervisor accuracy alone / debate / consultancy / shuffled, and a PGR for each, in the report.
+Expect:   supervisors at .58 alone, .63 after debates, .61 after consultancies and .52 shuffled: docs/results/oversight.md.
 """
 
 from dataclasses import replace

@@ -4,12 +4,12 @@ MiniLM-L6 oversees SmolLM2-135M, linear heads. Policies of one accuracy learn la
 wrong on the rows it is least sure of, or on any; beside them its own student and the ceiling.
 
 Published: meta-level adversarial evaluation (Shlegeris and Greenblatt 2023) asks for policies that are known to be bad
-and that the overseer rates well; no figures for weak supervisors of this kind.
+and that the overseer rates well; it gives no figures.
 
-Hardware: a laptop; two CPU cores.
+Hardware: a laptop; two CPU cores take about two minutes.
 Command:  w2s run configs/oversight/red_team.py
-Expect:   of each policy accuracy, the overseer's score, AUROC of its doubt, and the wrong answers that an audit of a
-          tenth of all rows catches, in the report.
+Expect:   docs/results/oversight.md: labels wrong where the overseer is unsure score what the ceiling does, with 8 to 20
+          points less accuracy; students that learn them do not become as hard to tell.
 """
 
 from w2s_jax.config import Errors, Experiment, Method, TaskConfig
