@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests import tiny as make
-from w2s_jax import advice, experiment, files, inputs, materials, models, runner
+from w2s_jax import advice, estimate, experiment, files, inputs, materials, models, runner
 from w2s_jax.config import Advised, Ensemble, Method
 from w2s_jax.errors import UserError
 from w2s_jax.models import tokenizer
@@ -216,6 +216,26 @@ def test_an_experiment_with_advised_judges(tmp_path, parameters):
         student.train.targets, read(stages["debate"]["supervisor"]).for_split("transfer", split.ids)
     )
     assert "by " in runner.describe(stages["shuffled"]["supervisor"])
+
+
+def test_the_estimate_counts_what_is_written_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "_speed", lambda: 1.0)
+    plan = make.experiment(tmp_path)
+    judge = dataclasses.replace(plan.supervisors["weak"], parameters="probe")
+    maker = Advised(judge, plan.students["strong"], turns=2, tokens=3)
+
+    def seconds(supervisors):
+        changed = dataclasses.replace(plan, supervisors=supervisors, methods={"naive": Method()})
+        stages = [stage for stage in experiment.stages(changed) if stage.role == "supervisor"]
+        return estimate.estimate(stages, runner.open_store(plan)).seconds
+
+    texts, model = materials.texts(plan.tasks[0]), maker.advisor.model
+    length = np.mean([len(ids) for ids in models.outline(model)[1].encode(list(texts))])
+    tokens = 4 * length + 3 * (1 + 2 + 3 + 4)  # each argument and all before it
+    written = 2 * len(texts) * tokens * models.size(model, embeddings=True)
+    twice = {"debate": maker, "shuffled": dataclasses.replace(maker, shuffled=True)}
+    features = seconds({"alone": judge}) - estimate.PROBE_SECONDS
+    assert seconds(twice) == pytest.approx(2 * (features + estimate.PROBE_SECONDS) + written)
 
 
 def test_what_the_advisor_is_not_used_for_does_not_count(model):

@@ -6,11 +6,11 @@ the same ground truth; students read plain texts.
 Published: Lang et al. 2025 (arXiv 2501.13124; 7B judges of 14B debaters, and ensembles of judges) find that debate
 helps; Kenton et al. 2024 (2407.04622) find debate above consultancy, and above no advice only where the debaters know
 what the judge cannot. Khan et al. 2024 (2402.06782): 76% (LLM judges) and 88% (human) after debates. Here the debaters
-are small and argue untrained, so that a null is no surprise.
+are small and argue untrained.
 
 Hardware: a laptop; two CPU cores take about ten minutes.
 Command:  w2s run configs/oversight/debate.py
-Expect:   supervisors at .58 alone, .63 after debates, .61 after consultancies and .52 shuffled: docs/results/oversight.md.
+Expect:   docs/results/oversight.md: supervisors at .58 alone, .63 after debates, .61 after consultancies, .52 shuffled.
 """
 
 from dataclasses import replace
