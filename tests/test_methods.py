@@ -106,7 +106,7 @@ def test_boosting_draws_what_the_members_before_got_wrong(tmp_path):
     assert share > len(wrong) / len(split.ids) + 0.05, "half the weight is on what was wrong"
 
 
-@pytest.mark.parametrize("kind", ["independent", "longest", "shortest"])
+@pytest.mark.parametrize("kind", ["independent", "longest", "shortest", "unsure"])
 def test_simulated_errors_are_as_many_as_the_real_supervisors(tmp_path, kind):
     plan = probes(tmp_path)
     real = plan.supervisors["weak"]
@@ -115,6 +115,15 @@ def test_simulated_errors_are_as_many_as_the_real_supervisors(tmp_path, kind):
     accuracy = {(cell.supervisor, cell.seed): cell.scores["supervisor"].accuracy for cell in results.cells}
     for seed in plan.seeds:
         assert accuracy["simulated", seed] == accuracy["real", seed]
+    pairs = [(student, method) for student in plan.students for method in plan.methods]
+    assert [(each.student, each.method) for each in results.audits] == pairs
+    found = results.audits[0]
+    assert (found.overseer, found.errors, found.seeds) == ("real", "simulated", plan.seeds)
+    scores = {(c.supervisor, c.seed): c.scores for c in results.cells if (c.student, c.method) == pairs[0]}
+    roles = (("taught", "simulated", "supervisor"), ("policy", "simulated", "student"), ("honest", "real", "student"))
+    for policy, supervisor, role in (*roles, ("expert", "real", "ceiling")):
+        of_seeds = [scores[supervisor, seed][role].accuracy for seed in plan.seeds]
+        assert found.accuracy[policy] == pytest.approx(np.mean(of_seeds))
     stage = next(cell for cell in experiment.cells(plan) if cell.supervisor == "simulated").stages["supervisor"]
     split = materials.splits(stage.task, stage.seed).transfer
     wrong = read(plan)(stage).for_split("transfer", split.ids).argmax(axis=1) != split.labels
@@ -123,6 +132,9 @@ def test_simulated_errors_are_as_many_as_the_real_supervisors(tmp_path, kind):
         assert lengths[wrong].min() >= lengths[~wrong].max()
     if kind == "shortest":
         assert lengths[wrong].max() <= lengths[~wrong].min()
+    if kind == "unsure":
+        confidence = read(plan)(stage.members[0]).for_split("transfer", split.ids).max(axis=1)
+        assert confidence[wrong].max() <= confidence[~wrong].min()
 
 
 @pytest.mark.parametrize("name", sorted(set(STEPS) - {"assign", "learned_weights", "em_posterior"}))

@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from tests import synthetic
-from w2s_jax import results
+from w2s_jax import metrics, results
 from w2s_jax.errors import UserError
 from w2s_jax.results import Measured, Results
 
@@ -236,7 +236,7 @@ def test_an_open_end_of_an_interval_is_null(tmp_path: Path) -> None:
     measured = [synthetic.cell(0.70, 0.78, 0.85, n=40, seed=seed) for seed in range(3)]
     summaries, _ = results.summarise(measured)
     open_ended = dataclasses.replace(summaries[0].pgr["accuracy"], value=1.0, low=-math.inf, high=math.inf)
-    bounded = results._bounded(open_ended)
+    bounded = metrics.bounded(open_ended)
     assert (bounded.value, bounded.low, bounded.high) == (1.0, None, None)
 
 

@@ -134,6 +134,19 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     seal.add_argument("--budget", type=int, default=1, help="submissions that may ever be scored (default: 1)")
     seal.set_defaults(command=_seal, takes_overrides=True)
 
+    ask = commands.add_parser(
+        "ask",
+        help="the rows that a supervisor labels, for people or programs to label",
+        description="Writes a line of JSON for every row. Add `label` (a class) or `probs` to each, and name that file "
+        "in a config's supervisors: Given(FILE).",
+        epilog=f"flags such as --seeds override the fields of the config. {EPILOG}",
+        allow_abbrev=False,
+    )
+    ask.add_argument("config", metavar="CONFIG", help="whose tasks and seeds are asked about")
+    ask.add_argument("--to", type=Path, required=True, metavar="FILE", help="a new .jsonl file")
+    ask.add_argument("--advised", metavar="NAME", help="the supervisor of the config whose transcripts are shown")
+    ask.set_defaults(command=_ask, takes_overrides=True)
+
     score = commands.add_parser("score", help="score predictions against a vault: accuracy, AUROC, PGR; counted")
     score.add_argument("vault", metavar="VAULT", type=Path, help="a folder that `w2s seal` wrote")
     score.add_argument("predictions", metavar="FILE", type=Path, help="task, seed, id, and probs or label of every row")
@@ -316,6 +329,17 @@ def _seal(options: argparse.Namespace, overrides: list[str]) -> int:
 
     evaluator.seal(experiment, runner.open_store(experiment), options.worker, options.vault, options.budget)
     print(f"wrote {options.worker / evaluator.WORKER}\nwrote {options.vault / evaluator.VAULT}")
+    return OK
+
+
+def _ask(options: argparse.Namespace, overrides: list[str]) -> int:
+    experiment = _configured(options.config, overrides)
+
+    from w2s_jax import questionnaire
+    from w2s_jax.progress import Reporter
+
+    rows = questionnaire.write(experiment, options.to, options.advised, Reporter().step)
+    print(f"wrote {rows} rows to {options.to}")
     return OK
 
 

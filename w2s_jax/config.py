@@ -113,22 +113,61 @@ class Method:
 
 
 @dataclass(frozen=True)
+class Advised:
+    """A supervisor that reads what a stronger model says of each text, and then judges (Lang et al. 2501.13124).
+
+    The advisor writes as it is, once for every text, and knows no truth. The judge learns from ground truth with the
+    transcripts beside the texts, and labels with them; a student sees the plain text.
+
+    Attributes:
+      advisor: a decoder; of this learner, the model, `max_tokens`, `too_long` and `dtype` count.
+      protocol: in a `debate` both answers are argued for, and a hash decides which comes first; in a `consultancy` one,
+        which a hash draws, so that it is right half of the time (Khan et al. 2402.06782; Kenton et al. 2407.04622).
+      turns: how often each side speaks; it reads all that was said before.
+      tokens: an argument at most has; it ends with its line, too.
+      temperature: of sampling; 0 takes the most probable token.
+      heading: what an argument follows; it holds `{answer}`. It should leave a sentence open: else models, small ones
+        above all, end their line at once.
+      seed: of sampling, for all seeds of the experiment: several judges of one ensemble read several debates.
+      shuffled: the control: every row has another row's transcript.
+    """
+
+    judge: Learner
+    advisor: Learner
+    protocol: Literal["debate", "consultancy"] = "debate"
+    turns: int = 1
+    tokens: int = 48
+    temperature: float = 0.0
+    seed: int = 0
+    heading: str = "\nThe answer is {answer} because"
+    shuffled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.turns < 1 or self.tokens < 1 or self.seed < 0 or not self.temperature >= 0:
+            raise UserError("an advisor needs 1 turn or more, 1 token or more, a seed and a temperature of 0 or more")
+        if "{answer}" not in self.heading:
+            raise UserError(f"an advisor's heading must hold {{answer}}; it is {self.heading!r}")
+
+
+@dataclass(frozen=True)
 class Ensemble:
     """Several weak supervisors whose labels are combined.
 
     Attributes:
-      members: at least two; a learner may stand here several times.
+      members: at least two; a learner may stand here several times. An average may have judges with an advisor.
       how: `average` of the members' probabilities; `bagging`, where each member is trained on its own bootstrap sample
         (Breiman 1996); or `boosting`, where each is trained on what those before it got wrong, and they vote (SAMME,
         as in EnsemW2S, arXiv 2410.04571).
     """
 
-    members: tuple[Learner, ...]
+    members: tuple[Learner | Advised, ...]
     how: Literal["average", "bagging", "boosting"] = "average"
 
     def __post_init__(self) -> None:
         if len(self.members) < 2:
             raise UserError(f"an ensemble needs two members or more, not {len(self.members)}")
+        if self.how != "average" and not all(isinstance(member, Learner) for member in self.members):
+            raise UserError(f"{self.how} is of learners; an ensemble with advised judges is an average")
 
 
 @dataclass(frozen=True)
@@ -137,21 +176,27 @@ class Errors:
 
     Attributes:
       like: the real supervisor; in every split as many labels are wrong as it gets wrong.
-      kind: errors fall on `independent` rows, or on the `longest` or the `shortest` texts, which is trivial to learn.
+      kind: errors fall on `independent` rows; on the `longest` or the `shortest` texts, which is trivial to learn; or
+        on those that the real one is most `unsure` of, as a red team's would.
     """
 
     like: Learner
-    kind: Literal["independent", "longest", "shortest"] = "independent"
+    kind: Literal["independent", "longest", "shortest", "unsure"] = "independent"
 
 
 @dataclass(frozen=True)
 class Given:
-    """A supervisor whose class probabilities lie in an array: `file.npz:name`, [rows, classes], as the task's rows."""
+    """A supervisor whose labels come from elsewhere: from another model, or from people.
+
+    Attributes:
+      probs: an array, `file.npz:name`, [rows, classes], as the task's rows; or a .jsonl, .csv or .parquet table with
+        `id`, and `label` or `probs`. `w2s ask` writes the rows to be labelled.
+    """
 
     probs: str
 
 
-Supervisor = Learner | Ensemble | Errors | Given
+Supervisor = Learner | Advised | Ensemble | Errors | Given
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from w2s_jax import config, experiment, files, materials, models
+from w2s_jax import advice, config, experiment, files, materials, models
 from w2s_jax.data import arrays
 from w2s_jax.data.tokens import flatten
 from w2s_jax.experiment import Stage
@@ -38,7 +38,10 @@ def estimate(stages: Sequence[Stage], store: Store) -> Estimate:
     known = _known([stage for stage in stages if store.done(stage.folder)], store)
     seconds = sum(known[_kind(stage)] if _kind(stage) in known else _seconds(stage) for stage in left)
     readings = {_reading(stage): stage for stage in left if _reading(stage) is not None and _kind(stage) not in known}
-    return Estimate(len(stages), len(stages) - len(left), seconds + sum(map(_feature_seconds, readings.values())))
+    # Those of a kind that is known counted their transcripts; others count them once, kept ones too.
+    advised = {_advice(stage): stage for stage in left if _advice(stage) is not None and _kind(stage) not in known}
+    seconds += sum(map(_feature_seconds, readings.values())) + sum(map(_advice_seconds, advised.values()))
+    return Estimate(len(stages), len(stages) - len(left), seconds)
 
 
 def _kind(stage: Stage) -> str:
@@ -58,7 +61,8 @@ def _known(done: Sequence[Stage], store: Store) -> dict[str, float]:
 
 def _seconds(stage: Stage) -> float:
     learner = stage.learner
-    if learner is None or learner.parameters == "probe" or arrays.is_array(learner.model):
+    asked = stage.method.learn == "prompt"
+    if learner is None or arrays.is_array(learner.model) or (learner.parameters == "probe" and not asked):
         return PROBE_SECONDS
     splits = experiment.stage_splits(stage)
     labelled = sum(map(len, splits.predict.values()))
@@ -76,12 +80,38 @@ def _reading(stage: Stage) -> tuple[object, ...] | None:
     learner = stage.learner
     if learner is None or learner.parameters != "probe" or arrays.is_array(learner.model):
         return None
-    return learner.model, learner.read_layer, stage.task, stage.method.hint, stage.method.learn == "ccs", stage.body
+    advised = stage.maker if isinstance(stage.maker, config.Advised) else None
+    return (
+        learner.model,
+        learner.read_layer,
+        advised,
+        stage.task,
+        stage.method.hint,
+        stage.method.learn == "ccs",
+        stage.body,
+    )
 
 
 def _feature_seconds(stage: Stage) -> float:
     assert stage.learner is not None
     return 2 * len(flatten(feature_texts(stage))) * _tokens_a_text(stage) * _parameters(stage.learner) / _speed()
+
+
+def _advice(stage: Stage) -> tuple[object, ...] | None:
+    """What decides a stage's transcripts; None where it reads none."""
+    if not isinstance(stage.maker, config.Advised):
+        return None
+    return files.canonical(materials.advice_identity(stage.maker)), stage.task
+
+
+def _advice_seconds(stage: Stage) -> float:
+    """Every argument's prompt is read, with all that was said before it, and the argument written."""
+    maker, texts = stage.maker, materials.texts(stage.task)
+    assert isinstance(maker, config.Advised)
+    arguments = maker.turns * len(advice.speakers(maker.protocol, ""))
+    length = _mean_length(maker.advisor.model, texts[:SAMPLE], maker.advisor.max_tokens)
+    tokens = arguments * length + maker.tokens * arguments * (arguments + 1) / 2
+    return 2 * len(texts) * tokens * models.size(maker.advisor.model, embeddings=True) / _speed()
 
 
 def _tokens_a_text(stage: Stage) -> float:

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from w2s_jax import config, files, materials
-from w2s_jax.config import Ensemble, Errors, Experiment, Given, Method, TaskConfig
+from w2s_jax.config import Advised, Ensemble, Errors, Experiment, Given, Method, TaskConfig
 from w2s_jax.data.splits import Split
 from w2s_jax.errors import UserError
 from w2s_jax.train.learner import Learner
@@ -60,7 +60,7 @@ class Stage:
     role: Role
     task: TaskConfig
     seed: int
-    maker: Learner | Ensemble | Errors | Given
+    maker: config.Supervisor
     method: Method = TRUTH
     predicts: tuple[Split_, ...] = ("validation", "test")
     part: tuple[int, int] = (0, 1)
@@ -73,7 +73,8 @@ class Stage:
     @property
     def learner(self) -> Learner | None:
         """The model it trains or prompts; None where it only combines or simulates labels."""
-        return self.maker if isinstance(self.maker, Learner) else None
+        maker = self.maker.judge if isinstance(self.maker, Advised) else self.maker
+        return maker if isinstance(maker, Learner) else None
 
     @property
     def needs(self) -> tuple["Stage", ...]:
@@ -107,7 +108,7 @@ class Stage:
     def _asks(self) -> bool:
         """Whether a model is told what the classes are called."""
         written = self.learner is not None and self.learner.output == "text"
-        told = self.method.hint or self.method.learn != "train"
+        told = self.method.hint or self.method.learn != "train" or isinstance(self.maker, Advised)
         return written or told or any("views" in materials.label_context(step) for step in self.method.labels)
 
     @functools.cached_property
@@ -204,13 +205,17 @@ def _supervisor(task: TaskConfig, seed: int, maker: config.Supervisor) -> Stage:
                 draw = None if how == "average" else Draw(how, index)
                 before = members if how == "boosting" else ()
                 predicts = ("supervisor", *labels) if how == "boosting" else labels
+                if isinstance(learner, Advised):
+                    members += (_supervisor(task, seed, learner),)
+                    continue
                 members += (_stage("supervisor", task, seed, learner, predicts=predicts, draw=draw, members=before),)
             return _stage("supervisor", task, seed, maker, predicts=labels, members=members)
         case Errors(like=like):
             return _stage("supervisor", task, seed, maker, predicts=labels, members=(_supervisor(task, seed, like),))
         case Given():
             return _stage("supervisor", task, seed, maker, predicts=labels)
-    return _stage("supervisor", task, seed, maker, predicts=labels, body=_body(task, seed, maker))
+    judge = maker.judge if isinstance(maker, Advised) else maker
+    return _stage("supervisor", task, seed, maker, predicts=labels, body=_body(task, seed, judge))
 
 
 def _student(

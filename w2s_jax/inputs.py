@@ -84,6 +84,16 @@ def with_every_hint(texts: Sequence[Text], answers: Sequence[str]) -> list[Text]
     return [_append(text, hint) for text in texts for hint in hint_texts(answers)]
 
 
+def reread(given: StageInputs, read: Callable[[Split], Sequence[Text]]) -> StageInputs:
+    """The same rows with other texts."""
+
+    def of(split: Split) -> Split:
+        return replace(split, texts=tuple(read(split)))
+
+    train, validation = (each._replace(split=of(each.split)) for each in (given.train, given.validation))
+    return StageInputs(train, validation, {name: of(split) for name, split in given.predict.items()})
+
+
 def _append(text: Text, suffix: str) -> Text:
     return text + suffix if isinstance(text, str) else tuple(part + suffix for part in text)
 
@@ -132,14 +142,15 @@ def simulate(stage: Stage, kind: str, read: Read) -> dict[str, Float[np.ndarray,
     found: dict[str, np.ndarray] = {}
     for place, name in enumerate(stage.predicts):
         split = getattr(splits, name)
-        accuracy = metrics.accuracy(read(stage.members[0]).for_split(name, split.ids), split.labels)
+        real = read(stage.members[0]).for_split(name, split.ids)
+        accuracy = metrics.accuracy(real, split.labels)
         if kind == "independent":
             seed = int(np.random.default_rng([stage.seed, place]).integers(2**31))
             found[name] = labelwork.independent_errors(split.labels, splits.n_classes, accuracy, seed)
-        else:
-            lengths = np.array([sum(map(len, text)) for text in split.texts])
-            key = lengths if kind == "longest" else -lengths
-            found[name] = labelwork.errors_on(key, split.labels, splits.n_classes, accuracy)
+            continue
+        lengths = np.array([sum(map(len, text)) for text in split.texts])
+        key = {"longest": lengths, "shortest": -lengths, "unsure": -real.max(axis=1)}[kind]
+        found[name] = labelwork.errors_on(key, split.labels, splits.n_classes, accuracy)
     return found
 
 

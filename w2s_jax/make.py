@@ -10,14 +10,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from w2s_jax import config, errors, experiment, inputs, labelwork, materials, models, processes
-from w2s_jax.config import Ensemble, Errors, Given, TaskConfig
+from w2s_jax import advice, config, errors, experiment, inputs, labelwork, materials, models, processes, questionnaire
+from w2s_jax.config import Advised, Ensemble, Errors, Given, TaskConfig
 from w2s_jax.data import arrays
 from w2s_jax.data.labels import Predictions
 from w2s_jax.data.splits import Split
 from w2s_jax.data.tokens import Text
 from w2s_jax.errors import UserError
-from w2s_jax.experiment import Stage
+from w2s_jax.experiment import Stage, StageSplits
 from w2s_jax.inputs import StageInputs
 from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
@@ -124,16 +124,21 @@ def make(stages: Sequence[Stage], workshop: Workshop) -> list[Outcome]:
         case Given(probs=probs):
             return [_labelled(stage, given_labels(stage, probs)) for stage in stages]
     given = [inputs.stage_inputs(stage, workshop.read, functools.partial(workshop.evidence, stage)) for stage in stages]
+    if isinstance(first.maker, Advised):
+        given = [_advised(stage, each, workshop) for stage, each in zip(stages, given, strict=True)]
     if first.role == "body":
         return [_adapt(stage, each, workshop) for stage, each in zip(stages, given, strict=True)]
     if first.method.learn == "prompt":
         return [_prompt(stage, each, workshop) for stage, each in zip(stages, given, strict=True)]
     if first.method.learn == "ccs":
         return [_ccs(stage, each, workshop) for stage, each in zip(stages, given, strict=True)]
-    if first.maker.parameters == "probe":
-        found = workshop.features(first.maker, first.task, feature_texts(first), first.body)
+    learner = first.learner
+    assert learner is not None
+    if learner.parameters == "probe":
+        texts = _texts(given) if isinstance(first.maker, Advised) else feature_texts(first)
+        found = workshop.features(learner, first.task, texts, first.body)
         problems = [Problem(**_data(stage, each)) for stage, each in zip(stages, given, strict=True)]
-        return probing.probe(first.maker, found, materials.loss(first.method), problems)
+        return probing.probe(learner, found, materials.loss(first.method), problems)
     return [_finetune(stage, each, workshop) for stage, each in zip(stages, given, strict=True)]
 
 
@@ -143,16 +148,28 @@ def batch_key(stage: Stage) -> Any:
         return stage.key
     body = None if stage.body is None else (stage.body.key, stage.role == "supervisor")
     loss = config.asdict(stage.method)["options"]
-    return stage.learner, stage.task, stage.method.hint, body, stage.method.loss, str(sorted(loss.items()))
+    return stage.maker, stage.task, stage.method.hint, body, stage.method.loss, str(sorted(loss.items()))
+
+
+def _advised(stage: Stage, given: StageInputs, workshop: Workshop) -> StageInputs:
+    """A judge's rows with the transcripts that it reads."""
+    maker, answers = stage.maker, materials.answers(stage.task, 2)
+    assert isinstance(maker, Advised)
+    root = workshop.store.root.parent / "transcripts"
+    said = advice.transcripts(maker, _texts([given]), answers, root, workshop.reporter.step, workshop.mesh)
+    return inputs.reread(given, lambda split: advice.with_transcripts(maker, split.texts, said, answers))
+
+
+def _texts(given: Sequence[StageInputs | StageSplits]) -> tuple[Text, ...]:
+    """All that some stages read."""
+    parts = [part for each in given for part in (each.train, each.validation, *each.predict.values())]
+    splits = [part if isinstance(part, Split) else part.split for part in parts]
+    return tuple(text for split in splits for text in split.texts)
 
 
 def feature_texts(stage: Stage) -> tuple[Text, ...]:
     """Every text whose features this stage may need: for any seed, or for its own if that trained the backbone."""
-    if stage.body is None:
-        texts = materials.texts(stage.task)
-    else:
-        data = experiment.stage_splits(stage)
-        texts = tuple(text for split in (data.train, data.validation, *data.predict.values()) for text in split.texts)
+    texts = materials.texts(stage.task) if stage.body is None else _texts([experiment.stage_splits(stage)])
     return _feature_texts(stage.task, texts, stage.method.hint, stage.method.learn == "ccs")
 
 
@@ -301,13 +318,16 @@ def _ccs(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
 
 
 def given_labels(stage: Stage, reference: str) -> dict[str, Float[np.ndarray, "n c"]]:
-    """A supervisor's labels from an array.
+    """A supervisor's labels from an array or a table.
 
     Raises:
       UserError: it holds no probabilities, or of another number of classes or rows than the task.
     """
-    table = arrays.probabilities(reference)
     splits = materials.splits(stage.task, stage.seed)
+    if not arrays.is_array(reference):
+        ids = {name: getattr(splits, name).ids for name in stage.predicts}
+        return {name: questionnaire.read(reference, of, splits.n_classes) for name, of in ids.items()}
+    table = arrays.probabilities(reference)
     if table.shape[1] != splits.n_classes:
         raise UserError(f"{reference} has {table.shape[1]} classes; the task has {splits.n_classes}")
     return {name: table[arrays.rows(getattr(splits, name).texts, reference, len(table))] for name in stage.predicts}

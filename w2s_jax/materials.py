@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from w2s_jax import config, files, labelwork, losses, models
-from w2s_jax.config import Ensemble, Errors, Given, LabelStep, Method, Supervisor, TaskConfig
+from w2s_jax.config import Advised, Ensemble, Errors, Given, LabelStep, Method, Supervisor, TaskConfig
 from w2s_jax.data import arrays, sources, tasks
 from w2s_jax.data import splits as data_splits
 from w2s_jax.data.example import Example
@@ -172,7 +172,9 @@ def maker_identity(maker: Supervisor) -> dict[str, Any]:
         case Errors(kind=kind):
             return {"errors": kind}
         case Given(probs=probs):
-            return {"given": array_fingerprint(probs)}
+            return {"given": given_fingerprint(probs)}
+        case Advised(judge=judge):
+            return {"advised": advice_identity(maker), "shuffled": maker.shuffled, **maker_identity(judge)}
     learner = config.asdict(maker)
     del learner["loop"]["checkpoint_seconds"]
     learner["model"] = model_fingerprint(maker.model)
@@ -183,11 +185,27 @@ def maker_identity(maker: Supervisor) -> dict[str, Any]:
     return {"learner": learner}
 
 
+def advice_identity(maker: Advised) -> dict[str, Any]:
+    """What decides an advisor's transcripts, beside texts and answers."""
+    advisor = {name: getattr(maker.advisor, name) for name in ("max_tokens", "too_long", "dtype")}
+    options = {name: getattr(maker, name) for name in ("protocol", "turns", "tokens", "temperature", "seed", "heading")}
+    return {"advisor": {"model": model_fingerprint(maker.advisor.model), **advisor}, **options}
+
+
 def model_fingerprint(model: str) -> str:
     """SHA-256 of a model's files, or of the features that stand for one."""
     if arrays.is_array(model):
         return array_fingerprint(model)
     return models.fingerprint(model)
+
+
+def given_fingerprint(reference: str) -> str:
+    """SHA-256 of a supervisor's labels: of an array, or of a table that people filled in."""
+    if arrays.is_array(reference):
+        return array_fingerprint(reference)
+    if not Path(reference).is_file():
+        raise UserError(f"{reference} does not exist")
+    return files.sha256_file(Path(reference))
 
 
 @functools.lru_cache(maxsize=32)

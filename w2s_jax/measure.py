@@ -1,12 +1,14 @@
 """Joins finished stages with ground truth, which no student saw, into results."""
 
-from collections.abc import Mapping
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from w2s_jax import config, experiment, materials, metrics, results
-from w2s_jax.config import Experiment
+from w2s_jax import advice, config, experiment, materials, metrics, oversight, results
+from w2s_jax.config import Advised, Errors, Experiment
 from w2s_jax.errors import UserError
 from w2s_jax.experiment import CellStages
 from w2s_jax.results import Results, TaskFacts
@@ -41,7 +43,72 @@ def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results 
         comparisons=comparisons,
         parameters=_sizes(plan),
         across=results.over_tasks(summaries),
+        sandwiches=tuple(_sandwiches(plan, cells)),
+        audits=tuple(_audits(plan, cells)),
     )
+
+
+def _sandwiches(plan: Experiment, measured: Sequence[results.Measured]) -> Iterator[oversight.Sandwich]:
+    """Every supervisor with an advisor, beside its judge alone, where the experiment holds both."""
+    pairs = [
+        (alone, assisted, maker)
+        for assisted, maker in plan.supervisors.items()
+        if isinstance(maker, Advised)
+        for alone, other in plan.supervisors.items()
+        if other == maker.judge
+    ]
+    for task, (unassisted, assisted, maker), student in itertools.product(plan.tasks, pairs, plan.students):
+        same = [item for item in measured if (item.cell.task, item.cell.student) == (task.title, student)]
+        alone, helped = (
+            {item.cell.seed: item.predictions for item in same if item.cell.supervisor == name}
+            for name in (unassisted, assisted)
+        )
+        asked = _zero_shot(plan, maker, student)
+        model = {item.cell.seed: item.predictions.student for item in same if item.cell.method == asked}
+        seeds = [seed for seed in plan.seeds if seed in alone and seed in helped and (asked is None or seed in model)]
+        texts = [materials.splits(task, seed).test.texts for seed in seeds]
+        argues = maker.protocol == "consultancy" and not maker.shuffled
+        if seeds:
+            yield oversight.sandwich(
+                {"task": task.title, "unassisted": unassisted, "assisted": assisted, "student": student},
+                seeds,
+                [dataclasses.replace(alone[seed], student=helped[seed].supervisor) for seed in seeds],
+                [model[seed] for seed in seeds] if asked else [],
+                [np.array([advice.consulted(text) for text in each]) for each in texts] if argues else [],
+            )
+
+
+def _zero_shot(plan: Experiment, maker: Advised, student: str) -> str | None:
+    """The method that asks the advisor itself, where the experiment has one."""
+    if plan.students[student].model != maker.advisor.model:
+        return None
+    asks = (name for name, how in plan.methods.items() if how.learn == "prompt" and not how.options.get("shots"))
+    return next(asks, None)
+
+
+def _audits(plan: Experiment, measured: Sequence[results.Measured]) -> Iterator[oversight.Audit]:
+    """Every student of simulated errors, beside the student of the supervisor that they stand for."""
+    found = {
+        (item.cell.task, item.cell.supervisor, item.cell.student, item.cell.method, item.cell.seed): item.predictions
+        for item in measured
+    }
+    pairs = [
+        (overseer, name)
+        for name, maker in plan.supervisors.items()
+        if isinstance(maker, Errors)
+        for overseer, other in plan.supervisors.items()
+        if other == maker.like
+    ]
+    for task, (overseer, name), student, method in itertools.product(plan.tasks, pairs, plan.students, plan.methods):
+        keys = [[(task.title, who, student, method, seed) for who in (overseer, name)] for seed in plan.seeds]
+        both = [(honest, errors) for honest, errors in keys if honest in found and errors in found]
+        if both:
+            yield oversight.audit(
+                {"task": task.title, "overseer": overseer, "errors": name, "student": student, "method": method},
+                [honest[-1] for honest, _ in both],
+                [found[honest] for honest, _ in both],
+                [found[errors] for _, errors in both],
+            )
 
 
 def _cell(cell: CellStages, finished: Mapping[str, Finished]) -> results.Measured:

@@ -4,8 +4,9 @@ Probabilities are [N, C] and sum to 1 over classes, labels are [N] class numbers
 A prediction is the class of the largest probability; of equal ones the lowest class. What is undefined is None.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -225,6 +226,12 @@ class PGR:
     supervisor: Interval | None = None
     student: Interval | None = None
     ceiling: Interval | None = None
+
+
+def bounded(found: PGR) -> PGR:
+    """Without the ends of its interval that are infinite: JSON has no infinities."""
+    low, high = (end if end is not None and math.isfinite(end) else None for end in (found.low, found.high))
+    return replace(found, low=low, high=high)
 
 
 def pgr_of(supervisor: float, student: float, ceiling: float) -> float | None:

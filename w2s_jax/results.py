@@ -13,6 +13,7 @@ import numpy as np
 from w2s_jax import files, metrics
 from w2s_jax.errors import UserError
 from w2s_jax.metrics import PGR, Agreement, PairedTests, Statistic
+from w2s_jax.oversight import Audit, Sandwich
 from w2s_jax.resampling import Bootstrap
 
 SCHEMA = "w2s_jax/results/1"
@@ -270,6 +271,8 @@ class Results:
     Attributes:
       parameters: how many a model has, by its name in the cells; of those whose number is known.
       across: every method over tasks; empty for a single task.
+      sandwiches: every supervisor with an advisor beside the same supervisor alone.
+      audits: every student of simulated errors, as its overseer sees it: the supervisor whose errors they stand for.
     """
 
     name: str
@@ -281,6 +284,8 @@ class Results:
     comparisons: tuple[Comparison, ...]
     parameters: Mapping[str, int] = field(default_factory=dict)
     across: tuple[Across, ...] = ()
+    sandwiches: tuple[Sandwich, ...] = ()
+    audits: tuple[Audit, ...] = ()
     schema: str = SCHEMA
 
 
@@ -499,7 +504,7 @@ def _converter() -> Any:
         cols.is_namedtuple,
         lambda kind: cols.namedtuple_dict_structure_factory(kind, converter, "from_converter", True),
     )
-    for kind, allowed in ((str, (str,)), (int, (int,)), (float, (float, int))):
+    for kind, allowed in ((str, (str,)), (bool, (bool,)), (int, (int,)), (float, (float, int))):
         converter.register_structure_hook(kind, functools.partial(_exactly, allowed))
     return converter
 
@@ -543,7 +548,7 @@ def _summary(
     similarity = {role: [cell.similarity[role] for cell in cells] for role in ("student", "ceiling")}
     resampled = draw.of(items)
     pgr: dict[str, PGR] = {
-        statistic: _bounded(metrics.pgr(predictions, statistic, bootstrap=resampled)) for statistic in statistics
+        statistic: metrics.bounded(metrics.pgr(predictions, statistic, bootstrap=resampled)) for statistic in statistics
     }
     defined = pgr["accuracy"].value is not None
     stopping = _stopping(cells)
@@ -566,12 +571,6 @@ def _summary(
         against_weak=_against_weak(cells),
         similarity=_mean_of_each(similarity),
     )
-
-
-def _bounded(found: PGR) -> PGR:
-    """JSON has no infinities."""
-    low, high = (end if end is not None and math.isfinite(end) else None for end in (found.low, found.high))
-    return dataclasses.replace(found, low=low, high=high)
 
 
 def _mean_curve(curves: Sequence[Sequence[CurvePoint]]) -> tuple[CurvePoint, ...]:

@@ -24,6 +24,12 @@ class Cache(flax.struct.PyTreeNode):
     values: Float[Array, "l b s g k"]
     positions: Int[Array, "b s"]
 
+    def room(self, count: int) -> "Cache":
+        """Of the same rows: so many places, without tokens yet."""
+        shape = (*self.keys.shape[:2], count, *self.keys.shape[3:])
+        empty = jnp.zeros(shape, self.keys.dtype)
+        return Cache(empty, empty, jnp.full((shape[1], count), -1, self.positions.dtype))
+
     def write(self, other: "Cache", place: Int[Array, ""] | int) -> "Cache":
         """With the tokens of `other` from `place` on."""
         keys, values = (

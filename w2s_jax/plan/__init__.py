@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from w2s_jax import materials
-from w2s_jax.config import Ensemble, Errors, Experiment, Given, Method, Supervisor
+from w2s_jax.config import Advised, Ensemble, Errors, Experiment, Given, Method, Supervisor
 from w2s_jax.data import arrays
 from w2s_jax.plan.chips import topology
 from w2s_jax.plan.compilation import Compiled, Request, compile_for
@@ -107,7 +107,9 @@ def _makers(supervisor: Supervisor) -> tuple[Learner, ...]:
     """The learners that a supervisor trains."""
     match supervisor:
         case Ensemble(members=members):
-            return members
+            return tuple(learner for member in members for learner in _makers(member))
+        case Advised(judge=judge):
+            return (judge,)
         case Errors(like=like):
             return (like,)
         case Given():

@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from w2s_jax.metrics import PGR
+from w2s_jax.oversight import AUDITED, Audit, Sandwich
 from w2s_jax.results import Comparison, Mean, Results, Summary
 
 LEGEND = (
@@ -53,6 +54,8 @@ def blocks(found: Results) -> Iterator[Block]:
         rows.append(_model_row(summaries[0], "ceiling"))
         compared = [c for c in found.comparisons if (c.task, c.supervisor, c.student) == key]
         notes = _undefined(summaries) + [_comparison(c) for c in compared]
+        notes += [sandwich(each) for each in found.sandwiches if (each.task, each.assisted, each.student) == key]
+        notes += [audit(each) for each in found.audits if (each.task, each.errors, each.student) == key]
         stopping = [_stopping_row(summary) for summary in summaries if len(summary.curve) > 1]
         more = [_more_row(summaries[0], "supervisor"), *(_more_row(summary, "student") for summary in summaries)]
         more.append(_more_row(summaries[0], "ceiling"))
@@ -138,6 +141,36 @@ def pgr(value: PGR) -> str:
     low = "-∞" if value.low is None else f"{value.low:.2f}"
     high = "∞" if value.high is None else f"{value.high:.2f}"
     return f"{value.value:.2f} [{low}, {high}]"
+
+
+def sandwich(found: Sandwich) -> str:
+    """What advice is worth, in a line."""
+    order = [
+        f"{name} {found.accuracy[name]:.3f}" for name in ("unassisted", "model", "expert") if name in found.accuracy
+    ]
+    holds = {None: "the model was not asked", True: "a sandwich", False: "no sandwich"}[found.holds]
+    line = (
+        f"assisted {found.accuracy['assisted']:.3f} beside {found.unassisted} ({', '.join(order)}: {holds}; simulated "
+        f"non-expert and expert): (assisted - unassisted) / (expert - unassisted) = {pgr(found.recovered)}; advice "
+        f"misled {share(found.misled)} of the rows right without it, and righted {share(found.corrected)} of the wrong"
+    )
+    if found.argued_wrong is None:
+        return line
+    right, wrong = share(found.argued_right), share(found.argued_wrong)
+    return f"{line}; accuracy {right} where right was argued for, {wrong} where wrong"
+
+
+def audit(found: Audit) -> str:
+    """What an overseer sees of a policy, in a line."""
+    seen = ", ".join(
+        f"{name} {share(found.score[name])} of {share(found.accuracy[name])}"
+        for name in ("honest", "expert", "taught", "policy")
+    )
+    return (
+        f"{found.method}, as {found.overseer} scores it, of its accuracy: {seen}; AUROC of its doubt for wrong answers "
+        f"{share(found.auroc['policy'])} (taught {share(found.auroc['taught'])}); of these {AUDITED:.0%} audited rows "
+        f"hold {share(found.caught['policy'])} (taught {share(found.caught['taught'])})"
+    )
 
 
 def _title(summaries: Sequence[Summary]) -> str:

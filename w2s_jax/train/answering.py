@@ -24,10 +24,10 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
 from w2s_jax import models
-from w2s_jax.data.tokens import Text, Tokens, encode, ragged
+from w2s_jax.data.tokens import Text, Tokens, ragged
 from w2s_jax.errors import UserError
-from w2s_jax.models.cache import Cache
 from w2s_jax.models.packing import Packing
+from w2s_jax.train import inference
 from w2s_jax.train.learner import Learner
 
 FEW = 16  # answers of which each is scored
@@ -99,12 +99,8 @@ def prompts(learner: Learner, answers: Answers, texts: Sequence[Text]) -> Tokens
     """
     if not all(isinstance(text, str) for text in texts):
         raise UserError("a comparison of two texts has no answer in words: give the learner output='head'")
-    config, tokenizer = models.outline(learner.model)
-    room = min(learner.max_tokens, config.max_positions) - answers.longest
-    if room < 1:
-        raise UserError(f"answers of {answers.longest} tokens leave no room for a prompt; raise max_tokens")
     filled = [learner.template.replace("{text}", str(text)) for text in texts]
-    return encode(tokenizer, filled, max_tokens=room, too_long=learner.too_long, keep="last")
+    return inference.encode_prompts(learner, filled, answers.longest)
 
 
 def lessons(
@@ -228,9 +224,7 @@ def decoded(run: Callable[..., Any], answers: Answers, tokens: Array, lengths: A
 
     logits, past = run(tokens, lengths, method="read")
     room = answers.longest - 1
-    shape = (*past.keys.shape[:2], room, *past.keys.shape[3:])
-    written = Cache(*(jnp.zeros(shape, past.keys.dtype),) * 2, jnp.full((len(tokens), room), NONE, jnp.int32))
-    start = logits, jnp.zeros_like(lengths), jnp.zeros(len(tokens)), written
+    start = logits, jnp.zeros_like(lengths), jnp.zeros(len(tokens)), past.room(room)
     (logits, node, total, _), _ = jax.lax.scan(write, start, jnp.arange(room))
     _, node, total = choose(logits, node, total)
     chosen = jnp.clip(jnp.exp(total), 2 / (count + 1), 1 - 1e-6)[:, None]

@@ -1,8 +1,8 @@
 """Classification by asking: what a language model gives each answer after a prompt, with examples or without."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,11 +11,13 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 
 from w2s_jax import models, sharding
-from w2s_jax.data.batching import Batch, EvalBatches, bucket, pad
-from w2s_jax.data.tokens import Text, Tokens, ragged
+from w2s_jax.data.batching import bucket, pad
+from w2s_jax.data.tokens import Text, ragged
 from w2s_jax.errors import UserError
 from w2s_jax.models.cache import Cache, Past
+from w2s_jax.train import inference
 from w2s_jax.train.finetune import softmax
+from w2s_jax.train.inference import Inference, Programs
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import Progress
 
@@ -85,8 +87,8 @@ def _answer_scores(
     learner: Learner, prompts: Sequence[str], answers: Sequence[str], mesh: Mesh | None, progress: Progress | None
 ) -> Float[np.ndarray, "n c"]:
     """What all prompts begin with is read once, and what all answers of one prompt follow is read once a prompt."""
-    config, tokenizer = models.outline(learner.model)
-    longest = min(learner.max_tokens, config.max_positions)
+    _, tokenizer = models.outline(learner.model)
+    longest = inference.longest(learner)
     asked = tokenizer.encode(list(prompts))
     whole = [tokenizer.encode([prompt + answer for prompt in prompts]) for answer in answers]
     following = [{tuple(row[len(start) :]) for start, row in zip(asked, rows, strict=True)} for rows in whole]
@@ -94,14 +96,13 @@ def _answer_scores(
         row[: len(start)] == start for rows in whole for start, row in zip(asked, rows, strict=True)
     )
     model = _asked(learner.model, learner.dtype, mesh)
-    batch_rows = ROWS if mesh is None else ROWS * sharding.batch_ways(mesh)
     scores = np.zeros((len(prompts), len(answers)), np.float32)
     if one_token:
         ids = np.array([next(iter(found))[0] for found in following], np.int32)
         rows = _cut(asked, longest, learner)
         shared = _shared(rows, [len(row) - 1 for row in rows])
-        past = model.prefix(rows[0][:shared])
-        for batch in _batches(ragged([row[shared:] for row in rows]), batch_rows, progress):
+        past = _prefix(model, rows[0][:shared])
+        for batch in model.batches(ragged([row[shared:] for row in rows]), ROWS, progress):
             real = batch.rows >= 0
             scores[batch.rows[real]] = np.asarray(model.run("last", batch[:2], past, ids))[real]
         return scores
@@ -118,13 +119,13 @@ def _answer_scores(
     ]
     own = np.maximum(np.minimum(starts.min(axis=0), [len(row) for row in alike]) - 1, 0)
     shared = _shared(alike, own)
-    prefix = model.prefix(alike[0][:shared])
+    prefix = _prefix(model, alike[0][:shared])
     between = ragged([row[shared:end] for row, end in zip(alike, own, strict=True)])
-    for batch in _batches(between, batch_rows, progress):
+    for batch in model.batches(between, ROWS, progress):
         real = batch.rows >= 0
         past = (*prefix, model.run("read", batch[:2], prefix))
         for answer, rows in enumerate(kept):
-            rest = pad(ragged([row[end:] for row, end in zip(rows, own, strict=True)]), batch.rows[real], batch_rows)
+            rest = pad(ragged([row[end:] for row, end in zip(rows, own, strict=True)]), batch.rows[real], len(real))
             start = np.where(real, (starts[answer] - own)[batch.rows], 0).astype(np.int32)
             found = model.run("score", (rest.tokens, rest.lengths, start), past)
             scores[batch.rows[real], answer] = np.asarray(found)[real]
@@ -154,53 +155,24 @@ def _cut(rows: Sequence[Sequence[int]], longest: int, learner: Learner) -> list[
     return [list(row)[-longest:] or [0] for row in rows]
 
 
-def _batches(tokens: Tokens, rows: int, progress: Progress | None) -> Iterator[Batch]:
-    done = 0
-    for batch in EvalBatches(tokens, rows):
-        yield batch
-        done += int((batch.rows >= 0).sum())
-        if progress is not None:
-            progress(done, len(tokens), float("nan"))
-
-
-class _Asked(NamedTuple):
-    """A language model on its devices.
-
-    Attributes:
-      programs: `read` gives a cache, `last` the log-probabilities of some next tokens, `score` those of a row's tokens.
-    """
-
-    params: Any
-    mesh: Mesh | None
-    programs: Mapping[str, Callable[..., Any]]
-
-    def run(self, program: str, batch: tuple[np.ndarray, ...], *given: Any) -> Any:
-        """On a batch that is cut over the devices, or, where they do not divide it, held by each."""
-        if self.mesh is not None:
-            whole = len(batch[0]) % sharding.batch_ways(self.mesh) > 0
-            place = sharding.replicated(self.mesh) if whole else sharding.batch_sharding(self.mesh)
-            batch = sharding.place(batch, place)
-        with sharding.activate(self.mesh):
-            return self.programs[program](self.params, batch, *given)
-
-    def prefix(self, tokens: Sequence[int]) -> tuple[Cache, ...]:
-        """The past of all rows that begin with these tokens."""
-        if not tokens:
-            return ()
-        padded = np.zeros((1, bucket(len(tokens))), np.int32)
-        padded[0, : len(tokens)] = tokens
-        return (self.run("read", (padded, np.array([len(tokens)], np.int32)), ()),)
+def _prefix(model: Inference, tokens: Sequence[int]) -> tuple[Cache, ...]:
+    """The past of all rows that begin with these tokens."""
+    if not tokens:
+        return ()
+    padded = np.zeros((1, bucket(len(tokens))), np.int32)
+    padded[0, : len(tokens)] = tokens
+    return (model.run("read", (padded, np.array([len(tokens)], np.int32)), ()),)
 
 
 @functools.lru_cache(maxsize=1)  # every answer and split of a stage, and every view, asks the same one
-def _asked(model: str, dtype: str, mesh: Mesh | None) -> _Asked:
-    pretrained = models.load_sharded(model, mesh)
-    module, params = models.language_model(pretrained, rng=jax.random.key(0), dtype=dtype, mesh=mesh)
-    return _Asked(params, mesh, _compiled(module, mesh))
+def _asked(model: str, dtype: str, mesh: Mesh | None) -> Inference:
+    return inference.load(model, dtype, mesh, _compiled)
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(module: nn.Module, mesh: Mesh | None) -> Mapping[str, Callable[..., Any]]:
+def _compiled(module: nn.Module, mesh: Mesh | None) -> Programs:
+    """`read` gives a cache, `last` the log-probabilities of some next tokens, `score` those of a row's tokens."""
+
     def run(method: str, params: Any, batch: Any, past: Past) -> Any:
         return module.apply({"params": params}, *batch, past=past, method=method)
 
