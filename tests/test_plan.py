@@ -441,6 +441,15 @@ def test_the_search_compiles_no_microbatches_that_cannot_fit():
     assert [each.learner.microbatches for each in asked] == [1, 1, 8]
 
 
+def test_adapters_leave_the_batch_whole_and_the_matrices_uncut():
+    """Where everything else is too little, what it cost is given back."""
+    found, _ = search_from(
+        lambda request: (20 if request.learner.parameters == "full" else 9) * GIB, remat="full", dtype="bfloat16"
+    )
+    assert found.changes == ("fsdp=4", "parameters=lora")
+    assert (found.request.learner.microbatches, found.request.mesh.tensor) == (1, 1)
+
+
 def test_a_search_that_finds_nothing():
     found, asked = search_from(lambda request: 100 * GIB)
     assert found is None

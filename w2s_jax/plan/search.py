@@ -7,7 +7,6 @@ from typing import Any
 
 from w2s_jax.config import MeshConfig
 from w2s_jax.plan.compilation import Compiled, Request
-from w2s_jax.train.learner import Learner
 
 MOST_COMPILES = 12
 MOST_TENSOR = 8
@@ -15,7 +14,7 @@ MOST_TENSOR = 8
 
 @dataclass(frozen=True)
 class Nearest:
-    """The first setting that fits, and what was changed for it, in order."""
+    """The first setting that fits, and where it differs from what was asked for."""
 
     changes: tuple[str, ...]
     request: Request
@@ -30,20 +29,18 @@ def nearest(request: Request, compiled: Compiled, compile_for: Callable[[Request
     Args:
       compiled: the program of `request`, which does not fit.
     """
-    made: list[str] = []
+    asked, first = request, compiled
     for _ in range(MOST_COMPILES):
-        change = next(changes(request, compiled), None)
+        change = next(changes(request, compiled, asked.learner.microbatches, first.mesh.tensor), None)
         if change is None:
             return None
-        name, request = change
-        made.append(name)
-        compiled = compile_for(request)
+        request, compiled = change, compile_for(change)
         if compiled.fits:
-            return Nearest(_last_of_each(made), request, compiled)
+            return Nearest(_differences(asked, first, request), request, compiled)
     return None
 
 
-def changes(request: Request, compiled: Compiled) -> Iterator[tuple[str, Request]]:
+def changes(request: Request, compiled: Compiled, microbatches: int, tensor: int) -> Iterator[Request]:
     """What could be changed next, from what changes no result and costs little to what changes the result.
 
     1. `fsdp`: parameters and optimizer are cut over all devices.
@@ -52,7 +49,7 @@ def changes(request: Request, compiled: Compiled) -> Iterator[tuple[str, Request
        long as each device has a row of each.
     4. `tensor`: matrices are cut, over twice as many devices each time, up to 8.
     5. `dtype`: bfloat16.
-    6. `parameters`: adapters (LoRA) instead of all.
+    6. `parameters`: adapters (LoRA) instead of all; `microbatches` and `tensor` are again as they were asked for.
 
     Where parameters and optimizer alone exceed the memory, only what shrinks them is tried: 1 and 6.
     """
@@ -61,33 +58,41 @@ def changes(request: Request, compiled: Compiled) -> Iterator[tuple[str, Request
     held = compiled.parameters + compiled.optimizer
     too_large, room = held > compiled.available, compiled.available - held
 
-    def learn(name: str, value: Any) -> tuple[str, Request]:
-        changed: Learner = dataclasses.replace(learner, **{name: value})
-        return f"{name}={value}", dataclasses.replace(request, learner=changed)
+    def learn(**fields: Any) -> Request:
+        return dataclasses.replace(request, learner=dataclasses.replace(learner, **fields))
 
-    def cut(name: str, tensor: int) -> tuple[str, Request]:
-        changed = MeshConfig(1, compiled.devices // tensor, tensor)
-        return f"{name}={getattr(changed, name)}", dataclasses.replace(request, mesh=changed)
+    def cut(changed: Request, ways: int) -> Request:
+        return dataclasses.replace(changed, mesh=MeshConfig(1, compiled.devices // ways, ways))
 
     if mesh.data > 1:
-        yield cut("fsdp", mesh.tensor)
+        yield cut(request, mesh.tensor)
     if training and not too_large:
         if learner.remat != "full":
-            yield learn("remat", "dots" if learner.remat == "none" else "full")
+            yield learn(remat="dots" if learner.remat == "none" else "full")
         pieces = 2 * learner.microbatches
         while pieces * room < learner.microbatches * (compiled.used - held) and pieces < learner.batch_size:
             pieces *= 2
         if learner.batch_size % (pieces * mesh.data * mesh.fsdp) == 0:
-            yield learn("microbatches", pieces)
+            yield learn(microbatches=pieces)
     if not too_large:
         if mesh.tensor < MOST_TENSOR and compiled.devices % (2 * mesh.tensor) == 0:
-            yield cut("tensor", 2 * mesh.tensor)
+            yield cut(request, 2 * mesh.tensor)
         if learner.dtype != "bfloat16":
-            yield learn("dtype", "bfloat16")
+            yield learn(dtype="bfloat16")
     if training and learner.parameters == "full":
-        yield learn("parameters", "lora")
+        changed = learn(parameters="lora", microbatches=microbatches)
+        yield cut(changed, tensor)
 
 
-def _last_of_each(made: list[str]) -> tuple[str, ...]:
-    """Of several changes of one setting, the last."""
-    return tuple({change.partition("=")[0]: change for change in made}.values())
+def _differences(asked: Request, first: Compiled, found: Request) -> tuple[str, ...]:
+    """`name=value` of each setting that is another than was asked for."""
+    pairs: list[tuple[Any, Any, tuple[str, ...]]] = []
+    if found.mesh != asked.mesh:
+        pairs.append((first.mesh, found.mesh, ("fsdp", "tensor")))
+    pairs.append((asked.learner, found.learner, ("remat", "microbatches", "dtype", "parameters")))
+    return tuple(
+        f"{name}={getattr(now, name)}"
+        for before, now, names in pairs
+        for name in names
+        if getattr(before, name) != getattr(now, name)
+    )
