@@ -1,6 +1,7 @@
 """Metrics against scikit-learn, SciPy and closed forms; intervals against simulation."""
 
 import dataclasses
+import itertools
 import re
 import time
 
@@ -151,6 +152,28 @@ def test_a_calibrated_model_has_a_small_calibration_error():
     labels = (rng.uniform(size=p.size) < p).astype(int)
     assert metrics.calibration_error(binary(p), labels, bins=15) < 0.015
     assert metrics.calibration_error(binary(p**3 / (p**3 + (1 - p) ** 3)), labels, bins=15) > 0.1
+
+
+def test_the_monotone_sweep_takes_the_most_bins_that_are_monotone():
+    rng = np.random.default_rng(3)
+    p = rng.uniform(size=400)
+    labels = (rng.uniform(size=p.size) < p**2).astype(int)
+    probs = binary(p)
+    order = np.argsort(probs.max(axis=-1), kind="stable")
+    right = (probs.argmax(axis=-1) == labels)[order]
+    sure = probs.max(axis=-1)[order]
+    expected = bins = 0
+    while True:
+        bins += 1
+        ends = [i * 400 // bins for i in range(bins + 1)]
+        means = [right[a:b].mean() for a, b in itertools.pairwise(ends)]
+        if means != sorted(means):
+            break
+        gaps = [abs(right[a:b].mean() - sure[a:b].mean()) * (b - a) for a, b in itertools.pairwise(ends)]
+        expected = sum(gaps) / 400
+    assert 3 < bins < 200
+    assert metrics.sweep_calibration_error(probs, labels) == pytest.approx(expected)
+    assert metrics.sweep_calibration_error(binary([0.9, 0.8]), np.array([0, 1])) == pytest.approx(0.35)  # in one bin
 
 
 # ---- One model beside another

@@ -34,6 +34,7 @@ class Scores:
       confident_disagreement: CDR: of its predictions above .95, the share that the labels contradict above .95; None
         where it has none.
       over_confidence: EOE, signed: mean confidence less accuracy.
+      sweep_calibration_error: ECE with as many equally full bins as keep accuracy monotone.
     """
 
     accuracy: float
@@ -42,6 +43,7 @@ class Scores:
     calibration_error: float
     confident_disagreement: float | None = None
     over_confidence: float | None = None
+    sweep_calibration_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ class Summary:
         and `best` (cheating), by what chooses its step; `supervisor` and `ceiling`.
       stopping_pgr: of `weak`, `last` and `best`, on validation; None where the PGR of accuracy is undefined.
       fixed_pgr: PGR of accuracy between fixed baselines; None where the PGR of accuracy is undefined.
-      confident_disagreement, over_confidence: by role, against ground truth.
+      confident_disagreement, over_confidence, sweep_calibration_error: by role, against ground truth.
       against_weak: the student's scores with weak labels in place of the truth, by name.
       similarity: CAPA of the supervisor with student and ceiling, by role.
     """
@@ -182,6 +184,7 @@ class Summary:
     over_confidence: Mapping[str, Mean] = field(default_factory=dict)
     against_weak: Mapping[str, Mean] = field(default_factory=dict)
     similarity: Mapping[str, Mean] = field(default_factory=dict)
+    sweep_calibration_error: Mapping[str, Mean] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -524,6 +527,7 @@ def _scores(probs: np.ndarray, targets: np.ndarray) -> Scores:
         metrics.calibration_error(probs, targets),
         metrics.confident_disagreement(probs, targets),
         metrics.over_confidence(probs, targets),
+        metrics.sweep_calibration_error(probs, targets),
     )
 
 
@@ -570,6 +574,7 @@ def _summary(
         over_confidence=_means(cells, "over_confidence"),
         against_weak=_against_weak(cells),
         similarity=_mean_of_each(similarity),
+        sweep_calibration_error=_means(cells, "sweep_calibration_error"),
     )
 
 

@@ -18,11 +18,15 @@ MOST_CLASSES = 10  # whose shares are written out
 WIDTH = 100  # of a terminal, at least, for every number to stay on one line
 STOPPING_COLUMNS = ("student", "kept", "best on weak labels", "last", "best on ground truth (cheating)")
 STOPPING_LEGEND = "Accuracy on validation against ground truth, and PGR there, by what chose the step"
-MORE_COLUMNS = (*("model", "PGR ± sd of seeds", "ECE", "EOE", "CDR", "weak ECE", "weak EOE", "weak CDR", "CAPA"),)
+MORE_COLUMNS = (
+    *("model", "PGR ± sd of seeds", "ECE", "sweep", "EOE", "CDR"),
+    *("weak ECE", "weak EOE", "weak CDR", "CAPA"),
+)
 MORE_LEGEND = (
-    "PGR of each seed between fixed baselines (means over all seeds). Calibration error (ECE), signed over-confidence "
-    "(EOE) and confident disagreement (CDR, above .95) against ground truth, and against weak labels. CAPA: similarity "
-    "with the supervisor beyond what accuracy makes (0: chance)"
+    "PGR of each seed between fixed baselines (means over all seeds). Calibration error (ECE in ten bins; sweep: in as "
+    "many equally full ones as keep accuracy from falling with confidence), signed over-confidence (EOE) and confident "
+    "disagreement (CDR, above .95) against ground truth, and against weak labels. CAPA: similarity with the supervisor "
+    "beyond what accuracy makes (0: chance)"
 )
 Row = tuple[str, ...]
 
@@ -218,6 +222,7 @@ def _more_row(summary: Summary, role: str) -> Row:
         summary.method if student else role,
         f"{fixed.value:.2f}{spread}" if student and fixed else "",
         plain(summary.calibration_error.get(role)),
+        plain(summary.sweep_calibration_error.get(role)),
         signed(summary.over_confidence.get(role)),
         plain(summary.confident_disagreement.get(role)),
         plain(weak.get("calibration_error")),
