@@ -1,5 +1,6 @@
 """Types and shapes are checked in every test, and every test can make a mesh of eight devices."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import jax
 import jaxtyping
 from beartype import BeartypeConf, beartype
 
+# Tests compile much and compute little: XLA compiles quickly, and its code may be slow. Child processes do so, too.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 jax.config.update("jax_num_cpu_devices", 8)
 # Tests build the same small programs again and again: each is compiled once, ever.
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "xla"))
