@@ -150,8 +150,7 @@ def test_one_token_answers_learn_soft_labels_among_themselves(folder):
     assert errors[1] < 0.5 * errors[0]
 
 
-@pytest.mark.parametrize("names", [FEW, MANY])
-@pytest.mark.parametrize("parameters", ["full", "lora"])
+@pytest.mark.parametrize(("parameters", "names"), [("full", FEW), ("lora", MANY)])
 def test_answers_are_learned(tmp_path, names, parameters):
     """Under an untied head. No constant answer is right for more than half of the texts."""
     many = learner(untied(tmp_path / "m"), epochs=100, parameters=parameters, optimizer=FAST)

@@ -6,12 +6,14 @@ import jax
 import numpy as np
 import pytest
 
+from tests import tiny as make
 from tests.test_models_parity import FAMILIES, saved, torch
 from w2s_jax import models
 from w2s_jax.data.batching import bucket
 from w2s_jax.models.cache import Cache
 
 DECODERS = [name for name in FAMILIES if name != "bert"]
+DIFFERENT = ("llama", "qwen3", "gemma2", "gemma3_text", "gpt_neox", "gpt2")  # how they place tokens and attend
 SHARED, OWN, NEXT = 9, np.array([5, 1, 8, 3], np.int32), np.array([2, 4, 1, 3], np.int32)
 WHOLE = SHARED + OWN + NEXT
 
@@ -42,7 +44,8 @@ def opened(folder, name, **options):
     return twin, run
 
 
-@pytest.mark.parametrize(("name", "scan"), [*((name, True) for name in DECODERS), ("gemma3_text", False)])
+@pytest.mark.parametrize("scan", [True, *make.slow(False)])
+@pytest.mark.parametrize("name", [name if name in DIFFERENT else make.slow(name)[0] for name in DECODERS])
 def test_what_follows_a_cache_is_what_follows_the_text(tmp_path, name, scan):
     """Windows of 3 reach from the new tokens into both caches."""
     twin, run = opened(tmp_path, name, scan=scan)

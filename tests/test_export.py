@@ -83,7 +83,7 @@ def test_transformers_scores_next_tokens_alike(source, tmp_path, name):
     export.write(model, tmp_path / "out")
     ids = real_tokens(LENGTHS)
     module, params = models.language_model(model, rng=jax.random.key(0))
-    ours = np.asarray(module.apply({"params": params}, ids, LENGTHS))
+    ours = np.asarray(make.applied(module)({"params": params}, ids, LENGTHS))
     found, report = theirs("AutoModelForCausalLM", tmp_path / "out", ids, LENGTHS)
     assert not report["unexpected_keys"]
     for row, length in enumerate(LENGTHS):
@@ -97,7 +97,7 @@ def test_transformers_classifies_alike(source, tmp_path, name):
     assert export.write(model, tmp_path / "out", head=head)
     ids = real_tokens(LENGTHS)
     module, params = models.classifier(model, 3, rng=jax.random.key(0))
-    ours = module.apply({"params": {**params, "head": {"kernel": head}}}, ids, LENGTHS)
+    ours = make.applied(module)({"params": {**params, "head": {"kernel": head}}}, ids, LENGTHS)
     found, report = theirs("AutoModelForSequenceClassification", tmp_path / "out", ids, LENGTHS)
     assert set(report["unexpected_keys"]) <= {"lm_head.weight", "embed_out.weight"}
     assert_close(np.asarray(ours), found.logits.numpy())

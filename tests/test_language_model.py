@@ -50,21 +50,21 @@ def test_logits_are_those_of_transformers(tmp_path, kind):
     folder = make.llama(tmp_path / "m") if kind == "tied" else untied(tmp_path / "m")
     module, params = language_model(folder)
     assert ("unembed" in params) == (kind == "untied")
-    ours = module.apply({"params": params}, TOKENS, LENGTHS)
+    ours = make.applied(module)({"params": params}, TOKENS, LENGTHS)
     theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.no_grad():
         logits = theirs(torch.tensor(TOKENS, dtype=torch.long)).logits.numpy()
     np.testing.assert_allclose(ours[0], logits[0], atol=1e-4)
     np.testing.assert_allclose(ours[1, :3], logits[1, :3], atol=1e-4)
-    last = module.apply({"params": params}, TOKENS, LENGTHS, method="last")
+    last = make.applied(module)({"params": params}, TOKENS, LENGTHS, method="last")
     np.testing.assert_allclose(last, [logits[0, 5], logits[1, 2]], atol=1e-4)
 
 
 def test_scores_are_sums_of_log_softmax(tmp_path):
     module, params = language_model(make.llama(tmp_path / "m"))
-    log_probs = jax.nn.log_softmax(module.apply({"params": params}, TOKENS, LENGTHS))
+    log_probs = jax.nn.log_softmax(make.applied(module)({"params": params}, TOKENS, LENGTHS))
     for start in ((0, 0), (2, 1), (5, 3)):
-        found = module.apply({"params": params}, TOKENS, LENGTHS, np.array(start, np.int32), method="score")
+        found = make.applied(module)({"params": params}, TOKENS, LENGTHS, np.array(start, np.int32), method="score")
         for row in range(2):
             places = [t for t in range(1, LENGTHS[row]) if t >= start[row]]
             expected = sum(float(log_probs[row, t - 1, TOKENS[row, t]]) for t in places)
@@ -95,7 +95,8 @@ def test_prompts_of_one_token_and_of_any_give_the_same(tmp_path, monkeypatch):
     tokenizer = models.outline(student.model)[1]
     for text, row in zip(TEXTS, fast, strict=True):
         ids = np.array(tokenizer.encode([text + " is"]), np.int32)
-        log_probs = jax.nn.log_softmax(module.apply({"params": params}, ids, np.array([ids.shape[1]]), method="last"))
+        last = make.applied(module)({"params": params}, ids, np.array([ids.shape[1]]), method="last")
+        log_probs = jax.nn.log_softmax(last)
         answers = [tokenizer.encode([word])[0][0] for word in ("bad", "good")]
         np.testing.assert_allclose(row, log_probs[0, answers], atol=1e-4)
     two = prompting.prompt_logits(student, TEXTS, [], (" bad film", " good film"), template="{text} is")
@@ -103,7 +104,8 @@ def test_prompts_of_one_token_and_of_any_give_the_same(tmp_path, monkeypatch):
         for answer, score in zip((" bad film", " good film"), row, strict=True):
             ids = np.array(tokenizer.encode([text + " is" + answer]), np.int32)
             start = ids.shape[1] - 2
-            found = module.apply({"params": params}, ids, np.array([ids.shape[1]]), np.array([start]), method="score")
+            arguments = {"params": params}, ids, np.array([ids.shape[1]]), np.array([start])
+            found = make.applied(module)(*arguments, method="score")
             np.testing.assert_allclose(score, found[0, 0], atol=1e-4)
 
 
@@ -137,7 +139,7 @@ def adapted(folder, texts=TEXTS * 8, **changes):
     return generative.adapt(student, models.load(student.model), texts, seed=0)
 
 
-@pytest.mark.parametrize("parameters", ["full", "lora"])
+@pytest.mark.parametrize("parameters", ["full", *make.slow("lora")])
 def test_generative_finetuning_learns_the_texts(tmp_path, parameters):
     params, losses = adapted(tmp_path / "m", parameters=parameters)
     assert np.mean(losses[-8:]) < np.mean(losses[:8]) - (0.5 if parameters == "full" else 0.1)
@@ -154,7 +156,8 @@ def language_score(folder, pretrained):
     module, params = models.language_model(pretrained, rng=jax.random.key(0))
     tokenizer = models.outline(str(folder))[1]
     ids = np.array(tokenizer.encode(["the film was awful"]), np.int32)
-    return module.apply({"params": params}, ids, np.array([ids.shape[1]]), np.array([0]), method="score")[0, 0]
+    run = make.applied(module)
+    return run({"params": params}, ids, np.array([ids.shape[1]]), np.array([0]), method="score")[0, 0]
 
 
 def test_generative_finetuning_is_the_same_in_microbatches(tmp_path):
@@ -172,7 +175,7 @@ def test_merged_adapters_are_the_same_function(tmp_path):
     )
     plain, _ = language_model(tmp_path / "m")
     merged = parameter_sets.merge_lora(params, Lora(2).scale)
-    with_adapters = module.apply({"params": params}, TOKENS, LENGTHS)
+    with_adapters = make.applied(module)({"params": params}, TOKENS, LENGTHS)
     np.testing.assert_allclose(plain.apply({"params": merged}, TOKENS, LENGTHS), with_adapters, atol=1e-4)
     without = plain.apply({"params": language_model(tmp_path / "m")[1]}, TOKENS, LENGTHS)
     assert np.abs(np.asarray(with_adapters) - np.asarray(without)).max() > 1e-3
@@ -211,9 +214,11 @@ def test_encoders_and_cut_models_cannot_be_asked(tmp_path):
 def test_padding_changes_no_score(tmp_path):
     module, params = language_model(make.llama(tmp_path / "m"))
     wide = jnp.pad(jnp.array(TOKENS), ((0, 0), (0, 5)), constant_values=11)
-    narrow = module.apply({"params": params}, TOKENS, LENGTHS, np.zeros(2, np.int32), method="score")
+    narrow = make.applied(module)({"params": params}, TOKENS, LENGTHS, np.zeros(2, np.int32), method="score")
     np.testing.assert_allclose(
-        module.apply({"params": params}, wide, LENGTHS, np.zeros(2, np.int32), method="score"), narrow, atol=1e-5
+        make.applied(module)({"params": params}, wide, LENGTHS, np.zeros(2, np.int32), method="score"),
+        narrow,
+        atol=1e-5,
     )
 
 

@@ -118,7 +118,8 @@ def pooled(states, lengths, how):
 
 def our_states(pretrained, ids, lengths, how, layers, **settings):
     module, params = models.classifier(pretrained, 2, rng=jax.random.key(0), pooling=how, **settings)
-    return np.asarray(module.apply({"params": params}, ids, lengths, layers, method="hidden_states")).swapaxes(0, 1)
+    run = jax.jit(lambda params: module.apply({"params": params}, ids, lengths, layers, method="hidden_states"))
+    return np.asarray(run(params)).swapaxes(0, 1)
 
 
 def assert_close(ours, theirs, tolerance=1e-4):
@@ -157,7 +158,7 @@ def test_logits_equal_a_torch_head_on_transformers(tmp_path, name):
     params = {**params, "head": {"kernel": jnp.asarray(kernel)}}
     ids = tokens(50, LENGTHS)
     expected = pooled(torch_states(twin, ids, LENGTHS)[-1:], LENGTHS, how)[0] @ kernel
-    assert_close(np.asarray(module.apply({"params": params}, ids, LENGTHS)), expected)
+    assert_close(np.asarray(make.applied(module)({"params": params}, ids, LENGTHS)), expected)
 
 
 @pytest.mark.parametrize("name", ["llama", "bert", *make.slow("mistral", "gpt2", "gpt_neox", "gemma2")])
@@ -336,5 +337,5 @@ def test_the_real_gemma3_is_exported_and_scores_as_transformers_does(tmp_path):
         "The opposite of hot is": " cold",
     }.items():
         ids, lengths = padded(pretrained.tokenizer.encode([text]))
-        best = int(module.apply({"params": params}, ids, lengths, method="last")[0].argmax())
+        best = int(make.applied(module)({"params": params}, ids, lengths, method="last")[0].argmax())
         assert pretrained.tokenizer.decode([best]) == word

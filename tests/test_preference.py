@@ -27,6 +27,7 @@ from w2s_jax.train.loop import LoopSettings
 from w2s_jax.train.optimizer import OptimizerConfig
 
 DPO, SIMPO = Preference("dpo", beta=0.7), Preference("simpo", beta=2.0)
+SLOW = [pytest.param(each, "full", marks=pytest.mark.slow) for each in (DPO, SIMPO)]
 
 # Prompts and their two replies, which differ from the first token on, as ids.
 ROWS = [([3, 1, 4], [1, 5, 9, 2], [6, 5]), ([2, 7], [3, 1], [8, 8, 4]), ([5, 5, 5, 9], [7], [1, 2])]
@@ -117,7 +118,7 @@ def test_loss_and_gradient_are_those_of_the_papers_in_torch(tmp_path, preference
 @pytest.mark.parametrize("lora", [None, Lora(2)])
 def test_before_training_every_dpo_score_is_zero(tmp_path, lora):
     module, params = build(make.llama(tmp_path / "m"), DPO, lora=lora)
-    score = jax.jit(module.apply)
+    score = make.applied(module)
     np.testing.assert_array_equal(score({"params": params}, TOKENS, LENGTHS), np.zeros((6, 1)))
     moved = shaken(params, only="lora_b" if lora else "backbone/layers")
     assert np.abs(np.asarray(score({"params": moved}, TOKENS, LENGTHS))).max() > 1e-2
@@ -131,10 +132,10 @@ def test_with_adapters_the_reference_is_the_model_without_them(tmp_path):
     plain, before = models.language_model(models.load(str(folder)), rng=jax.random.key(0))
     start = reply_start(TOKENS, LENGTHS, 2)
     new, old = (
-        plain.apply({"params": each}, TOKENS, LENGTHS, start, method="score")[:, :1]
+        make.applied(plain)({"params": each}, TOKENS, LENGTHS, start, method="score")[:, :1]
         for each in (parameter_sets.merge_lora(moved, lora.scale), before)
     )
-    np.testing.assert_allclose(module.apply({"params": moved}, TOKENS, LENGTHS), 0.7 * (new - old), atol=1e-4)
+    np.testing.assert_allclose(make.applied(module)({"params": moved}, TOKENS, LENGTHS), 0.7 * (new - old), atol=1e-4)
 
 
 def test_a_reply_begins_where_candidates_part():
@@ -158,7 +159,7 @@ def test_a_reply_that_another_begins_with_still_has_a_token(tmp_path):
     log_probs = jax.nn.log_softmax(language.apply({"params": own}, tokens, lengths))
     first, second = log_probs[1, 1, 4], log_probs[1, 2, 5]
     expected = 2.0 * np.array([[first], [(first + second) / 2]])
-    np.testing.assert_allclose(module.apply({"params": params}, tokens, lengths), expected, rtol=1e-5)
+    np.testing.assert_allclose(make.applied(module)({"params": params}, tokens, lengths), expected, rtol=1e-5)
 
 
 def test_the_prompts_log_probabilities_cancel_in_dpo(tmp_path):
@@ -166,7 +167,7 @@ def test_the_prompts_log_probabilities_cancel_in_dpo(tmp_path):
     module, params = build(make.llama(tmp_path / "m"), DPO)
     reference = params["reference"]
     moved = {**shaken({"backbone": params["backbone"]}), "reference": reference}
-    scores = module.apply({"params": moved}, TOKENS, LENGTHS).reshape(-1, 2)
+    scores = make.applied(module)({"params": moved}, TOKENS, LENGTHS).reshape(-1, 2)
     plain = LanguageModel(module.config)
     whole = [
         plain.apply({"params": each}, TOKENS, LENGTHS, np.zeros(6, np.int32), method="score")[:, 0].reshape(-1, 2)
@@ -182,11 +183,11 @@ def test_the_prompts_log_probabilities_cancel_in_dpo(tmp_path):
 def test_padding_and_packing_change_no_score(tmp_path, preference, lora):
     module, params = build(make.llama(tmp_path / "m"), preference, lora=lora)
     moved = {**params, "backbone": shaken(params["backbone"])}
-    expected = module.apply({"params": moved}, TOKENS, LENGTHS)
+    expected = make.applied(module)({"params": moved}, TOKENS, LENGTHS)
     wide = np.pad(TOKENS, ((0, 2), (0, 5)), constant_values=7)
     lengths = np.pad(LENGTHS, (0, 2))
     for packing in (None, Packing(1, 40), Packing(2, 24)):
-        found = module.apply({"params": moved}, wide, lengths, packing=packing)
+        found = make.applied(module)({"params": moved}, wide, lengths, packing=packing)
         np.testing.assert_allclose(found[:6], expected, rtol=1e-4, atol=1e-5)
         assert np.isfinite(found).all(), "rows of padding too"
 
@@ -225,7 +226,7 @@ def assert_same(one, other, **tolerance):
     np.testing.assert_allclose(one.history.losses, other.history.losses, **tolerance)
 
 
-@pytest.mark.parametrize(("preference", "parameters"), [(DPO, "full"), (DPO, "lora"), (SIMPO, "full")], ids=str)
+@pytest.mark.parametrize(("preference", "parameters"), [(DPO, "lora"), *SLOW], ids=str)
 def test_training_is_the_same_in_microbatches_and_on_a_mesh(tmp_path, preference, parameters):
     student = learner(tmp_path / "m", preference=preference, parameters=parameters)
     whole = trained(student)
@@ -243,7 +244,7 @@ def paths(tree):
     return [parameter_sets.path_of(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
-@pytest.mark.parametrize("parameters", ["full", "lora"])
+@pytest.mark.parametrize("parameters", ["full", *make.slow("lora")])
 def test_resumed_it_ends_with_the_same_bits(tmp_path, parameters):
     class Killed(Exception):
         pass

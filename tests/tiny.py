@@ -1,8 +1,12 @@
 """Tiny models and a tiny task, made on the spot: a whole experiment in seconds, offline."""
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -65,6 +69,12 @@ def tokenizer(path: Path) -> None:
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
     inner.save(str(path))
+
+
+@functools.lru_cache(maxsize=8)
+def applied(module: Any) -> Callable[..., Any]:
+    """`module.apply`, compiled as a whole: eagerly each of its operations would be compiled by itself."""
+    return jax.jit(module.apply, static_argnames=("method", "packing"))
 
 
 def slow(*values: object) -> list:
