@@ -339,3 +339,41 @@ def test_the_real_gemma3_is_exported_and_scores_as_transformers_does(tmp_path):
         ids, lengths = padded(pretrained.tokenizer.encode([text]))
         best = int(make.applied(module)({"params": params}, ids, lengths, method="last")[0].argmax())
         assert pretrained.tokenizer.decode([best]) == word
+
+
+@pytest.mark.parametrize("stored", ["model.language_model.", "language_model.model."])
+def test_of_a_gemma3_that_sees_images_the_language_model_is_read(tmp_path, stored):
+    """As transformers 5 and 4 name its tensors; of its config only what differs from the defaults is published."""
+    from safetensors.numpy import load_file, save_file
+
+    torch.manual_seed(0)
+    text = {name: value for name, value in GEMMA.items() if "dropout" not in name}
+    text |= {"rope_scaling": {"rope_type": "linear", "factor": 8.0}}
+    eyes = {
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "image_size": 28,
+    }
+    config = transformers.Gemma3Config(text_config=text, vision_config=eyes, mm_tokens_per_image=4)
+    twin = transformers.Gemma3ForConditionalGeneration(config).eval()
+    twin.save_pretrained(tmp_path)
+    words_tokenizer(tmp_path / "tokenizer.json")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gemma3", "text_config": text}))
+    tensors = load_file(tmp_path / "model.safetensors")
+    assert any("vision_tower" in name for name in tensors)
+    plain = {name.replace("language_model.model.", "").replace("model.language_model.", ""): name for name in tensors}
+    renamed = {
+        stored + name if name != old else name.removeprefix("model."): tensors[old] for name, old in plain.items()
+    }
+    assert sum(name.startswith(stored) for name in renamed) > 10
+    save_file(renamed, tmp_path / "model.safetensors")
+    module, params = models.language_model(models.load(str(tmp_path)), rng=jax.random.key(0))
+    ids = tokens(49, LENGTHS) + 1  # 0 pads, and is embedded as zeros
+    ours = np.asarray(jax.jit(module.apply)({"params": params}, ids, LENGTHS))
+    mask = torch.arange(ids.shape[1])[None] < torch.tensor(LENGTHS)[:, None]
+    with torch.no_grad():
+        theirs = twin(input_ids=torch.tensor(ids).long(), attention_mask=mask.long()).logits.numpy()
+    for row, length in enumerate(LENGTHS):
+        assert_close(ours[row, :length], theirs[row, :length])

@@ -1,6 +1,7 @@
 """What a person sees while stages run: a live line on a terminal, a plain one every few seconds elsewhere."""
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -23,6 +24,19 @@ class Reporter:
     def note(self, text: str) -> None:
         """One line that stays."""
         self.console.print(text, soft_wrap=True, markup=False)
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Notes what the modules log, such as which kernel computes attention."""
+        logger, handler = logging.getLogger("w2s_jax"), _Notes(self)
+        before = logger.level
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.setLevel(before)
+            logger.removeHandler(handler)
 
     @contextlib.contextmanager
     def stage(self, title: str) -> Iterator[None]:
@@ -59,6 +73,15 @@ class Reporter:
             left = (now - self._started) / step * (total - step)
             self._last = now
             self.note(f"{self._stage}: {detail}, about {left:.0f} s left")
+
+
+class _Notes(logging.Handler):
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__()
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._reporter.note(self.format(record))
 
 
 def duration(seconds: float) -> str:

@@ -82,7 +82,8 @@ def sweep(
     with processes.together():
         check([stage for stage in stages if stage.key in missing], mesh)
     kept = {stage.key for plan in plans if plan.keep_params for stage in experiment.stages(plan)}
-    failures = run_stages(stages, store, reporter, mesh, kept, traces)
+    with reporter.listening():
+        failures = run_stages(stages, store, reporter, mesh, kept, traces)
     spent = {"seconds": round(time.monotonic() - started, 1), "peak_memory_bytes": provenance.peak_memory()}
     with processes.together():
         if not processes.is_leader():

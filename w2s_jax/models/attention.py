@@ -19,9 +19,10 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 Implementation = Literal["xla", "cudnn", "splash"]
-# Tokens. Compiled for four TPU v5e, a step of Llama 3.2 1B on 16,384 tokens needs 1.1 times the temporary memory with
-# `xla` that it needs with `splash` at 256 tokens a row, 1.3 at 512, 1.6 at 1024, 3.6 at 4096. No speed was measured.
-SHORTEST = 1024
+# Tokens from which on each is chosen; no speed was measured. Compiled for four TPU v5e, a step of Llama 3.2 1B on
+# 16,384 tokens needs 1.1 times the temporary memory with `xla` that it needs with `splash` at 256 tokens a row, 1.3 at
+# 512, 1.6 at 1024, 3.6 at 4096. cuDNN's blocks are of 128.
+SHORTEST = {"splash": 1024, "cudnn": 128}
 SPLASH_BLOCKS = (512, 256, 128)  # 128 is the width of a TPU's vector registers
 _AXES = ("batch", "length", "heads", "head_dim")
 
@@ -72,13 +73,14 @@ def choose(
       dtype: of queries, keys and values.
       softcap, dropout: whether scores are capped, and whether weights are dropped.
     """
-    if dropout or length < SHORTEST:
+    if dropout:
         return "xla"
-    if target.platform == "tpu" and dtype == jnp.bfloat16:
+    if target.platform == "tpu" and dtype == jnp.bfloat16 and length >= SHORTEST["splash"]:
         return "splash"
     widest = 256 if target.capability >= 9 else 128
     fits = target.capability >= 8 and head_dim % 8 == 0 and head_dim <= widest and not softcap
-    return "cudnn" if target.platform == "cuda" and fits and dtype in (jnp.bfloat16, jnp.float16) else "xla"
+    worth = length >= SHORTEST["cudnn"] and dtype in (jnp.bfloat16, jnp.float16)
+    return "cudnn" if target.platform == "cuda" and fits and worth else "xla"
 
 
 def target() -> Target:
@@ -120,7 +122,7 @@ def mix(
         softcap=form.softcap is not None,
         dropout=dropout is not None,
     )
-    _log(chosen, str(query.dtype), head_dim, length)
+    _log(chosen, str(query.dtype), head_dim)
     if chosen == "xla":
         return xla(query, key, value, mask, form, dropout)
     return with_windows(cudnn if chosen == "cudnn" else splash, query, key, value, lengths, form, windowed)
@@ -272,6 +274,6 @@ def _ways(axis: str | tuple[str, ...] | None, sizes: Mapping[str, int]) -> int:
 
 
 @functools.lru_cache
-def _log(chosen: str, dtype: str, head_dim: int, length: int) -> None:
+def _log(chosen: str, dtype: str, head_dim: int) -> None:
     """Once for each kind."""
-    logging.getLogger("w2s_jax").info("attention of %d tokens, heads of %d, %s: %s", length, head_dim, dtype, chosen)
+    logging.getLogger("w2s_jax").info("attention with heads of %d, %s: %s", head_dim, dtype, chosen)

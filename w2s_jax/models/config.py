@@ -314,6 +314,13 @@ def _read_gemma(config: Mapping[str, Any]) -> ModelConfig:
     )
 
 
+def _read_gemma3(config: Mapping[str, Any]) -> ModelConfig:
+    """The language model of a Gemma 3 that sees images too (4B and larger); published configs leave defaults out."""
+    from transformers import Gemma3TextConfig
+
+    return _read_gemma(Gemma3TextConfig(**config["text_config"]).to_dict())
+
+
 def _gemma3_ropes(config: Mapping[str, Any]) -> tuple[Rope, Rope]:
     given = config.get("rope_parameters")
     if given:
@@ -438,6 +445,7 @@ def _write_bert(config: ModelConfig) -> dict[str, Any]:
 _READERS: dict[str, Callable[[Mapping[str, Any]], ModelConfig]] = {
     "bert": _read_bert,
     "gemma2": _read_gemma,
+    "gemma3": _read_gemma3,
     "gemma3_text": _read_gemma,
     "gpt2": _read_gpt2,
     "gpt_neox": _read_gpt_neox,

@@ -51,8 +51,8 @@ def rows(config: ModelConfig, gguf: bool = False) -> list[Row]:
 
 
 def plain_name(name: str) -> str:
-    """A tensor's name without the prefix that depends on which head the checkpoint was saved with."""
-    return re.sub(r"^(model\.0\.auto_model|model|transformer|gpt_neox|bert)\.", "", name)
+    """A tensor's name without the prefix that depends on which head, or eyes, the checkpoint was saved with."""
+    return re.sub(rf"^({_PREFIXES})\.", "", name)
 
 
 def ignored(name: str) -> bool:
@@ -87,6 +87,9 @@ def _flat(path: str, axes: Sequence[Any]) -> list[Sequence[Any]]:
     return [axes[:1], axes[1:]] if path.endswith("/embedding") else [axes]
 
 
+_PREFIXES = (
+    r"model\.0\.auto_model|language_model\.model|model\.language_model|language_model|model|transformer|gpt_neox|bert"
+)
 UNEMBEDDING = ("lm_head.weight", "embed_out.weight", "output.weight")  # Hugging Face, GPT-NeoX, GGUF
 CLASSIFIER = "score.weight"
 
@@ -98,6 +101,8 @@ _IGNORED = "|".join(
         r"^cls\.",
         r"^pooler\.",
         r"^classifier\.",
+        r"^vision_tower\.",
+        r"^multi_modal_projector\.",
         r"position_ids$",
         r"rotary_emb\.inv_freq$",
         r"attn\.(masked_)?bias$",  # GPT-2's constant causal mask
