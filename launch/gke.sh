@@ -5,9 +5,10 @@
 # IMAGE holds w2s, jax[tpu] and CONFIG. ACCELERATOR and TOPOLOGY are the node pool's (tpu-v5-lite-podslice 4x4), HOSTS
 # its nodes, which share the chips of the topology evenly. CLAIM, a persistent volume claim that all hosts may write
 # (ReadWriteMany), is mounted at /out.
-# A host that is taken away gets two minutes to write a checkpoint; then all start again, W2S_RESTARTS (3) times at most.
+# A host that is taken away gets two minutes to write a checkpoint, on spot nodes some fifteen seconds; then all start
+# again, W2S_RESTARTS (3) times at most. Bad input (exit code 2) is not tried again.
 set -euo pipefail
-usage() { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 dry=no
 if [[ ${1:-} == --dry-run ]]; then dry=yes; shift; fi
 label='^[a-z]([a-z0-9-]*[a-z0-9])?$' restarts=${W2S_RESTARTS:-3}
@@ -37,6 +38,9 @@ metadata:
 spec:
   failurePolicy:
     maxRestarts: $restarts
+    rules:
+    - action: FailJobSet
+      onJobFailureReasons: [PodFailurePolicy]
   replicatedJobs:
   - name: slice
     replicas: 1
@@ -46,6 +50,13 @@ spec:
         completions: $hosts
         parallelism: $hosts
         backoffLimit: 0
+        podFailurePolicy:
+          rules:
+          - action: FailJob
+            onExitCodes:
+              containerName: w2s
+              operator: In
+              values: [2]
         template:
           spec:
             restartPolicy: Never

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # All hosts of a Cloud TPU slice run one command: creates the TPU VM, or takes the one of that name (as a queued resource
-# makes one), copies this working tree to each host, installs it there, and waits for the command to end.
+# makes one; one that was preempted is made anew), copies this working tree to each host, installs it there, and waits for
+# the command to end.
 #   launch/tpu.sh NAME ZONE ACCELERATOR_TYPE w2s run CONFIG --distributed --out /mnt/w2s [FLAGS...]
 #   launch/tpu.sh --dry-run NAME ZONE ACCELERATOR_TYPE w2s run CONFIG --distributed --out /mnt/w2s [FLAGS...]
 #                                                                       prints the commands instead of running them
 # W2S_MOUNT=HOST:/SHARE (NFS) or W2S_MOUNT=gs://BUCKET is mounted at /mnt/w2s on each host.
+# W2S_SPOT=1 asks for a slice that may be taken away: the same command makes another and goes on.
 # W2S_TPU_VERSION is the runtime version, where it is not to follow from the type (v5litepod-*, v5p-*, v6e-*, older).
 # The paths in the command are those of the working tree. The slice costs until it is deleted: how, is printed.
 set -euo pipefail
-usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 dry=no
 if [[ ${1:-} == --dry-run ]]; then dry=yes; shift; fi
 if [[ $# -lt 4 || ! $1 =~ ^[a-z][a-z0-9-]*$ || ! $2 =~ ^[a-z]+-[a-z]+[0-9]+-[a-z]$ || ! $3 =~ ^v[0-9][a-z0-9]*-[0-9]+$ ]]; then
@@ -22,6 +24,7 @@ case $type in
   *) version='tpu-ubuntu2204-base' ;;
 esac
 version=${W2S_TPU_VERSION:-$version}
+spot=${W2S_SPOT:+ --spot}
 
 # What each host does. Its own Python may be older than 3.11, so uv brings one.
 install="set -e
@@ -64,8 +67,9 @@ printf -v run 'export PATH="$HOME/venv/bin:$PATH"\ncd w2s\nexec %s' "$(printf '%
 tpu="gcloud compute tpus tpu-vm"
 root=$(cd "$(dirname "$0")/.." && pwd)
 script="set -euo pipefail
-$tpu describe $name --zone=$zone >/dev/null 2>&1 ||
-  $tpu create $name --zone=$zone --accelerator-type=$type --version=$(printf %q "$version")
+state=\$($tpu describe $name --zone=$zone --format='value(state)' 2>/dev/null || true)
+case \$state in PREEMPTED | TERMINATED) $tpu delete $name --zone=$zone --quiet; state= ;; esac
+test -n \"\$state\" || $tpu create $name --zone=$zone --accelerator-type=$type --version=$(printf %q "$version")$spot
 archive=\$(mktemp)
 trap 'rm -f \"\$archive\"' EXIT
 tar -cz -C $(printf %q "$root") --exclude=./.git --exclude=./.venv --exclude=./runs --exclude=__pycache__ . >\"\$archive\"

@@ -17,6 +17,7 @@ from w2s_jax.data import labels
 from w2s_jax.data.labels import Predictions
 from w2s_jax.errors import UserError
 from w2s_jax.train.learner import Learner
+from w2s_jax.train.loop import LoopSettings
 from w2s_jax.train.optimizer import OptimizerConfig
 
 
@@ -178,6 +179,24 @@ def test_labels_that_are_no_probabilities(tmp_path, probs, says):
     probs = np.array(probs, np.float32)
     with pytest.raises(UserError, match=says):
         labels.write_predictions(tmp_path / "p.parquet", Predictions(["a"], ["test"], probs, probs), {})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": OptimizerConfig("sgd")},
+        {"optimizer": OptimizerConfig(schedule="constant")},
+        {"optimizer": OptimizerConfig(clip_norm=None)},
+        {"loop": LoopSettings(patience=1)},
+        {"dropout": 0.1},
+    ],
+    ids=str,
+)
+def test_a_probe_is_asked_for_nothing_that_it_would_not_do(changes):
+    with pytest.raises(UserError, match="learning_rate and weight_decay alone"):
+        Learner(parameters="probe", **changes)
+    Learner(parameters="head", **changes)
+    Learner(parameters="probe", optimizer=OptimizerConfig(learning_rate=1e-2, weight_decay=0.3))
 
 
 def test_a_loss_that_is_not_finite_names_its_step(tiny_plan):

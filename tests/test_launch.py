@@ -157,8 +157,9 @@ def test_slurm_would_give_each_task_one_gpu_if_it_were_not_told(monkeypatch):
 
 HOST = """
 case "$4" in
-  describe) [ -e {folder}/exists ] ;;
-  create) touch {folder}/exists ;;
+  describe) cat {folder}/state ;;
+  create) echo READY > {folder}/state ;;
+  delete) rm {folder}/state ;;
   scp) cp "$5" {folder}/host/w2s.tar.gz ;;
   ssh)
     for word in "$@"; do case $word in --command=*) command=${{word#--command=}} ;; esac; done
@@ -204,6 +205,17 @@ def test_tpu_slice(cloud):
     assert calls(cloud / "host" / "venv" / "bin", "w2s") == [COMMAND[1:]] * 2
     assert (cloud / "where").read_text().strip() == str(cloud / "host" / "w2s")
     assert "gcloud compute tpus tpu-vm delete my-tpu --zone=us-west4-a" in done.stderr
+
+
+@pytest.mark.parametrize("state", ["PREEMPTED", "TERMINATED"])
+def test_a_tpu_slice_that_was_taken_away_is_made_anew(cloud, state):
+    (cloud / "state").write_text(f"{state}\n")
+    path = cloud / "my project" / "launch"
+    done = launch("tpu.sh", *SCRIPTS["tpu.sh"], *COMMAND, path=path, **at(cloud), W2S_SPOT="1")
+    assert done.returncode == 0, done.stderr
+    made = calls(cloud / "bin", "gcloud")
+    assert [call[3] for call in made] == ["describe", "delete", "create", "scp", "ssh", "ssh"]
+    assert made[2][-1] == "--spot"
 
 
 def at(cloud):
@@ -268,11 +280,15 @@ def test_gke_manifest(tmp_path):
     manifest = yaml.safe_load(text)
     assert (manifest["apiVersion"], manifest["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
     assert manifest["metadata"]["name"] == "my-job"
-    assert manifest["spec"]["failurePolicy"] == {"maxRestarts": 3}
+    policy = manifest["spec"]["failurePolicy"]
+    assert policy["maxRestarts"] == 3
+    assert policy["rules"] == [{"action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}]
     (slices,) = manifest["spec"]["replicatedJobs"]
     job = slices["template"]["spec"]
     assert (slices["replicas"], job["completionMode"], job["backoffLimit"]) == (1, "Indexed", 0)
     assert job["completions"] == job["parallelism"] == 4
+    bad_input = {"containerName": "w2s", "operator": "In", "values": [2]}
+    assert job["podFailurePolicy"]["rules"] == [{"action": "FailJob", "onExitCodes": bad_input}]
     pod = job["template"]["spec"]
     assert pod["restartPolicy"] == "Never"
     assert pod["terminationGracePeriodSeconds"] == 120

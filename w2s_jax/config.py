@@ -175,7 +175,8 @@ class Errors:
     """A simulated supervisor, as accurate as a real one, whose errors have another structure (Burns et al., App. E).
 
     Attributes:
-      like: the real supervisor; in every split as many labels are wrong as it gets wrong.
+      like: the real supervisor; in every split as many labels are wrong as it gets wrong, and its confidences in right
+        and in wrong labels are dealt out among them: else students would also differ by soft and hard labels.
       kind: errors fall on `independent` rows; on the `longest` or the `shortest` texts, which is trivial to learn; or
         on those that the real one is most `unsure` of, as a red team's would.
     """

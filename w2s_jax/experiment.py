@@ -248,7 +248,14 @@ def _student(
         if learner.parameters not in ("full", "lora"):
             raise UserError("readout='truth_probe' needs a finetuned student: parameters='full'")
         probe = dataclasses.replace(
-            learner, parameters="probe", preference=None, output="head", epochs=READOUT_EPOCHS, optimizer=READOUT
+            learner,
+            parameters="probe",
+            preference=None,
+            output="head",
+            epochs=READOUT_EPOCHS,
+            dropout=0.0,
+            optimizer=READOUT,
+            loop=dataclasses.replace(learner.loop, patience=None),
         )
         return _stage("readout", task, seed, probe, body=student, teacher=supervisor)
     return student

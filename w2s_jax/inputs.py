@@ -137,20 +137,21 @@ def combine(stage: Stage, how: str, read: Read) -> dict[str, Float[np.ndarray, "
 
 
 def simulate(stage: Stage, kind: str, read: Read) -> dict[str, Float[np.ndarray, "n c"]]:
-    """Labels as accurate as the real supervisor's on each split, wrong where `kind` says."""
+    """Labels as accurate and as confident as the real supervisor's on each split, wrong where `kind` says."""
     splits = materials.splits(stage.task, stage.seed)
     found: dict[str, np.ndarray] = {}
     for place, name in enumerate(stage.predicts):
         split = getattr(splits, name)
         real = read(stage.members[0]).for_split(name, split.ids)
         accuracy = metrics.accuracy(real, split.labels)
+        seed = int(np.random.default_rng([stage.seed, place]).integers(2**31))
         if kind == "independent":
-            seed = int(np.random.default_rng([stage.seed, place]).integers(2**31))
-            found[name] = labelwork.independent_errors(split.labels, splits.n_classes, accuracy, seed)
-            continue
-        lengths = np.array([sum(map(len, text)) for text in split.texts])
-        key = {"longest": lengths, "shortest": -lengths, "unsure": -real.max(axis=1)}[kind]
-        found[name] = labelwork.errors_on(key, split.labels, splits.n_classes, accuracy)
+            said = labelwork.independent_errors(split.labels, splits.n_classes, accuracy, seed)
+        else:
+            lengths = np.array([sum(map(len, text)) for text in split.texts])
+            key = {"longest": lengths, "shortest": -lengths, "unsure": -real.max(axis=1)}[kind]
+            said = labelwork.errors_on(key, split.labels, splits.n_classes, accuracy)
+        found[name] = labelwork.with_confidences(said, real, split.labels, seed)
     return found
 
 

@@ -170,7 +170,7 @@ def maker_identity(maker: Supervisor) -> dict[str, Any]:
         case Ensemble(how=how):
             return {"ensemble": how}
         case Errors(kind=kind):
-            return {"errors": kind}
+            return {"errors": kind, "confidences": "dealt"}
         case Given(probs=probs):
             return {"given": given_fingerprint(probs)}
         case Advised(judge=judge):

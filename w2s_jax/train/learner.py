@@ -1,6 +1,6 @@
 """What a stage trains: a model, which of its parameters, and how."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from w2s_jax.errors import UserError
@@ -40,7 +40,8 @@ class Learner:
       model: a name from `w2s models`, a local folder or .gguf file, or a Hub id; or, for a probe, features that were
         computed elsewhere: `file.npz:name`, an array [rows, dimensions].
       parameters: which train: all (`full`), only the new `head`, `lora` adapters, or a `probe`: a linear head on
-        features that are computed once and cached.
+        features that are computed once and cached. A probe is trained by `train.probe` to the end: of the optimizer
+        only `learning_rate` and `weight_decay` (there an L2 penalty) apply, and there is one evaluation, the last.
       read_layer: how many layers are run; None is all. Middle layers often know more than the last.
       pooling: which hidden state the head reads; None is the last real token (decoder) or the mean (encoder).
       max_tokens: the longest text.
@@ -89,6 +90,14 @@ class Learner:
             raise UserError(f"dropout must be in [0, 1), not {self.dropout}")
         if self.batch_size % self.microbatches:
             raise UserError(f"batch_size {self.batch_size} is not a multiple of microbatches {self.microbatches}")
+        plain = replace(
+            OptimizerConfig(), learning_rate=self.optimizer.learning_rate, weight_decay=self.optimizer.weight_decay
+        )
+        if self.parameters == "probe" and (self.optimizer != plain or self.loop.patience is not None or self.dropout):
+            raise UserError(
+                "a probe is fitted to the end by Adam with half a cosine: it takes the optimizer's learning_rate and "
+                "weight_decay alone, no patience and no dropout; parameters='head' takes all of them"
+            )
         if self.preference is not None and self.output == "text":
             raise UserError("a learner compares candidates by its preference or writes answers, not both")
         if self.preference is not None or self.output == "text":
