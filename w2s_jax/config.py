@@ -253,8 +253,8 @@ class Experiment:
         rest = list(self.students)[len(self.supervisors) :]
         if self.pairs == "listed" and (len(self.supervisors) > len(self.students) or not links.issuperset(rest)):
             raise UserError(
-                f"pairs='listed' needs as many supervisors ({len(self.supervisors)}) as students ({len(self.students)}), "
-                "but for students that methods only go through"
+                f"pairs='listed' needs as many supervisors ({len(self.supervisors)}) as students "
+                f"({len(self.students)}), but for students that methods only go through"
             )
         for name, method in self.methods.items():
             for link in method.through:

@@ -575,8 +575,8 @@ def evidential(
 
     The paper's prediction is the Dirichlet's mean e / S. Here predictions are softmax(logits), as for every loss. While
     one logit at least is positive both have the same argmax (the class of the largest logit); where none is, e / S is
-    uniform and softmax is not. Probabilities differ everywhere else too, and with them calibration (ECE), AUROC (for two
-    classes: the order of rows), log loss and the soft labels that a further student would learn.
+    uniform and softmax is not. The probabilities are others, and with them calibration (ECE), AUROC (for two classes:
+    the order of rows), log loss and the soft labels that a further student would learn.
 
     Args:
       gamma: in [0, 1], how much the student's own labels count.

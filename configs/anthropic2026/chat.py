@@ -6,8 +6,8 @@ seeds moves by .05 to .12. The best methods that its agents found: CCS with evol
 posterior .78, overlap density .75 (all chat).
 
 Recipe: LoRA rank 32, learning rate 1e-4, linear, 5 epochs, batch 32, hard weak labels, answers as the tokens A and B
-(label-as-token, here as there). Other than there:
-  * its data (HelpSteer with held-out reward benches) is stood in for by HH comparisons, "Response A ... Response B ...";
+(label-as-token, here as there). Differences:
+  * its data (HelpSteer with held-out reward benches) is stood in for by HH comparisons of a response A and a B;
   * "CCS" is contrast-consistent search at the last layer alone: no layer sweep, no swapped pairs, no evolution
     strategies, so the .93 is not its figure;
   * "EM posterior" asks with the three templates of the task in one order, where the original has two orders, and learns

@@ -9,7 +9,7 @@ Published: 10 to 20 points of PGR more, from about 10%. Their comparisons (ChatG
 Hardware: one GPU of 16 GB or more; on two CPU cores hours, nearly all of it finetuning 270M parameters on 400 texts of
           up to 320 tokens for each seed.
 Command:  W2S_ACCEPT_GEMMA_TERMS=1 w2s sweep configs/burns2023/reward_generative.py
-Expect:   not measured. In configs/reward.py all PGRs under MiniLM were undefined with 220 test pairs: take more of each.
+Expect:   not measured. With 220 test pairs all PGRs under MiniLM were undefined (docs/results/methods.md): take more.
 """
 
 from dataclasses import replace
