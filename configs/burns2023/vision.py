@@ -9,13 +9,13 @@ folder in which the command runs, vision.npz, of which row i of every array is i
   dino_vitb8: features [50000, 768] of DINO ViT-B/8
   groups:     [50000], optional: what belongs together
 
-Published (openai/weak-to-strong, vision; top-1 accuracy, its first README): AlexNet .566; student on ResNet-50 .607,
+Published (openai/weak-to-strong, vision; top-1 accuracy, first README): AlexNet .566; student on ResNet-50 .607,
 ceiling .637, PGR .577; student on ViT-B/8 .642, ceiling .749, PGR .415. After a fix of its learning rate schedule (pull
 request 16): .619, .645, PGR .671; .666, .740, PGR .575. They publish no confidence loss here; it is added.
 
 Recipe: 40,000 images to train on, of which student and ceiling see the same, 10,000 to test; soft labels, Adam 1e-3, a
 cosine, batches of 100, 20 epochs (ResNet-50) and 5 (ViT). Here 400 of the 40,000 validate, three seeds each draw their
-own test images, and features are standardised. AlexNet was trained elsewhere, so the supervisor split is unused: 2 rows.
+own test images, and features are standardised. AlexNet comes trained: the supervisor split is unused (2 rows).
 
 Hardware: a laptop with 16 GB of memory; heads of 1,000 classes on 50,000 rows.
 Command:  w2s sweep configs/burns2023/vision.py --dry-run; w2s sweep configs/burns2023/vision.py
