@@ -1,7 +1,9 @@
 """1,000 linear probes (768 features, 2,000 rows): one compiled program against PyTorch, one probe after another.
 
-Both run the same number of Adam steps on minibatches of 32. Three ways in which a sweep's probes differ: 10 methods on
-each of 100 draws of rows; 1,000 methods on one draw; 1,000 draws. PyTorch fits `--torch` of them and is scaled up.
+Both run the same number of Adam steps on minibatches of 32. A "method" here is a table of targets under one loss, cross
+entropy, such as another supervisor's labels or other label work: probes of another loss are another program. Three ways
+in which such probes differ: 10 tables on each of 100 draws of rows; 1,000 on one draw; 1,000 draws with one each. Each
+is run once before it is timed, so compilation is not counted. PyTorch fits `--torch` of them and is scaled up.
 
 Command:  python benchmarks/probes.py
 """
@@ -43,7 +45,7 @@ def main() -> None:
         ours(features, targets, steps, seeds)
         seconds = time.perf_counter() - started
         print(
-            f"{draws:>5} draws x {PROBES // draws:>4} methods: {seconds:6.1f} s, {theirs / seconds:5.1f} times as fast"
+            f"{draws:>5} draws x {PROBES // draws:>4} tables: {seconds:6.1f} s, {theirs / seconds:5.1f} times as fast"
         )
 
 

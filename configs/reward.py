@@ -2,7 +2,7 @@
 
 Each reply is scored by itself, and P(second is better) = sigmoid(difference), as in Burns et al. 2023, App. A.3, whose
 own comparisons (ChatGPT's) are not public. Published: PGR of about 10%, almost never above 20%, 10 to 20 points more
-with generative finetuning first: `Learner(generative=Generative())` on a decoder.
+with generative finetuning first: configs/burns2023/reward_generative.py.
 
 Hardware: a laptop; two CPU cores took about 15 minutes, nearly all of it for the features of SmolLM2 and Gemma.
 Command:  W2S_ACCEPT_GEMMA_TERMS=1 w2s sweep configs/reward.py

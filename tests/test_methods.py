@@ -336,6 +336,18 @@ def test_a_sweep_makes_once_what_experiments_share(tmp_path):
     assert [results.name for results in found] == ["tiny", "other"]
 
 
+def test_students_after_the_listed_pairs_are_links_of_chains_only(tmp_path):
+    plan = probes(tmp_path, methods={"chain": Method(through=("middle",))})
+    backwards = dict(reversed(plan.students.items()))
+    last = next(name for name in backwards if name != "middle")
+    order = {last: backwards[last], "middle": backwards["middle"]}
+    (supervisor,) = plan.supervisors
+    plan = dataclasses.replace(plan, students=order, pairs="listed")
+    assert plan.model_pairs() == [(supervisor, last)]
+    with pytest.raises(UserError, match="only go through"):
+        dataclasses.replace(plan, methods={"naive": Method()})
+
+
 def test_ladder_pairs_a_supervisor_with_itself_and_what_is_stronger(tmp_path):
     plan = probes(tmp_path)
     models = {**plan.supervisors, **plan.students}

@@ -219,8 +219,9 @@ class Experiment:
       students: display name -> learner. The ceiling is the student's learner on ground truth.
       methods: display name -> method; the first is what the others are compared with.
       seeds: each draws its own splits, batch order and initial head.
-      pairs: `all` supervisors with all students; `listed`: the first with the first, and so on; or `ladder`: each
-        supervisor with the students that stand at its own place or after it.
+      pairs: `all` supervisors with all students; `listed`: the first with the first, and so on, and students after
+        those are only links that a method goes `through`; or `ladder`: each supervisor with the students that stand at
+        its own place or after it.
       keep_params: keep every stage's trained parameters, not only its predictions.
       out: results and, in `<out>/stages`, the stages that all experiments share.
     """
@@ -249,9 +250,12 @@ class Experiment:
         titles = [task.title for task in self.tasks]
         if len(set(titles)) < len(titles):
             raise UserError(f"two tasks have one name among {', '.join(titles)}; put them into two experiments")
-        if self.pairs == "listed" and len(self.supervisors) != len(self.students):
+        links = {link for method in self.methods.values() for link in method.through}
+        rest = list(self.students)[len(self.supervisors) :]
+        if self.pairs == "listed" and (len(self.supervisors) > len(self.students) or not links.issuperset(rest)):
             raise UserError(
-                f"pairs='listed' needs as many supervisors ({len(self.supervisors)}) as students ({len(self.students)})"
+                f"pairs='listed' needs as many supervisors ({len(self.supervisors)}) as students "
+                f"({len(self.students)}), but for students that methods only go through"
             )
         for name, method in self.methods.items():
             for link in method.through:
@@ -264,7 +268,7 @@ class Experiment:
     def model_pairs(self) -> list[tuple[str, str]]:
         """(supervisor, student) display names, in order."""
         if self.pairs == "listed":
-            return list(zip(self.supervisors, self.students, strict=True))
+            return list(zip(self.supervisors, self.students, strict=False))
         students = list(self.students)
         return [
             (supervisor, student)

@@ -572,7 +572,11 @@ def evidential(
 
     With evidence e = 1 + relu(logits) and S = sum_k e_k:
     `l(y) = sum_k y_k (log S - log e_k) + kl_weight KL(Dir((e - 1)(1 - y) + 1) || Dir(1))`.
-    The prediction that goes with it is e / S.
+
+    The paper's prediction is the Dirichlet's mean e / S. Here predictions are softmax(logits), as for every loss. While
+    one logit at least is positive both have the same argmax (the class of the largest logit); where none is, e / S is
+    uniform and softmax is not. The probabilities are others, and with them calibration (ECE), AUROC (for two classes:
+    the order of rows), log loss and the soft labels that a further student would learn.
 
     Args:
       gamma: in [0, 1], how much the student's own labels count.

@@ -114,7 +114,7 @@ class Workshop:
 
 
 def make(stages: Sequence[Stage], workshop: Workshop) -> list[Outcome]:
-    """Makes one stage, or probes on one matrix of features all at once: those of one `batch_key`."""
+    """Makes one stage, or probes all at once: those of one `batch_key`."""
     first = stages[0]
     match first.maker:
         case Ensemble(how=how):

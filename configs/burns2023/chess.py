@@ -14,7 +14,7 @@ Hardware: one GPU of 16 GB or more. A puzzle is about 70 tokens; SmolLM2 135M ne
           1,000, so a stage of 50,000 x 5 is about 1.5e16: minutes on a GPU, days on two CPU cores.
 Command:  w2s sweep configs/burns2023/chess.py, which reads 5 million puzzles from the Hub; or of your own file with the
           columns FEN, Moves, Rating: --tasks.0.source FILE --tasks.0.pool 10000 --tasks.0.supervisor 3000 ...
-Expect:   not measured at this size. See the end of docs/results/ladder.md for chess at the size of two cores.
+Expect:   not measured at this size. See "Chess" in docs/results/methods.md for chess at the size of two cores.
 """
 
 from w2s_jax.config import Experiment, Method, TaskConfig

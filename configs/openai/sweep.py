@@ -5,7 +5,9 @@ plots): SciQ gpt2 .636 to gpt2-xl .730, PGR xent .33, logconf .31; BoolQ .661 to
 .35, .37; Amazon polarity .942 to .960, .58, .52. Those pairs also hold Qwen models of 1.8B to 14B, which are left out
 here: give them to `models`. Its HH run is at chance and is left out: see the task `hh`.
 What it did and this does not: its logconf warm-up is wrong (`openai_logconf` is that loss as it ran; `confidence` is
-the paper's), rows of one question land in both halves, rows longer than 1024 tokens are dropped, here truncated.
+the paper's), rows of one question land in both halves, rows longer than 1024 tokens are dropped, here truncated. In its
+sweep ceilings train on the other half than transfers do (the supervisor's; in its older script on the same one); here
+ceiling and student train on the same rows, so that PGRs are not the same quantity to the digit.
 
 Hardware: one 80 GB GPU or 4 TPU v5e chips. Models and tasks come from the Hub.
 Command:  w2s sweep configs/openai/sweep.py

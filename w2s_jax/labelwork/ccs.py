@@ -44,7 +44,9 @@ def fit_ccs(
 
     p0 and p1 are the probe's probabilities of yes for a text with the answer no and with the answer yes. All tries run
     at once, from random directions, with AdamW on all rows; the one with the least loss is kept. Which side means yes
-    cannot be known without labels: see `oriented`. The defaults are the authors'.
+    cannot be known without labels: see `oriented`. Tries, steps, rate and decay are the authors'. The pairs are not
+    quite theirs: each side has its own mean taken off, as there, and is then divided by its own standard deviation,
+    which their released code leaves out by default (`var_normalize=False`).
 
     Args:
       negative, positive: hidden states of the texts with the answer no and with yes.
