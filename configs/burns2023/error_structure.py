@@ -6,8 +6,8 @@ the supervisor thinks. Here with linear heads: MiniLM-L6 and three simulated sup
 
 Hardware: a laptop; two CPU cores took about 5 minutes beside the features that configs/ladder.py leaves.
 Command:  w2s sweep configs/burns2023/error_structure.py
-Expect:   docs/results/methods.md: hints PGR 0, confirmed; on cities independent errors .37, real .29, on the longest and
-          shortest texts .18 and .11, within noise; elsewhere no order. Independent errors are not corrected entirely.
+Expect:   docs/results/methods.md: hints PGR 0, confirmed; on cities independent errors .37, real .29, on the longest
+          and shortest texts .18 and .11, within noise; elsewhere no order. Independent errors are not corrected.
 """
 
 from w2s_jax.config import Errors, Experiment, Method, TaskConfig
