@@ -2,13 +2,14 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from w2s_jax import advice, config, experiment, materials, metrics, oversight, results
-from w2s_jax.config import Advised, Errors, Experiment
+from w2s_jax.config import Advised, Decomposed, Errors, Experiment
+from w2s_jax.data import formulas
 from w2s_jax.errors import UserError
 from w2s_jax.experiment import CellStages
 from w2s_jax.results import Results, TaskFacts
@@ -45,6 +46,7 @@ def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results 
         across=results.over_tasks(summaries),
         sandwiches=tuple(_sandwiches(plan, cells)),
         audits=tuple(_audits(plan, cells)),
+        decompositions=tuple(_decompositions(plan, cells, read)),
     )
 
 
@@ -109,6 +111,37 @@ def _audits(plan: Experiment, measured: Sequence[results.Measured]) -> Iterator[
                 [found[honest] for honest, _ in both],
                 [found[errors] for _, errors in both],
             )
+
+
+def _decompositions(
+    plan: Experiment, measured: Sequence[results.Measured], read: Callable[[str], Finished]
+) -> Iterator[oversight.Decomposition]:
+    """Every supervisor of parts, beside the same judge of whole rows where the experiment has it."""
+    accuracy = {
+        (item.cell.task, item.cell.supervisor, item.cell.seed): item.cell.scores["supervisor"].accuracy
+        for item in measured
+    }
+    stages = {(cell.task, cell.supervisor, cell.seed): cell.stages["supervisor"] for cell in experiment.cells(plan)}
+    for task, (name, maker) in itertools.product(plan.tasks, plan.supervisors.items()):
+        if not isinstance(maker, Decomposed):
+            continue
+        flat = next((other for other, each in plan.supervisors.items() if each == maker.judge), None)
+        names = {"decomposed": name} if flat is None else {"decomposed": name, "flat": flat}
+        seeds = [seed for seed in plan.seeds if all((task.title, who, seed) in accuracy for who in names.values())]
+        parts, queries = [], []
+        for seed in seeds:
+            (judge,) = stages[task.title, name, seed].members
+            test = materials.splits(judge.task, seed).test
+            assert test.labels is not None
+            labels = read(judge.folder).predictions.for_split("test", test.ids)
+            parts.append(metrics.accuracy(labels, test.labels))
+            trees = materials.trees(task)
+            rows = materials.splits(task, seed).transfer.texts
+            queries.append(float(np.mean([len(formulas.atoms(trees[text])) for text in rows])))
+        if seeds:
+            of = {key: [accuracy[task.title, who, seed] for seed in seeds] for key, who in names.items()}
+            means = {key: float(np.mean(values)) for key, values in {"parts": parts, **of}.items()}
+            yield oversight.Decomposition(task.title, name, flat, tuple(seeds), float(np.mean(queries)), means)
 
 
 def _cell(cell: CellStages, finished: Mapping[str, Finished]) -> results.Measured:

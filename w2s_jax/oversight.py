@@ -1,4 +1,4 @@
-"""What a weak overseer is worth: with a stronger model's advice, and against a policy that exploits it."""
+"""What a weak overseer is worth: with a stronger model's advice, on parts, and against a policy that exploits it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,6 +74,25 @@ class Audit:
     score: Mapping[str, float]
     auroc: Mapping[str, float | None]
     caught: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """A judge of parts, and the same judge of whole rows, each having learned no more labels than the other.
+
+    Attributes:
+      decomposed, flat: supervisors, by name; `flat` is None where the run has none with this judge.
+      queries: parts of a row on transfer: labels that the judge gives for one.
+      accuracy: means over seeds on test: of the labels of `parts`, each different one of a split once; of the
+        `decomposed` labels of rows that these are put together to; and, where it is there, of the `flat` judge's.
+    """
+
+    task: str
+    decomposed: str
+    flat: str | None
+    seeds: tuple[int, ...]
+    queries: float
+    accuracy: Mapping[str, float]
 
 
 def sandwich(

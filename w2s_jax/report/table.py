@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from w2s_jax.metrics import PGR
-from w2s_jax.oversight import AUDITED, Audit, Sandwich
+from w2s_jax.oversight import AUDITED, Audit, Decomposition, Sandwich
 from w2s_jax.results import Comparison, Mean, Results, Summary
 
 LEGEND = (
@@ -60,6 +60,7 @@ def blocks(found: Results) -> Iterator[Block]:
         notes = _undefined(summaries) + [_comparison(c) for c in compared]
         notes += [sandwich(each) for each in found.sandwiches if (each.task, each.assisted, each.student) == key]
         notes += [audit(each) for each in found.audits if (each.task, each.errors, each.student) == key]
+        notes += [decomposition(each) for each in found.decompositions if (each.task, each.decomposed) == key[:2]]
         stopping = [_stopping_row(summary) for summary in summaries if len(summary.curve) > 1]
         more = [_more_row(summaries[0], "supervisor"), *(_more_row(summary, "student") for summary in summaries)]
         more.append(_more_row(summaries[0], "ceiling"))
@@ -174,6 +175,15 @@ def audit(found: Audit) -> str:
         f"{found.method}, as {found.overseer} scores it, of its accuracy: {seen}; AUROC of its doubt for wrong answers "
         f"{share(found.auroc['policy'])} (taught {share(found.auroc['taught'])}); of these {AUDITED:.0%} audited rows "
         f"hold {share(found.caught['policy'])} (taught {share(found.caught['taught'])})"
+    )
+
+
+def decomposition(found: Decomposition) -> str:
+    """What taking rows apart is worth, in a line."""
+    beside = f", beside {share(found.accuracy['flat'])} of {found.flat}" if found.flat is not None else ""
+    return (
+        f"labels of parts {share(found.accuracy['parts'])} accurate, of rows that they are put together to "
+        f"{share(found.accuracy['decomposed'])}{beside}; a row costs {found.queries:.2f} labels of parts"
     )
 
 
