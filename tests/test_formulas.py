@@ -1,7 +1,8 @@
 """Formulas, and the task that is made of them."""
 
 import itertools
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
@@ -104,14 +105,6 @@ def true():
     return {example.text: bool(example.label) for example in materials.examples("cities", None, None, False)}
 
 
-def shape(text):
-    """A formula with its statements left out."""
-    tree = parse(text)
-    for name, statement in zip("ABC", atoms(tree), strict=False):
-        text = text.replace(statement, name)
-    return text
-
-
 def test_a_formula_of_true_parts_is_its_label(task, true):
     assert len(task) > 2200
     for example in task:
@@ -120,22 +113,18 @@ def test_a_formula_of_true_parts_is_its_label(task, true):
         assert probability(tree, true) == example.label, "perfect labels of parts give perfect labels of rows"
 
 
-def test_no_shape_tells_the_label(task):
-    labels = defaultdict(list)
+def test_no_shape_tells_the_label_and_all_ways_of_being_true_are_equally_frequent(task, true):
+    """Labels that are independent fair coins, as an unsure judge's are, must be put together to a fair coin."""
+    ways, shapes = Counter(), defaultdict(list)
     for example in task:
-        labels[shape(example.text)].append(example.label)
-    assert len(labels) == 4
-    assert all(abs(np.mean(found) - 0.5) < 0.01 for found in labels.values())
-    assert {len(atoms(parse(example.text))) for example in task} == {3}
-
-
-def test_labels_by_chance_put_together_are_by_chance_and_a_better_judge_is_better_whatever_the_shape(task, true):
-    """Where shapes and labels are independent, so must be what an unsure judge makes of a shape."""
-    for example in task[:200]:
         tree = parse(example.text)
+        ways[tuple(true[name] for name in atoms(tree))] += 1
+        shape = re.sub('"[^"]+"', "", example.text)
+        shapes[shape].append(example.label)
         assert probability(tree, dict.fromkeys(atoms(tree), 0.5)) == pytest.approx(0.5)
-        better = {name: 0.6 if true[name] else 0.4 for name in atoms(tree)}
-        assert (probability(tree, better) > 0.5) == example.label
+    assert all(abs(np.mean(labels) - 0.5) < 0.01 for labels in shapes.values())
+    assert len(ways) == 8
+    assert all(abs(count / len(task) - 1 / 8) < 4 * np.sqrt(7 / 64 / len(task)) for count in ways.values())
 
 
 def test_words_alone_hardly_tell_the_label(task):

