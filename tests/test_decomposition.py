@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests import tiny as make
-from w2s_jax import config, experiment, inputs, materials, metrics, results, runner
+from w2s_jax import config, estimate, experiment, inputs, materials, metrics, models, oversight, results, runner
 from w2s_jax.config import Decomposed, LabelStep, Method, TaskConfig
 from w2s_jax.data import formulas
 from w2s_jax.data.formulas import AtLeast, Atom, Not, atoms, parse, truth, write
@@ -142,6 +142,18 @@ def test_how_texts_come_apart_decides_the_key_and_other_keys_do_not_change(tmp_p
     assert {role: stage.key for role, stage in flat.items()} == {role: stage.key for role, stage in again.items()}
 
 
+def test_the_estimate_counts_a_judges_reading_of_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "_speed", lambda: 1.0)
+    plan = plan_of(tmp_path, write_tasks(tmp_path))
+    stage = supervisor(plan)
+    (judge,) = stage.members
+    texts, model = materials.texts(judge.task), judge.learner.model
+    tokens = sum(len(ids) for ids in models.outline(model)[1].encode(list(texts)))
+    seconds = estimate.estimate([judge, stage], runner.open_store(plan)).seconds
+    assert len(texts) == 160, "each part once"
+    assert seconds == pytest.approx(2 * tokens * models.size(model, embeddings=False) + 2 * estimate.PROBE_SECONDS)
+
+
 def test_what_does_not_come_apart_is_refused_before_anything_is_made(tmp_path):
     plan = plan_of(tmp_path, make.experiment(tmp_path).tasks[0])
     with pytest.raises(UserError, match="do not come apart; those of city_formulas do"):
@@ -158,6 +170,25 @@ def test_what_does_not_come_apart_is_refused_before_anything_is_made(tmp_path):
         runner.run(plan_of(tmp_path, three), Reporter(quiet=True))
 
 
+def test_what_parts_are_worth_by_hand():
+    labels = np.arange(100) % 2
+
+    def right(count):
+        return np.eye(2)[np.where(np.arange(100) < count, labels, 1 - labels)] * 0.8 + 0.1
+
+    names = {"task": "t", "decomposed": "parts", "flat": "whole", "student": "s", "method": "naive"}
+    cells = [metrics.Cell(right(70), right(75), right(90), labels) for _ in range(2)]
+    found = oversight.decomposition(names, [0, 1], [2.0, 3.0], [0.6, 0.64], cells, [right(60), right(60)])
+    rows = {"decomposed": 0.7, "student": 0.75, "ceiling": 0.9, "flat": 0.6}
+    assert found.accuracy == pytest.approx({"parts": 0.62, **rows})
+    assert found.queries == 2.5
+    assert found.pgr.value == pytest.approx(0.5), "from the flat judge's .6, not from the .7 that it learned from"
+    assert "of whole rows 0.600: (student - flat) / (ceiling - flat) = 0.50" in table.decomposition(found)
+    alone = oversight.decomposition({**names, "flat": None}, [0, 1], [2.0, 3.0], [0.6, 0.64], cells)
+    assert alone.pgr is None
+    assert "flat" not in {*alone.accuracy, *table.decomposition(alone).split()}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("parameters", ["probe", "full"])
 def test_an_experiment_with_a_decomposed_supervisor(tmp_path, parameters):
@@ -168,24 +199,30 @@ def test_an_experiment_with_a_decomposed_supervisor(tmp_path, parameters):
     found, failures = runner.run(plan, Reporter(quiet=True))
     assert failures == []
     assert len(found.cells) == 12
-    both, single = found.decompositions
-    assert (both.decomposed, both.flat, both.seeds) == ("decomposed", "flat", (0, 1))
-    assert (single.decomposed, single.flat) == ("alone", None)
-    assert set(single.accuracy) == {"parts", "decomposed"}
-    for name in ("flat", "decomposed"):
-        scores = [c.scores["supervisor"].accuracy for c in found.cells if (c.supervisor, c.method) == (name, "naive")]
-        assert both.accuracy[name] == pytest.approx(np.mean(scores))
+    assert [(each.decomposed, each.flat, each.method) for each in found.decompositions] == [
+        (name, flat, method) for name, flat in (("decomposed", "flat"), ("alone", None)) for method in plan.methods
+    ]
+    _, equal, *_ = found.decompositions
+    assert equal.seeds == (0, 1)
+
+    def mean(supervisor, role):
+        key = (supervisor, "equal queries")
+        return np.mean([c.scores[role].accuracy for c in found.cells if (c.supervisor, c.method) == key])
+
+    for name, of in {"flat": "flat", "decomposed": "decomposed"}.items():
+        assert equal.accuracy[name] == pytest.approx(mean(of, "supervisor"))
+    assert equal.accuracy["student"] == pytest.approx(mean("decomposed", "student"))
     store, right, queries = runner.open_store(plan), [], []
     for cell in experiment.cells(plan):
-        if (cell.supervisor, cell.method) == ("decomposed", "naive"):
+        if (cell.supervisor, cell.method) == ("decomposed", "equal queries"):
             (member,) = cell.stages["supervisor"].members
             test = materials.splits(member.task, cell.seed).test
             said = store.read(member.folder).predictions.for_split("test", test.ids)
             right.append(metrics.accuracy(said, test.labels))
-            rows = materials.splits(plan.tasks[0], cell.seed).transfer.texts
-            queries += [len(atoms(parse(text))) for text in rows]
-    assert both.accuracy["parts"] == pytest.approx(np.mean(right))
-    assert both.queries == pytest.approx(np.mean(queries))
+            rows = materials.splits(plan.tasks[0], cell.seed).transfer
+            queries += [len(atoms(parse(text))) for text in rows.texts]
+    assert equal.accuracy["parts"] == pytest.approx(np.mean(right))
+    assert equal.queries == pytest.approx(np.mean(queries))
     results.save(found, tmp_path)
     assert results.load(tmp_path).decompositions == found.decompositions
     assert "labels of parts" in table.markdown(found)

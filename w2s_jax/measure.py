@@ -116,32 +116,31 @@ def _audits(plan: Experiment, measured: Sequence[results.Measured]) -> Iterator[
 def _decompositions(
     plan: Experiment, measured: Sequence[results.Measured], read: Callable[[str], Finished]
 ) -> Iterator[oversight.Decomposition]:
-    """Every supervisor of parts, beside the same judge of whole rows where the experiment has it."""
-    accuracy = {
-        (item.cell.task, item.cell.supervisor, item.cell.seed): item.cell.scores["supervisor"].accuracy
+    """Every student of labels of parts, beside the same judge's of whole rows where the experiment has them."""
+    found = {
+        (item.cell.task, item.cell.supervisor, item.cell.student, item.cell.method, item.cell.seed): item.predictions
         for item in measured
     }
-    stages = {(cell.task, cell.supervisor, cell.seed): cell.stages["supervisor"] for cell in experiment.cells(plan)}
-    for task, (name, maker) in itertools.product(plan.tasks, plan.supervisors.items()):
-        if not isinstance(maker, Decomposed):
-            continue
-        flat = next((other for other, each in plan.supervisors.items() if each == maker.judge), None)
-        names = {"decomposed": name} if flat is None else {"decomposed": name, "flat": flat}
-        seeds = [seed for seed in plan.seeds if all((task.title, who, seed) in accuracy for who in names.values())]
-        parts, queries = [], []
+    makers = {name: maker for name, maker in plan.supervisors.items() if isinstance(maker, Decomposed)}
+    judges = {(c.task, c.supervisor, c.seed): c.stages["supervisor"].members for c in experiment.cells(plan)}
+    for task, name, student, method in itertools.product(plan.tasks, makers, plan.students, plan.methods):
+        flat = next((other for other, each in plan.supervisors.items() if each == makers[name].judge), None)
+        whose = [name] if flat is None else [name, flat]
+        keys = {seed: [(task.title, who, student, method, seed) for who in whose] for seed in plan.seeds}
+        seeds = [seed for seed, wanted in keys.items() if all(key in found for key in wanted)]
+        trees, queries, parts = materials.trees(task), [], []
         for seed in seeds:
-            (judge,) = stages[task.title, name, seed].members
+            (judge,) = judges[task.title, name, seed]
             test = materials.splits(judge.task, seed).test
             assert test.labels is not None
-            labels = read(judge.folder).predictions.for_split("test", test.ids)
-            parts.append(metrics.accuracy(labels, test.labels))
-            trees = materials.trees(task)
+            parts.append(metrics.accuracy(read(judge.folder).predictions.for_split("test", test.ids), test.labels))
             rows = materials.splits(task, seed).transfer.texts
             queries.append(float(np.mean([len(formulas.atoms(trees[text])) for text in rows])))
         if seeds:
-            of = {key: [accuracy[task.title, who, seed] for seed in seeds] for key, who in names.items()}
-            means = {key: float(np.mean(values)) for key, values in {"parts": parts, **of}.items()}
-            yield oversight.Decomposition(task.title, name, flat, tuple(seeds), float(np.mean(queries)), means)
+            names = {"task": task.title, "decomposed": name, "flat": flat, "student": student, "method": method}
+            cells = [found[keys[seed][0]] for seed in seeds]
+            beside = [found[keys[seed][1]].supervisor for seed in seeds] if flat is not None else []
+            yield oversight.decomposition(names, seeds, queries, parts, cells, beside)
 
 
 def _cell(cell: CellStages, finished: Mapping[str, Finished]) -> results.Measured:

@@ -276,7 +276,7 @@ class Results:
       across: every method over tasks; empty for a single task.
       sandwiches: every supervisor with an advisor beside the same supervisor alone.
       audits: every student of simulated errors, as its overseer sees it: the supervisor whose errors they stand for.
-      decompositions: every supervisor of parts, beside the same judge of rows.
+      decompositions: every student of labels of parts, beside the same judge's of whole rows.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Task decomposition: a weak judge labels the statements that a row is made of, and a formula puts its labels together.
 
-MiniLM-L6 says of rows whether at least two of three statements about cities hold: of whole rows ("flat"), or of each
-statement ("decomposed"), having learned as many labels of truth either way. SmolLM2-135M learns from both, linear heads.
+MiniLM-L6 says whether at least two of three statements about cities hold: of whole rows ("flat"), or of each statement
+("decomposed"), having learned as many labels of truth either way. SmolLM2-135M learns from both, with linear heads.
 A row costs three labels of statements, so "equal queries" takes a third of the rows.
 
 Published: position papers only (Christiano et al. 1810.08575 propose it, Mai 2503.13621 calls it part-to-complete

@@ -60,7 +60,8 @@ def blocks(found: Results) -> Iterator[Block]:
         notes = _undefined(summaries) + [_comparison(c) for c in compared]
         notes += [sandwich(each) for each in found.sandwiches if (each.task, each.assisted, each.student) == key]
         notes += [audit(each) for each in found.audits if (each.task, each.errors, each.student) == key]
-        notes += [decomposition(each) for each in found.decompositions if (each.task, each.decomposed) == key[:2]]
+        parted = (each for each in found.decompositions if (each.task, each.decomposed, each.student) == key)
+        notes += map(decomposition, parted)
         stopping = [_stopping_row(summary) for summary in summaries if len(summary.curve) > 1]
         more = [_more_row(summaries[0], "supervisor"), *(_more_row(summary, "student") for summary in summaries)]
         more.append(_more_row(summaries[0], "ceiling"))
@@ -180,11 +181,15 @@ def audit(found: Audit) -> str:
 
 def decomposition(found: Decomposition) -> str:
     """What taking rows apart is worth, in a line."""
-    beside = f", beside {share(found.accuracy['flat'])} of {found.flat}" if found.flat is not None else ""
-    return (
-        f"labels of parts {share(found.accuracy['parts'])} accurate, of rows that they are put together to "
-        f"{share(found.accuracy['decomposed'])}{beside}; a row costs {found.queries:.2f} labels of parts"
+    said = found.accuracy
+    line = (
+        f"{found.method}: labels of parts {share(said['parts'])} accurate, {found.queries:.2f} of them a row, of rows "
+        f"that they are put together to {share(said['decomposed'])}, student {share(said['student'])}"
     )
+    if found.pgr is None:
+        return line
+    beside = f"beside {found.flat}, of whole rows {share(said['flat'])}"
+    return f"{line}; {beside}: (student - flat) / (ceiling - flat) = {pgr(found.pgr)}"
 
 
 def _title(summaries: Sequence[Summary]) -> str:
