@@ -12,6 +12,7 @@ from w2s_jax.config import Decomposed, LabelStep, Method, TaskConfig
 from w2s_jax.data import formulas
 from w2s_jax.data.formulas import AtLeast, Atom, Not, atoms, parse, truth, write
 from w2s_jax.errors import UserError
+from w2s_jax.plan import programs
 from w2s_jax.progress import Reporter
 from w2s_jax.report import table
 
@@ -227,4 +228,5 @@ def test_an_experiment_with_a_decomposed_supervisor(tmp_path, parameters):
     assert results.load(tmp_path).decompositions == found.decompositions
     assert "labels of parts" in table.markdown(found)
     assert "by parts" in runner.describe(supervisor(plan))
+    assert {stage for program in programs(plan) for stage in program.stages} >= {"supervisor alone"}
     assert config.asdict(plan)["supervisors"]["decomposed"]["judge"]["model"] == judge.model
