@@ -8,9 +8,10 @@ and judges likewise for comparison: there judge and student are one model. A row
 Published: position papers only (Christiano et al. 1810.08575 propose it, Mai 2503.13621 calls it part-to-complete
 generalization); no figures.
 
-Hardware: a laptop; two CPU cores take about five minutes.
+Hardware: a laptop; two CPU cores take about two minutes.
 Command:  w2s run configs/oversight/decomposition.py
-Expect:   docs/results/oversight.md.
+Expect:   docs/results/oversight.md: labels of statements, put together, are .11 above the same judge's of whole rows,
+          and MiniLM-L6's student .05, or .04 at equal queries.
 """
 
 from w2s_jax.config import Decomposed, Experiment, LabelStep, Method, TaskConfig
