@@ -92,7 +92,7 @@ def test_what_cannot_be_written_or_put_together_is_refused():
             write(AtLeast(1, (A, Atom(text))))
     many = AtLeast(1, tuple(Atom(str(i)) for i in range(formulas.MOST_ATOMS + 1)))
     with pytest.raises(UserError, match="at most 12"):
-        probability(many, {})
+        atoms(many)
 
 
 @pytest.fixture(scope="module")

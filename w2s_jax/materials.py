@@ -75,9 +75,7 @@ def atoms(task: TaskConfig) -> config.Atoms:
     parts = getattr(named_task(task.name), "parts", None)
     if parts is None:
         known = ", ".join(sorted(name for name, each in tasks.TASKS.items() if each.parts is not None))
-        raise UserError(
-            f"the texts of task {task.name!r} do not come apart; those of {known} do, and of your own task's"
-        )
+        raise UserError(f"the texts of task {task.name!r} do not come apart; those of {known} do: see data.tasks.Task")
     if {named_task(name).n_classes for name in (task.name, parts.task)} != {2}:
         raise UserError(f"task {task.name!r} and its parts', {parts.task!r}, must both have two classes")
     sizes = {name: getattr(task, name) for name in SplitSizes._fields}

@@ -64,13 +64,20 @@ class Parts:
 
 
 def atoms(tree: Tree) -> tuple[str, ...]:
-    """The different statements of a formula, in the order in which they stand there."""
+    """The different statements of a formula, in the order in which they stand there.
+
+    Raises:
+      UserError: more than `MOST_ATOMS`.
+    """
     match tree:
         case Atom(text):
             return (text,)
         case Not(of):
             return atoms(of)
-    return tuple(dict.fromkeys(text for part in tree.parts for text in atoms(part)))
+    found = tuple(dict.fromkeys(text for part in tree.parts for text in atoms(part)))
+    if len(found) > MOST_ATOMS:
+        raise UserError(f"a formula of {len(found)} atoms; at most {MOST_ATOMS} can be put together")
+    return found
 
 
 def truth(tree: Tree, true: Mapping[str, bool]) -> bool:
@@ -98,8 +105,6 @@ def probability(tree: Tree, true: Mapping[str, float]) -> float:
       UserError: more than `MOST_ATOMS` different atoms.
     """
     names = atoms(tree)
-    if len(names) > MOST_ATOMS:
-        raise UserError(f"a formula of {len(names)} atoms; at most {MOST_ATOMS} can be put together")
     total = 0.0
     for values in itertools.product((False, True), repeat=len(names)):
         if truth(tree, dict(zip(names, values, strict=True))):
