@@ -54,6 +54,18 @@ class TaskConfig:
 
 
 @dataclass(frozen=True)
+class Atoms(TaskConfig):
+    """The statements that another task's rows are made of, as a task: what the judge of a `Decomposed` labels.
+
+    Attributes:
+      name: the task whose texts they are.
+      whole: the task whose rows they are of, and whose splits are theirs.
+    """
+
+    whole: TaskConfig = TaskConfig()
+
+
+@dataclass(frozen=True)
 class LabelStep:
     """One step of work on weak labels before a student learns from them.
 
@@ -197,7 +209,23 @@ class Given:
     probs: str
 
 
-Supervisor = Learner | Advised | Ensemble | Errors | Given
+@dataclass(frozen=True)
+class Decomposed:
+    """A supervisor that takes each text apart, labels the parts, and puts their labels together.
+
+    The one step of task decomposition that a task's own grammar makes exact (Christiano et al. 1810.08575, section 2;
+    "part-to-complete generalization", Mai 2503.13621). The judge learns ground truth of parts instead of rows: of at
+    most as many of the supervisor split's as that has rows, so that it knows no more labels than it would without.
+    A row of m parts costs m of its labels. The parts count as independent of each other.
+
+    Attributes:
+      judge: of the parts. The task says what they are (`data.tasks.Task.parts`).
+    """
+
+    judge: Learner
+
+
+Supervisor = Learner | Advised | Ensemble | Errors | Given | Decomposed
 
 
 @dataclass(frozen=True)

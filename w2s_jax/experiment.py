@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from w2s_jax import config, files, materials
-from w2s_jax.config import Advised, Ensemble, Errors, Experiment, Given, Method, TaskConfig
+from w2s_jax.config import Advised, Decomposed, Ensemble, Errors, Experiment, Given, Method, TaskConfig
 from w2s_jax.data.splits import Split
 from w2s_jax.errors import UserError
 from w2s_jax.train.learner import Learner
@@ -52,7 +52,8 @@ class Stage:
       part: (i, n): it learns from the i-th of n parts of the transfer split.
       draw: which rows a member of an ensemble is trained on; None is all.
       teacher: the stage whose predictions are a student's labels.
-      members: an ensemble's supervisors; of a boosted member those before it; the real supervisor of simulated errors.
+      members: an ensemble's supervisors; of a boosted member those before it; the real supervisor of simulated errors;
+        the judge of a decomposed task's parts.
       previous: the last round's student, where a step of label work looks at it.
       body: the stage whose parameters it starts from; None is the pretrained model.
     """
@@ -102,6 +103,7 @@ class Stage:
             "validation": data.validation.fingerprint,
             "predicts": {name: split.fingerprint for name, split in data.predict.items()},
             **({"asking": materials.asking_fingerprint(self.task)} if self._asks else {}),
+            **({"trees": self._trees(data)} if isinstance(self.maker, Decomposed) else {}),
         }
 
     @property
@@ -110,6 +112,11 @@ class Stage:
         written = self.learner is not None and self.learner.output == "text"
         told = self.method.hint or self.method.learn != "train" or isinstance(self.maker, Advised)
         return written or told or any("views" in materials.label_context(step) for step in self.method.labels)
+
+    def _trees(self, data: "StageSplits") -> str:
+        """SHA-256 of how the texts that it labels come apart."""
+        trees = materials.trees(self.task)
+        return files.sha256_text(repr([trees[text] for split in data.predict.values() for text in split.texts]))
 
     @functools.cached_property
     def key(self) -> str:
@@ -214,6 +221,9 @@ def _supervisor(task: TaskConfig, seed: int, maker: config.Supervisor) -> Stage:
             return _stage("supervisor", task, seed, maker, predicts=labels, members=(_supervisor(task, seed, like),))
         case Given():
             return _stage("supervisor", task, seed, maker, predicts=labels)
+        case Decomposed(judge=judge):
+            member = _supervisor(materials.atoms(task), seed, judge)
+            return _stage("supervisor", task, seed, maker, predicts=labels, members=(member,))
     judge = maker.judge if isinstance(maker, Advised) else maker
     return _stage("supervisor", task, seed, maker, predicts=labels, body=_body(task, seed, judge))
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from w2s_jax import experiment, labelwork, materials, metrics
+from w2s_jax.data import formulas
 from w2s_jax.data.labels import Predictions
 from w2s_jax.data.splits import Split
 from w2s_jax.data.tokens import Text
@@ -133,6 +134,19 @@ def combine(stage: Stage, how: str, read: Read) -> dict[str, Float[np.ndarray, "
     for name, split in data.predict.items():
         probs = np.stack([member.for_split(name, split.ids) for member in members])
         found[name] = labelwork.average(probs) if votes is None else labelwork.vote(probs, np.array(votes))
+    return found
+
+
+def aggregate(stage: Stage, read: Read) -> dict[str, Float[np.ndarray, "n c"]]:
+    """What the labels of its parts make of every row."""
+    (judge,) = stage.members
+    trees, parts = materials.trees(stage.task), experiment.stage_splits(judge).predict
+    found = {}
+    for name, split in experiment.stage_splits(stage).predict.items():
+        labels = read(judge).for_split(name, parts[name].ids).astype(float)[:, 1]
+        true = dict(zip(map(str, parts[name].texts), labels.tolist(), strict=True))
+        probs = np.array([formulas.probability(trees[text], true) for text in split.texts])
+        found[name] = np.stack([1 - probs, probs], axis=1)
     return found
 
 

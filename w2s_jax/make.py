@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 
 from w2s_jax import advice, config, errors, experiment, inputs, labelwork, materials, models, processes, questionnaire
-from w2s_jax.config import Advised, Ensemble, Errors, Given, TaskConfig
+from w2s_jax.config import Advised, Decomposed, Ensemble, Errors, Given, TaskConfig
 from w2s_jax.data import arrays
 from w2s_jax.data.labels import Predictions
 from w2s_jax.data.splits import Split
@@ -121,6 +121,8 @@ def make(stages: Sequence[Stage], workshop: Workshop) -> list[Outcome]:
             return [_labelled(stage, inputs.combine(stage, how, workshop.read)) for stage in stages]
         case Errors(kind=kind):
             return [_labelled(stage, inputs.simulate(stage, kind, workshop.read)) for stage in stages]
+        case Decomposed():
+            return [_labelled(stage, inputs.aggregate(stage, workshop.read)) for stage in stages]
         case Given(probs=probs):
             return [_labelled(stage, given_labels(stage, probs)) for stage in stages]
     given = [inputs.stage_inputs(stage, workshop.read, functools.partial(workshop.evidence, stage)) for stage in stages]

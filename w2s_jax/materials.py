@@ -12,10 +12,11 @@ import numpy as np
 
 from w2s_jax import config, files, labelwork, losses, models
 from w2s_jax.config import Advised, Ensemble, Errors, Given, LabelStep, Method, Supervisor, TaskConfig
-from w2s_jax.data import arrays, sources, tasks
+from w2s_jax.data import arrays, formulas, sources, tasks
 from w2s_jax.data import splits as data_splits
 from w2s_jax.data.example import Example
-from w2s_jax.data.splits import Splits, SplitSizes
+from w2s_jax.data.formulas import Tree
+from w2s_jax.data.splits import Split, Splits, SplitSizes
 from w2s_jax.data.tasks import Task
 from w2s_jax.data.tokens import Text
 from w2s_jax.errors import UserError
@@ -50,15 +51,64 @@ def _examples(task: TaskConfig) -> tuple[Example, ...]:
 @functools.lru_cache(maxsize=8)
 def texts(task: TaskConfig) -> tuple[Text, ...]:
     """Every text that any seed can draw."""
+    if isinstance(task, config.Atoms):
+        return tuple(sorted({text for tree in trees(task.whole).values() for text in formulas.atoms(tree)}))
     return tuple(example.text for example in _examples(task))
 
 
 @functools.lru_cache(maxsize=64)
 def splits(task: TaskConfig, seed: int) -> Splits:
     """The four splits that this seed draws."""
+    if isinstance(task, config.Atoms):
+        return _atom_splits(task, splits(task.whole, seed))
     n_classes = named_task(task.name).n_classes
     sizes = SplitSizes(task.supervisor, task.transfer, task.validation, task.test)
     return data_splits.make_splits(list(_examples(task)), sizes, seed, task.balance, n_classes, task.easy)
+
+
+def atoms(task: TaskConfig) -> config.Atoms:
+    """The parts of a task's rows, as a task of their own.
+
+    Raises:
+      UserError: its texts do not come apart, or not into those of a task of two classes.
+    """
+    parts = getattr(named_task(task.name), "parts", None)
+    if parts is None:
+        known = ", ".join(sorted(name for name, each in tasks.TASKS.items() if each.parts is not None))
+        raise UserError(f"the texts of task {task.name!r} do not come apart; those of {known} do: see data.tasks.Task")
+    if {named_task(name).n_classes for name in (task.name, parts.task)} != {2}:
+        raise UserError(f"task {task.name!r} and its parts', {parts.task!r}, must both have two classes")
+    sizes = {name: getattr(task, name) for name in SplitSizes._fields}
+    return config.Atoms(parts.task, **sizes, whole=task)
+
+
+@functools.lru_cache(maxsize=8)
+def trees(task: TaskConfig) -> dict[Text, Tree]:
+    """How every text that any seed can draw comes apart."""
+    parts = named_task(task.name).parts
+    assert parts is not None
+    return {text: parts.tree(str(text)) for text in texts(task)}
+
+
+def _atom_splits(task: config.Atoms, whole: Splits) -> Splits:
+    """The different atoms of each split's rows, in order: of the supervisor's at most as many as it has rows."""
+    known = {example.text: example for example in examples(task.name, None, None, False)}
+    made = trees(task.whole)
+
+    def of(rows: Split, most: int | None = None) -> Split:
+        groups: dict[str, str] = {}
+        for text, group in zip(rows.texts, rows.groups, strict=True):
+            for atom in formulas.atoms(made[text]):
+                groups.setdefault(atom, group)
+        unknown = next((atom for atom in groups if atom not in known), None)
+        if unknown is not None:
+            raise UserError(f"a part of task {task.whole.name!r} is no text of task {task.name!r}: {unknown!r}")
+        found = [known[atom] for atom in list(groups)[:most]]
+        labels = np.array([example.label for example in found], np.int32)
+        return Split(tuple(e.id for e in found), tuple(groups)[:most], labels, tuple(groups.values())[:most])
+
+    learned = of(whole.supervisor, len(whole.supervisor))
+    return Splits(learned, of(whole.transfer), of(whole.validation), of(whole.test), whole.n_classes)
 
 
 @functools.lru_cache(maxsize=64)
@@ -165,7 +215,7 @@ def method_identity(method: Method) -> dict[str, Any]:
 
 
 def maker_identity(maker: Supervisor) -> dict[str, Any]:
-    """What the key of a stage says of what makes its labels; the members of an ensemble count as its needs."""
+    """What the key of a stage says of what makes its labels; those that another needs count as its needs."""
     match maker:
         case Ensemble(how=how):
             return {"ensemble": how}
@@ -173,6 +223,8 @@ def maker_identity(maker: Supervisor) -> dict[str, Any]:
             return {"errors": kind, "confidences": "dealt"}
         case Given(probs=probs):
             return {"given": given_fingerprint(probs)}
+        case config.Decomposed():
+            return {"decomposed": True}
         case Advised(judge=judge):
             return {"advised": advice_identity(maker), "shuffled": maker.shuffled, **maker_identity(judge)}
     learner = config.asdict(maker)

@@ -2,13 +2,14 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from w2s_jax import advice, config, experiment, materials, metrics, oversight, results
-from w2s_jax.config import Advised, Errors, Experiment
+from w2s_jax.config import Advised, Decomposed, Errors, Experiment
+from w2s_jax.data import formulas
 from w2s_jax.errors import UserError
 from w2s_jax.experiment import CellStages
 from w2s_jax.results import Results, TaskFacts
@@ -45,6 +46,7 @@ def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results 
         across=results.over_tasks(summaries),
         sandwiches=tuple(_sandwiches(plan, cells)),
         audits=tuple(_audits(plan, cells)),
+        decompositions=tuple(_decompositions(plan, cells, read)),
     )
 
 
@@ -109,6 +111,36 @@ def _audits(plan: Experiment, measured: Sequence[results.Measured]) -> Iterator[
                 [found[honest] for honest, _ in both],
                 [found[errors] for _, errors in both],
             )
+
+
+def _decompositions(
+    plan: Experiment, measured: Sequence[results.Measured], read: Callable[[str], Finished]
+) -> Iterator[oversight.Decomposition]:
+    """Every student of labels of parts, beside the same judge's of whole rows where the experiment has them."""
+    found = {
+        (item.cell.task, item.cell.supervisor, item.cell.student, item.cell.method, item.cell.seed): item.predictions
+        for item in measured
+    }
+    makers = {name: maker for name, maker in plan.supervisors.items() if isinstance(maker, Decomposed)}
+    judges = {(c.task, c.supervisor, c.seed): c.stages["supervisor"].members for c in experiment.cells(plan)}
+    for task, name, student, method in itertools.product(plan.tasks, makers, plan.students, plan.methods):
+        flat = next((other for other, each in plan.supervisors.items() if each == makers[name].judge), None)
+        whose = [name] if flat is None else [name, flat]
+        keys = {seed: [(task.title, who, student, method, seed) for who in whose] for seed in plan.seeds}
+        seeds = [seed for seed, wanted in keys.items() if all(key in found for key in wanted)]
+        trees, queries, parts = materials.trees(task), [], []
+        for seed in seeds:
+            (judge,) = judges[task.title, name, seed]
+            test = materials.splits(judge.task, seed).test
+            assert test.labels is not None
+            parts.append(metrics.accuracy(read(judge.folder).predictions.for_split("test", test.ids), test.labels))
+            rows = materials.splits(task, seed).transfer.texts
+            queries.append(float(np.mean([len(formulas.atoms(trees[text])) for text in rows])))
+        if seeds:
+            names = {"task": task.title, "decomposed": name, "flat": flat, "student": student, "method": method}
+            cells = [found[keys[seed][0]] for seed in seeds]
+            beside = [found[keys[seed][1]].supervisor for seed in seeds] if flat is not None else []
+            yield oversight.decomposition(names, seeds, queries, parts, cells, beside)
 
 
 def _cell(cell: CellStages, finished: Mapping[str, Finished]) -> results.Measured:

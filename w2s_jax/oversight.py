@@ -1,7 +1,7 @@
-"""What a weak overseer is worth: with a stronger model's advice, and against a policy that exploits it."""
+"""What a weak overseer is worth: with a stronger model's advice, on parts, and against a policy that exploits it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,6 +74,30 @@ class Audit:
     score: Mapping[str, float]
     auroc: Mapping[str, float | None]
     caught: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """What a student learns from a judge of parts, beside the same judge of whole rows.
+
+    Attributes:
+      decomposed, flat: supervisors, by name; `flat` is None where the run has none with this judge.
+      queries: parts of a row, mean over transfer: labels that the judge gives for one.
+      accuracy: means over seeds on test: of the labels of `parts`, each different one of a split once; of the
+        `decomposed` labels of rows that these are put together to; of the `student`; of the `ceiling`; and, where it is
+        there, of the `flat` judge.
+      pgr: `(student - flat) / (ceiling - flat)`, with its interval; None without the flat judge.
+    """
+
+    task: str
+    decomposed: str
+    flat: str | None
+    student: str
+    method: str
+    seeds: tuple[int, ...]
+    queries: float
+    accuracy: Mapping[str, float]
+    pgr: PGR | None
 
 
 def sandwich(
@@ -153,6 +177,37 @@ def audit(
         score={name: float(each.mean()) for name, each in score.items()},
         auroc={name: metrics.auroc(probs, wrong[name].astype(int)) for name, probs in doubt.items()},
         caught={name: _caught(wrong[name], score[name]) for name in doubt},
+    )
+
+
+def decomposition(
+    names: Mapping[str, str | None],
+    seeds: Sequence[int],
+    queries: Sequence[float],
+    parts: Sequence[float],
+    cells: Sequence[metrics.Cell],
+    flat: Sequence[np.ndarray] = (),
+) -> Decomposition:
+    """What labels of parts are worth, over seeds.
+
+    Args:
+      names: task, decomposed, flat, student, method.
+      queries, parts: for each seed, parts of a row and the accuracy of their labels.
+      cells: for each seed, the decomposed supervisor, its student, and the ceiling.
+      flat: for each seed, what the same judge says of whole rows [N, C]; empty where it is not there.
+    """
+    beside = [replace(cell, supervisor=said) for cell, said in zip(cells, flat, strict=True)] if flat else []
+    roles = [("decomposed", cells, "supervisor"), ("student", cells, "student"), ("ceiling", cells, "ceiling")]
+    accuracy = {
+        name: float(np.mean([metrics.accuracy(getattr(cell, role), cell.labels) for cell in of]))
+        for name, of, role in roles + ([("flat", beside, "supervisor")] if flat else [])
+    }
+    return Decomposition(
+        **names,  # type: ignore[arg-type]
+        seeds=tuple(seeds),
+        queries=float(np.mean(queries)),
+        accuracy={"parts": float(np.mean(parts)), **accuracy},
+        pgr=metrics.bounded(metrics.pgr(beside)) if flat else None,
     )
 
 

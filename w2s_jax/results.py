@@ -13,7 +13,7 @@ import numpy as np
 from w2s_jax import files, metrics
 from w2s_jax.errors import UserError
 from w2s_jax.metrics import PGR, Agreement, PairedTests, Statistic
-from w2s_jax.oversight import Audit, Sandwich
+from w2s_jax.oversight import Audit, Decomposition, Sandwich
 from w2s_jax.resampling import Bootstrap
 
 SCHEMA = "w2s_jax/results/1"
@@ -276,6 +276,7 @@ class Results:
       across: every method over tasks; empty for a single task.
       sandwiches: every supervisor with an advisor beside the same supervisor alone.
       audits: every student of simulated errors, as its overseer sees it: the supervisor whose errors they stand for.
+      decompositions: every student of labels of parts, beside the same judge's of whole rows.
     """
 
     name: str
@@ -289,6 +290,7 @@ class Results:
     across: tuple[Across, ...] = ()
     sandwiches: tuple[Sandwich, ...] = ()
     audits: tuple[Audit, ...] = ()
+    decompositions: tuple[Decomposition, ...] = ()
     schema: str = SCHEMA
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from w2s_jax import advice, experiment, files, make, materials, models, processes, provenance
-from w2s_jax.config import Advised, Ensemble, Errors, Experiment, Given, TaskConfig
+from w2s_jax.config import Advised, Decomposed, Ensemble, Errors, Experiment, Given, TaskConfig
 from w2s_jax.data import arrays
 from w2s_jax.data.labels import Predictions
 from w2s_jax.data.tokens import flatten
@@ -333,6 +333,8 @@ def describe(stage: Stage) -> str:
             what = f"simulated errors ({kind})"
         case Given(probs=probs):
             what = probs
+        case Decomposed(judge=judge):
+            what = f"{judge.model} by parts"
         case Advised(judge=judge, advisor=advisor, protocol=protocol, shuffled=shuffled):
             control = "shuffled " if shuffled else ""
             what = f"{judge.model} after a {control}{protocol} by {advisor.model}"

@@ -1,8 +1,8 @@
 """World cities: a task about knowledge that language models hold from pretraining, of any size, made from a package."""
 
+import functools
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -11,7 +11,8 @@ CITIES = 1500
 DEPENDENT_OR_DISPUTED = frozenset({"EH", "GF", "GP", "GU", "HK", "MO", "MQ", "NC", "PR", "PS", "RE", "TW", "XK"})
 
 
-def city_records() -> Iterator[dict[str, str]]:
+@functools.cache  # formulas over them are made of the same ones, and reading the package takes a second
+def city_records() -> tuple[dict[str, str], ...]:
     """The most populous cities whose name is of one country only, each with its country and another one.
 
     The other countries are the same countries in another order, so each country is true as often as it is false, and
@@ -37,8 +38,10 @@ def city_records() -> Iterator[dict[str, str]]:
         if len(largest) == CITIES:
             break
     names, codes = zip(*largest.values(), strict=True)
-    for name, home, other in zip(names, codes, _rearranged(codes), strict=True):
-        yield {"city": name, "country": countries[home], "other": countries[other]}
+    return tuple(
+        {"city": name, "country": countries[home], "other": countries[other]}
+        for name, home, other in zip(names, codes, _rearranged(codes), strict=True)
+    )
 
 
 def _plain(name: str) -> str:

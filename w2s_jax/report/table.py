@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from w2s_jax.metrics import PGR
-from w2s_jax.oversight import AUDITED, Audit, Sandwich
+from w2s_jax.oversight import AUDITED, Audit, Decomposition, Sandwich
 from w2s_jax.results import Comparison, Mean, Results, Summary
 
 LEGEND = (
@@ -60,6 +60,8 @@ def blocks(found: Results) -> Iterator[Block]:
         notes = _undefined(summaries) + [_comparison(c) for c in compared]
         notes += [sandwich(each) for each in found.sandwiches if (each.task, each.assisted, each.student) == key]
         notes += [audit(each) for each in found.audits if (each.task, each.errors, each.student) == key]
+        parted = (each for each in found.decompositions if (each.task, each.decomposed, each.student) == key)
+        notes += map(decomposition, parted)
         stopping = [_stopping_row(summary) for summary in summaries if len(summary.curve) > 1]
         more = [_more_row(summaries[0], "supervisor"), *(_more_row(summary, "student") for summary in summaries)]
         more.append(_more_row(summaries[0], "ceiling"))
@@ -175,6 +177,19 @@ def audit(found: Audit) -> str:
         f"{share(found.auroc['policy'])} (taught {share(found.auroc['taught'])}); of these {AUDITED:.0%} audited rows "
         f"hold {share(found.caught['policy'])} (taught {share(found.caught['taught'])})"
     )
+
+
+def decomposition(found: Decomposition) -> str:
+    """What taking rows apart is worth, in a line."""
+    said = found.accuracy
+    line = (
+        f"{found.method}: labels of parts {share(said['parts'])} accurate, {found.queries:.2f} of them a row, of rows "
+        f"that they are put together to {share(said['decomposed'])}, student {share(said['student'])}"
+    )
+    if found.pgr is None:
+        return line
+    beside = f"beside {found.flat}, of whole rows {share(said['flat'])}"
+    return f"{line}; {beside}: (student - flat) / (ceiling - flat) = {pgr(found.pgr)}"
 
 
 def _title(summaries: Sequence[Summary]) -> str:

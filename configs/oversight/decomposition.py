@@ -1,0 +1,42 @@
+"""Task decomposition: a weak judge labels the statements that a row is made of, and a formula puts its labels together.
+
+MiniLM-L6 says whether at least two of three statements about cities hold: of whole rows ("flat"), or of each statement
+("decomposed"), having learned as many labels of truth either way. SmolLM2-135M learns from both, with linear heads,
+and judges likewise for comparison: there judge and student are one model. A row costs three labels of statements, so
+"equal queries" takes a third of the rows.
+
+Published: position papers only (Christiano et al. 1810.08575 propose it, Mai 2503.13621 calls it part-to-complete
+generalization); no figures.
+
+Hardware: a laptop; two CPU cores take about two minutes.
+Command:  w2s run configs/oversight/decomposition.py
+Expect:   docs/results/oversight.md: labels of statements, put together, are .11 above the same judge's of whole rows,
+          and MiniLM-L6's student .05, or .04 at equal queries.
+"""
+
+from w2s_jax.config import Decomposed, Experiment, LabelStep, Method, TaskConfig
+from w2s_jax.train.learner import Learner
+from w2s_jax.train.optimizer import OptimizerConfig
+
+heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
+probe = {"parameters": "probe", "epochs": 10, "optimizer": heads}
+judge = Learner("minilm-l6", **probe)
+strong = Learner("smollm2-135m", read_layer=18, pooling="mean", **probe)
+
+experiment = Experiment(
+    name="decomposition",
+    tasks=(TaskConfig("city_formulas", supervisor=500, transfer=1000, validation=100, test=500),),
+    supervisors={
+        "flat": judge,
+        "decomposed": Decomposed(judge),
+        "flat, strong judge": strong,
+        "decomposed, strong judge": Decomposed(strong),
+    },
+    students={"smollm2-135m": strong},
+    methods={
+        "naive": Method(),
+        "equal queries": Method(labels=(LabelStep("random_rows", {"share": 1 / 3}),)),
+    },
+    seeds=(0, 1, 2, 3, 4),
+    keep_params=False,
+)

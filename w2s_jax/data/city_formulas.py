@@ -1,0 +1,41 @@
+"""Formulas over statements about cities: a task whose parts are easier than the whole, with exact truth for both.
+
+Each asks whether at least two of three statements hold. Statements that are true half of the time, independently, make
+it true half of the time: so labels are balanced while all eight ways in which three statements can be true are equally
+frequent. Of a conjunction or a disjunction only one of the two can hold, and what an unsure judge's labels are put
+together to would follow its word: true for `any of`, false for `all of`.
+"""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+
+from w2s_jax.data.cities import city_records
+from w2s_jax.data.example import digest
+from w2s_jax.data.formulas import AtLeast, Atom, write
+
+BLOCK = 4  # cities that share formulas: those of a block stay in one split, so no city is in two
+FORMULAS = 6  # of each block; fewer than its statements, so that there are as many atoms as rows, and more
+
+
+def statement(city: str, country: str) -> str:
+    """As the texts of `cities` are."""
+    return f"The city of {city} is in {country}."
+
+
+def formula_records() -> Iterator[dict[str, str | int]]:
+    """Every block's formulas: `text`, `label` and the block as `group`."""
+    cities = sorted(city_records(), key=lambda record: digest("block", record["city"]))
+    rng = np.random.default_rng(0)
+    for block in range(len(cities) // BLOCK):
+        mine = cities[block * BLOCK : (block + 1) * BLOCK]
+        for number in range(FORMULAS):
+            label = number % 2
+            ways = [way for way in itertools.product((False, True), repeat=3) if (sum(way) >= 2) == bool(label)]
+            chosen = [mine[place] for place in rng.permutation(BLOCK)[:3]]
+            parts = tuple(
+                Atom(statement(record["city"], record["country"] if true else record["other"]))
+                for record, true in zip(chosen, ways[rng.integers(len(ways))], strict=True)
+            )
+            yield {"text": write(AtLeast(2, parts)), "label": label, "group": f"block {block}"}
