@@ -48,7 +48,7 @@ def check(maker: Advised, texts: Sequence[Text], answers: Sequence[str]) -> None
         raise UserError(f"{maker.advisor.model} is an encoder, which writes nothing; choose a decoder as advisor")
     if len(answers) != 2 or not all(isinstance(text, str) for text in texts):
         raise UserError(f"a {maker.protocol} needs a task of two classes whose examples are one text each")
-    arguments = maker.turns * len(speakers(maker.protocol, ""))
+    arguments = maker.turns * maker.sides
     headings = "".join(_heading(maker, answer) for answer in answers) * maker.turns
     inference.encode_prompts(maker.advisor, [f"{text}{headings}" for text in texts], arguments * maker.tokens)
 
@@ -115,7 +115,7 @@ def with_transcripts(
 def _held(maker: Advised, texts: Sequence[str], answers: Sequence[str], writer: Writer) -> list[Transcript]:
     said: list[Transcript] = [()] * len(texts)
     for _ in range(maker.turns):
-        for place in range(len(speakers(maker.protocol, ""))):
+        for place in range(maker.sides):
             sides = [speakers(maker.protocol, text)[place] for text in texts]
             prompts = [
                 text + _spoken(before, maker, answers) + _heading(maker, answers[side])
