@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from w2s_jax import cli, config, labelwork, losses
-from w2s_jax.config import Advised, Errors, Given, LabelStep, Method, TaskConfig
+from w2s_jax.config import Advised, Errors, Given, LabelStep, Method, Recursive, TaskConfig
 from w2s_jax.data import tasks
 from w2s_jax.train.learner import Generative, Learner, Preference
 from w2s_jax.train.loop import LoopSettings
@@ -15,13 +15,25 @@ from w2s_jax.train.loop import LoopSettings
 ROOT = Path(__file__).parent.parent
 LINES = [line for line in (ROOT / "docs" / "features.md").read_text().splitlines() if line.startswith("| ")][1:]
 SPANS = [span for line in LINES for span in re.findall(r"`([^`]+)`", line)]
-NAMES = (Advised, Errors, Given, LabelStep, Method, TaskConfig, Generative, Learner, LoopSettings, Preference)
+NAMES = (
+    Advised,
+    Errors,
+    Given,
+    LabelStep,
+    Method,
+    TaskConfig,
+    Generative,
+    Learner,
+    LoopSettings,
+    Preference,
+    Recursive,
+)
 FRAGMENTS = [span for span in SPANS if re.match(r"[A-Z]\w*\(", span)]
 COMMANDS = [span for span in SPANS if span.startswith("w2s ")]
 
 
 def test_there_is_something_to_check() -> None:
-    assert len(LINES) == 36
+    assert len(LINES) == 37
     assert len(FRAGMENTS) > 25
     assert len(COMMANDS) > 5
 

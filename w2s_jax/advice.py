@@ -109,7 +109,7 @@ def with_transcripts(
     if maker.shuffled:
         order = sorted(shown, key=lambda text: digest("shuffled", str(text)))
         shown = dict(zip(order, order[1:] + order[:1], strict=True))
-    return [str(text) + _spoken(said[shown[text]], maker, answers) for text in texts]
+    return [str(text) + spoken(said[shown[text]], maker, answers) for text in texts]
 
 
 def _held(maker: Advised, texts: Sequence[str], answers: Sequence[str], writer: Writer) -> list[Transcript]:
@@ -118,7 +118,7 @@ def _held(maker: Advised, texts: Sequence[str], answers: Sequence[str], writer: 
         for place in range(maker.sides):
             sides = [speakers(maker.protocol, text)[place] for text in texts]
             prompts = [
-                text + _spoken(before, maker, answers) + _heading(maker, answers[side])
+                text + spoken(before, maker, answers) + _heading(maker, answers[side])
                 for text, before, side in zip(texts, said, sides, strict=True)
             ]
             written = writer(prompts, tokens=maker.tokens, temperature=maker.temperature, seed=maker.seed)
@@ -128,7 +128,8 @@ def _held(maker: Advised, texts: Sequence[str], answers: Sequence[str], writer: 
     return said
 
 
-def _spoken(said: Transcript, maker: Advised, answers: Sequence[str]) -> str:
+def spoken(said: Transcript, maker: Advised, answers: Sequence[str]) -> str:
+    """A transcript as it follows its text."""
     return "".join(f"{_heading(maker, answers[each.answer])} {each.argument}" for each in said)
 
 

@@ -45,7 +45,7 @@ def readings(
     for identifier, text in zip(rows.ids, rows.texts, strict=True):
         side, candidate = map(int, identifier.rpartition("#")[2].split("."))
         changed = (*said[text][:side], sampled[candidate][text][side], *said[text][side + 1 :])
-        read += advice.with_transcripts(samples(maker)[0], [text], {text: changed}, answers)
+        read.append(str(text) + advice.spoken(changed, maker.advised, answers))
     return read
 
 
