@@ -25,7 +25,8 @@ heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 probe = {"parameters": "probe", "epochs": 10, "optimizer": heads}
 judge, strong = Learner("minilm-l6", **probe), Learner("smollm2-135m", read_layer=18, **probe)
 consultancy = Advised(judge, Learner("smollm2-135m"), "consultancy", tokens=20, temperature=0.8)
-level_1 = Recursive(consultancy, reward_model=strong, candidates=4)
+# The state after a transcript's last token says hardly anything of the statement: all tokens' mean does.
+level_1 = Recursive(consultancy, reward_model=replace(strong, pooling="mean"), candidates=4)
 
 experiment = Experiment(
     name="recursive",
