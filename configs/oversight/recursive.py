@@ -10,9 +10,9 @@ supervisors was found. Nearest: critiques of critiques (Wen et al. 2025, 2502.04
 researchers (2026), whose `critic` is one level: PGR -.04, .26 and -.09, no gain over naive. Khan et al. 2024
 (2402.06782) find that debaters optimized to persuade, by best-of-n too, make their judges more accurate.
 
-Hardware: a laptop; two CPU cores take about fifteen minutes.
+Hardware: a laptop; two CPU cores take about fifteen minutes, half as long again beside other work.
 Command:  w2s run configs/oversight/recursive.py
-Expect:   docs/results/oversight.md.
+Expect:   docs/results/oversight.md: no gain. Supervisors at .58 alone, .57, .56 and .56 at levels 0 to 2, .52 shuffled.
 """
 
 from dataclasses import replace
