@@ -165,7 +165,7 @@ def batch_key(stage: Stage) -> Any:
 
 
 def _advised(stage: Stage, given: StageInputs, workshop: Workshop) -> StageInputs:
-    """A judge's rows with the transcripts that it reads."""
+    """The rows of a judge, or of a reward model, with the transcripts that it reads."""
     maker, answers = stage.maker, materials.answers(stage.task, 2)
     assert isinstance(maker, Advised | Recursive)
     root = workshop.store.root.parent / "transcripts"
@@ -176,10 +176,9 @@ def _advised(stage: Stage, given: StageInputs, workshop: Workshop) -> StageInput
     said = sampled[0]
     if isinstance(maker, Advised):
         return inputs.reread(given, lambda split: advice.with_transcripts(maker, split.texts, said, answers))
-    if stage.members:
-        splits = materials.splits(stage.task, stage.seed)
-        rows = experiment.candidates(maker, (splits.supervisor, splits.transfer, splits.validation, splits.test))
-        said = recursion.chosen(maker, rows, workshop.read(stage.members[0]), sampled)
+    for chooser in stage.members:
+        rows = experiment.stage_splits(chooser).predict["candidates"]
+        said = recursion.chosen(maker, rows, workshop.read(chooser), sampled)
 
     def read(split: Split) -> Sequence[Text]:
         if split is given.predict.get("candidates"):
