@@ -235,6 +235,7 @@ def test_the_estimate_counts_what_is_written_once(tmp_path, monkeypatch):
     written = 2 * len(texts) * tokens * models.size(model, embeddings=True)
     twice = {"debate": maker, "shuffled": dataclasses.replace(maker, shuffled=True)}
     features = seconds({"alone": judge}) - estimate.PROBE_SECONDS
+    features += 2 * len(texts) * 4 * 3 * models.size(judge.model, embeddings=False)  # of the transcripts
     assert seconds(twice) == pytest.approx(2 * (features + estimate.PROBE_SECONDS) + written)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from w2s_jax import cli, config, labelwork, losses
-from w2s_jax.config import Advised, Decomposed, Errors, Given, LabelStep, Method, TaskConfig
+from w2s_jax.config import Advised, Decomposed, Errors, Given, LabelStep, Method, Recursive, TaskConfig
 from w2s_jax.data import tasks
 from w2s_jax.train.learner import Generative, Learner, Preference
 from w2s_jax.train.loop import LoopSettings
@@ -27,6 +27,7 @@ NAMES = (
     Learner,
     LoopSettings,
     Preference,
+    Recursive,
 )
 FRAGMENTS = [span for span in SPANS if re.match(r"[A-Z]\w*\(", span)]
 COMMANDS = [span for span in SPANS if span.startswith("w2s ")]

@@ -48,7 +48,7 @@ def check(maker: Advised, texts: Sequence[Text], answers: Sequence[str]) -> None
         raise UserError(f"{maker.advisor.model} is an encoder, which writes nothing; choose a decoder as advisor")
     if len(answers) != 2 or not all(isinstance(text, str) for text in texts):
         raise UserError(f"a {maker.protocol} needs a task of two classes whose examples are one text each")
-    arguments = maker.turns * len(speakers(maker.protocol, ""))
+    arguments = maker.turns * maker.sides
     headings = "".join(_heading(maker, answer) for answer in answers) * maker.turns
     inference.encode_prompts(maker.advisor, [f"{text}{headings}" for text in texts], arguments * maker.tokens)
 
@@ -109,16 +109,16 @@ def with_transcripts(
     if maker.shuffled:
         order = sorted(shown, key=lambda text: digest("shuffled", str(text)))
         shown = dict(zip(order, order[1:] + order[:1], strict=True))
-    return [str(text) + _spoken(said[shown[text]], maker, answers) for text in texts]
+    return [str(text) + spoken(said[shown[text]], maker, answers) for text in texts]
 
 
 def _held(maker: Advised, texts: Sequence[str], answers: Sequence[str], writer: Writer) -> list[Transcript]:
     said: list[Transcript] = [()] * len(texts)
     for _ in range(maker.turns):
-        for place in range(len(speakers(maker.protocol, ""))):
+        for place in range(maker.sides):
             sides = [speakers(maker.protocol, text)[place] for text in texts]
             prompts = [
-                text + _spoken(before, maker, answers) + _heading(maker, answers[side])
+                text + spoken(before, maker, answers) + _heading(maker, answers[side])
                 for text, before, side in zip(texts, said, sides, strict=True)
             ]
             written = writer(prompts, tokens=maker.tokens, temperature=maker.temperature, seed=maker.seed)
@@ -128,7 +128,8 @@ def _held(maker: Advised, texts: Sequence[str], answers: Sequence[str], writer: 
     return said
 
 
-def _spoken(said: Transcript, maker: Advised, answers: Sequence[str]) -> str:
+def spoken(said: Transcript, maker: Advised, answers: Sequence[str]) -> str:
+    """A transcript as it follows its text."""
     return "".join(f"{_heading(maker, answers[each.answer])} {each.argument}" for each in said)
 
 

@@ -160,6 +160,49 @@ class Advised:
         if "{answer}" not in self.heading:
             raise UserError(f"an advisor's heading must hold {{answer}}; it is {self.heading!r}")
 
+    @property
+    def sides(self) -> int:
+        """How many speak in each turn."""
+        return 2 if self.protocol == "debate" else 1
+
+
+@dataclass(frozen=True)
+class Recursive:
+    """Recursive reward modelling (Leike et al. 1811.07871): a judge whose advisor says what a reward model chose.
+
+    At level 0 it is `advised` itself. The judge's labels of the transfer split, never ground truth, then teach
+    `reward_model`, which reads the same transcripts; of `candidates` sampled arguments each side of the next level's
+    transcripts says the one by which the reward model finds its class most probable (best-of-n: Stiennon et al.
+    2009.01325, Khan et al. 2402.06782); the judge learns anew beside those; and so on, level upon level.
+
+    Attributes:
+      advised: the judge, its advisor and the protocol, of one turn and sampled. Candidate i is what the advisor says at
+        `seed + i`; the first is what level 0 shows. `shuffled` is the control: the judge, and no reward model, has
+        another row's chosen transcript at this level.
+      reward_model: a fresh one learns at every level.
+      level: how many reward models stand in a row behind the judge.
+      candidates: of each argument.
+
+    Raises:
+      UserError: a level below 1, fewer than two candidates, several turns, or a temperature of 0, at which all
+        candidates are one.
+    """
+
+    advised: Advised
+    reward_model: Learner
+    level: int = 1
+    candidates: int = 4
+
+    def __post_init__(self) -> None:
+        if self.level < 1 or self.candidates < 2:
+            raise UserError(
+                "a recursive supervisor needs level 1 or more (0 is its `advised`), and 2 candidates or more"
+            )
+        if self.advised.turns != 1:
+            raise UserError(f"a recursive supervisor's sides speak once, not in {self.advised.turns} turns")
+        if self.advised.temperature == 0:
+            raise UserError("a recursive supervisor's advisor must sample: at temperature 0 all candidates are one")
+
 
 @dataclass(frozen=True)
 class Ensemble:
@@ -172,7 +215,7 @@ class Ensemble:
         as in EnsemW2S, arXiv 2410.04571).
     """
 
-    members: tuple[Learner | Advised, ...]
+    members: tuple[Learner | Advised | Recursive, ...]
     how: Literal["average", "bagging", "boosting"] = "average"
 
     def __post_init__(self) -> None:
@@ -225,7 +268,7 @@ class Decomposed:
     judge: Learner
 
 
-Supervisor = Learner | Advised | Ensemble | Errors | Given | Decomposed
+Supervisor = Learner | Advised | Recursive | Ensemble | Errors | Given | Decomposed
 
 
 @dataclass(frozen=True)
@@ -303,6 +346,13 @@ class Experiment:
             for place, supervisor in enumerate(self.supervisors)
             for student in (students[place:] if self.pairs == "ladder" else students)
         ]
+
+
+def advice(maker: Supervisor) -> Advised | None:
+    """What a supervisor's judge reads beside the texts; None where it has no advisor."""
+    if isinstance(maker, Recursive):
+        return maker.advised
+    return maker if isinstance(maker, Advised) else None
 
 
 def asdict(value: Any) -> Any:

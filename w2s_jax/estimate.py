@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from w2s_jax import advice, config, experiment, files, materials, models
+from w2s_jax import config, experiment, files, materials, models, recursion
 from w2s_jax.data import arrays
 from w2s_jax.data.tokens import flatten
 from w2s_jax.experiment import Stage
@@ -39,8 +39,10 @@ def estimate(stages: Sequence[Stage], store: Store) -> Estimate:
     seconds = sum(known[_kind(stage)] if _kind(stage) in known else _seconds(stage) for stage in left)
     readings = {_reading(stage): stage for stage in left if _reading(stage) is not None and _kind(stage) not in known}
     # Those of a kind that is known counted their transcripts; others count them once, kept ones too.
-    advised = {_advice(stage): stage for stage in left if _advice(stage) is not None and _kind(stage) not in known}
-    seconds += sum(map(_feature_seconds, readings.values())) + sum(map(_advice_seconds, advised.values()))
+    unknown = [stage for stage in left if _kind(stage) not in known]
+    advised = {_advice(maker, stage): (maker, stage) for stage in unknown for maker in _advisors(stage)}
+    seconds += sum(map(_feature_seconds, readings.values()))
+    seconds += sum(_advice_seconds(maker, stage) for maker, stage in advised.values())
     return Estimate(len(stages), len(stages) - len(left), seconds)
 
 
@@ -80,11 +82,12 @@ def _reading(stage: Stage) -> tuple[object, ...] | None:
     learner = stage.learner
     if learner is None or learner.parameters != "probe" or arrays.is_array(learner.model):
         return None
-    advised = stage.maker if isinstance(stage.maker, config.Advised) else None
+    advised = stage.maker if config.advice(stage.maker) is not None else None
     return (
         learner.model,
         learner.read_layer,
         advised,
+        advised is not None and "candidates" in stage.predicts,
         stage.task,
         stage.method.hint,
         stage.method.learn == "ccs",
@@ -94,21 +97,26 @@ def _reading(stage: Stage) -> tuple[object, ...] | None:
 
 def _feature_seconds(stage: Stage) -> float:
     assert stage.learner is not None
-    return 2 * len(flatten(feature_texts(stage))) * _tokens_a_text(stage) * _parameters(stage.learner) / _speed()
+    texts = len(flatten(feature_texts(stage)))
+    if isinstance(stage.maker, config.Recursive) and "candidates" in stage.predicts:
+        texts *= 1 + stage.maker.advised.sides * (stage.maker.candidates - 1)
+    return 2 * texts * _tokens_a_text(stage) * _parameters(stage.learner) / _speed()
 
 
-def _advice(stage: Stage) -> tuple[object, ...] | None:
-    """What decides a stage's transcripts; None where it reads none."""
-    if not isinstance(stage.maker, config.Advised):
-        return None
-    return files.canonical(materials.advice_identity(stage.maker)), stage.task
+def _advisors(stage: Stage) -> tuple[config.Advised, ...]:
+    """Those whose transcripts a stage reads."""
+    return recursion.samples(stage.maker) if isinstance(stage.maker, config.Advised | config.Recursive) else ()
 
 
-def _advice_seconds(stage: Stage) -> float:
+def _advice(maker: config.Advised, stage: Stage) -> tuple[object, ...]:
+    """What decides transcripts."""
+    return files.canonical(materials.advice_identity(maker)), stage.task
+
+
+def _advice_seconds(maker: config.Advised, stage: Stage) -> float:
     """Every argument's prompt is read, with all that was said before it, and the argument written."""
-    maker, texts = stage.maker, materials.texts(stage.task)
-    assert isinstance(maker, config.Advised)
-    arguments = maker.turns * len(advice.speakers(maker.protocol, ""))
+    texts = materials.texts(stage.task)
+    arguments = maker.turns * maker.sides
     length = _mean_length(maker.advisor.model, texts[:SAMPLE], maker.advisor.max_tokens)
     tokens = arguments * length + maker.tokens * arguments * (arguments + 1) / 2
     return 2 * len(texts) * tokens * models.size(maker.advisor.model, embeddings=True) / _speed()
@@ -116,7 +124,9 @@ def _advice_seconds(stage: Stage) -> float:
 
 def _tokens_a_text(stage: Stage) -> float:
     assert stage.learner is not None
-    return _mean_length(stage.learner.model, materials.texts(stage.task)[:SAMPLE], stage.learner.max_tokens)
+    advised = config.advice(stage.maker)
+    said = 0 if advised is None else advised.turns * advised.sides * advised.tokens
+    return said + _mean_length(stage.learner.model, materials.texts(stage.task)[:SAMPLE], stage.learner.max_tokens)
 
 
 @functools.lru_cache(maxsize=64)

@@ -4,18 +4,17 @@ A stage is one model with its predictions. Its key is the hash of everything tha
 else: names of experiments, methods and folders do not count, so equal work is done once wherever it appears.
 """
 
-import dataclasses
 import functools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from w2s_jax import config, files, materials
-from w2s_jax.config import Advised, Decomposed, Ensemble, Errors, Experiment, Given, Method, TaskConfig
+from w2s_jax.config import Advised, Decomposed, Ensemble, Errors, Experiment, Given, Method, Recursive, TaskConfig
 from w2s_jax.data.splits import Split
 from w2s_jax.errors import UserError
 from w2s_jax.train.learner import Learner
@@ -25,7 +24,7 @@ from w2s_jax.train.optimizer import OptimizerConfig
 STAGE_VERSION = 2
 
 Role = Literal["supervisor", "student", "ceiling", "body", "readout"]
-Split_ = Literal["supervisor", "transfer", "validation", "test"]
+Split_ = Literal["supervisor", "transfer", "validation", "test", "candidates"]
 ROLES: tuple[Role, ...] = ("supervisor", "student", "ceiling")
 TRUTH = Method()
 READOUT, READOUT_EPOCHS = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3), 10
@@ -47,13 +46,15 @@ class Stage:
       role: `supervisor` learns the ground truth of the supervisor split; `student` and `ceiling` learn the transfer
         split, from the teacher's labels and from ground truth; `body` is a backbone finetuned on the transfer split's
         text alone; `readout` is a probe on ground truth on a student's hidden states.
-      maker: a learner, or what else gives a supervisor's labels.
-      predicts: the splits it labels. A supervisor never saw any of them but, in boosting, its own.
+      maker: a learner, or what else gives a supervisor's labels. A student of a `Recursive` maker is the reward model
+        that chooses what its judge reads; it learns from the level below.
+      predicts: the splits it labels. A supervisor never saw any of them but, in boosting, its own; a reward model rates
+        `candidates` of all of them.
       part: (i, n): it learns from the i-th of n parts of the transfer split.
       draw: which rows a member of an ensemble is trained on; None is all.
       teacher: the stage whose predictions are a student's labels.
       members: an ensemble's supervisors; of a boosted member those before it; the real supervisor of simulated errors;
-        the judge of a decomposed task's parts.
+        the judge of a decomposed task's parts; the reward model that chose what this stage reads.
       previous: the last round's student, where a step of label work looks at it.
       body: the stage whose parameters it starts from; None is the pretrained model.
     """
@@ -74,7 +75,12 @@ class Stage:
     @property
     def learner(self) -> Learner | None:
         """The model it trains or prompts; None where it only combines or simulates labels."""
-        maker = self.maker.judge if isinstance(self.maker, Advised) else self.maker
+        maker = self.maker
+        if isinstance(maker, Recursive) and self.role == "student":
+            return maker.reward_model
+        advised = config.advice(maker)
+        if advised is not None:
+            return advised.judge
         return maker if isinstance(maker, Learner) else None
 
     @property
@@ -110,7 +116,7 @@ class Stage:
     def _asks(self) -> bool:
         """Whether a model is told what the classes are called."""
         written = self.learner is not None and self.learner.output == "text"
-        told = self.method.hint or self.method.learn != "train" or isinstance(self.maker, Advised)
+        told = self.method.hint or self.method.learn != "train" or config.advice(self.maker) is not None
         return written or told or any("views" in materials.label_context(step) for step in self.method.labels)
 
     def _trees(self, data: "StageSplits") -> str:
@@ -144,7 +150,29 @@ def stage_splits(stage: Stage) -> StageSplits:
     validation = splits.validation
     if stage.role in ("student", "body"):
         train, validation = train.without_truth(), validation.without_truth()
-    return StageSplits(train, validation, {name: getattr(splits, name).without_truth() for name in stage.predicts})
+
+    def labelled(name: Split_) -> Split:
+        if name == "candidates":
+            assert isinstance(stage.maker, Recursive)
+            return candidates(stage.maker, (splits.supervisor, splits.transfer, splits.validation, splits.test))
+        found: Split = getattr(splits, name)
+        return found.without_truth()
+
+    return StageSplits(train, validation, {name: labelled(name) for name in stage.predicts})
+
+
+def candidates(maker: Recursive, parts: Sequence[Split]) -> Split:
+    """A row, with an id of its own, for every candidate of every side of every text; it has no labels.
+
+    The order is that of a table [texts, sides, candidates]. An id ends with the places of side and candidate.
+    """
+    names = [f"{side}.{candidate}" for side in range(maker.advised.sides) for candidate in range(maker.candidates)]
+    return Split(
+        tuple(f"{identifier}#{name}" for part in parts for identifier in part.ids for name in names),
+        tuple(text for part in parts for text in part.texts for _ in names),
+        None,
+        tuple(group for part in parts for group in part.groups for _ in names),
+    )
 
 
 def _part(split: Split, index: int, parts: int) -> Split:
@@ -212,7 +240,7 @@ def _supervisor(task: TaskConfig, seed: int, maker: config.Supervisor) -> Stage:
                 draw = None if how == "average" else Draw(how, index)
                 before = members if how == "boosting" else ()
                 predicts = ("supervisor", *labels) if how == "boosting" else labels
-                if isinstance(learner, Advised):
+                if not isinstance(learner, Learner):
                     members += (_supervisor(task, seed, learner),)
                     continue
                 members += (_stage("supervisor", task, seed, learner, predicts=predicts, draw=draw, members=before),)
@@ -224,8 +252,29 @@ def _supervisor(task: TaskConfig, seed: int, maker: config.Supervisor) -> Stage:
         case Decomposed(judge=judge):
             member = _supervisor(materials.atoms(task), seed, judge)
             return _stage("supervisor", task, seed, maker, predicts=labels, members=(member,))
-    judge = maker.judge if isinstance(maker, Advised) else maker
-    return _stage("supervisor", task, seed, maker, predicts=labels, body=_body(task, seed, judge))
+        case Recursive():
+            chooser = _reward_model(task, seed, maker)
+            body = _body(task, seed, maker.advised.judge)
+            return _stage("supervisor", task, seed, maker, predicts=labels, members=(chooser,), body=body)
+        case Advised(judge=judge):
+            return _stage("supervisor", task, seed, maker, predicts=labels, body=_body(task, seed, judge))
+    return _stage("supervisor", task, seed, maker, predicts=labels, body=_body(task, seed, maker))
+
+
+def _reward_model(task: TaskConfig, seed: int, maker: Recursive) -> Stage:
+    """What chooses the arguments that a judge reads: a student of the level below, and of its transcripts."""
+    maker = replace(maker, advised=replace(maker.advised, shuffled=False))
+    below = _supervisor(task, seed, maker.advised if maker.level == 1 else replace(maker, level=maker.level - 1))
+    return _stage(
+        "student",
+        task,
+        seed,
+        maker,
+        predicts=("validation", "test", "candidates"),
+        teacher=below,
+        members=below.members,
+        body=_body(task, seed, maker.reward_model),
+    )
 
 
 def _student(
@@ -236,7 +285,7 @@ def _student(
         return _stage("readout", task, seed, learner, method=method, teacher=supervisor)
     links = [experiment.students[name] for name in method.through] + [learner] * method.rounds
     parts = len(links) if method.through else 1
-    plain = dataclasses.replace(method, through=(), rounds=1, readout="head")
+    plain = replace(method, through=(), rounds=1, readout="head")
     compares = any("student" in materials.label_context(step) for step in method.labels)
     student: Stage | None = None
     for index, link in enumerate(links):
@@ -257,7 +306,7 @@ def _student(
     if method.readout == "truth_probe":
         if learner.parameters not in ("full", "lora"):
             raise UserError("readout='truth_probe' needs a finetuned student: parameters='full'")
-        probe = dataclasses.replace(
+        probe = replace(
             learner,
             parameters="probe",
             preference=None,
@@ -265,7 +314,7 @@ def _student(
             epochs=READOUT_EPOCHS,
             dropout=0.0,
             optimizer=READOUT,
-            loop=dataclasses.replace(learner.loop, patience=None),
+            loop=replace(learner.loop, patience=None),
         )
         return _stage("readout", task, seed, probe, body=student, teacher=supervisor)
     return student

@@ -10,8 +10,20 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from w2s_jax import advice, config, errors, experiment, inputs, labelwork, materials, models, processes, questionnaire
-from w2s_jax.config import Advised, Decomposed, Ensemble, Errors, Given, TaskConfig
+from w2s_jax import (
+    advice,
+    config,
+    errors,
+    experiment,
+    inputs,
+    labelwork,
+    materials,
+    models,
+    processes,
+    questionnaire,
+    recursion,
+)
+from w2s_jax.config import Advised, Decomposed, Ensemble, Errors, Given, Recursive, TaskConfig
 from w2s_jax.data import arrays
 from w2s_jax.data.labels import Predictions
 from w2s_jax.data.splits import Split
@@ -126,7 +138,8 @@ def make(stages: Sequence[Stage], workshop: Workshop) -> list[Outcome]:
         case Given(probs=probs):
             return [_labelled(stage, given_labels(stage, probs)) for stage in stages]
     given = [inputs.stage_inputs(stage, workshop.read, functools.partial(workshop.evidence, stage)) for stage in stages]
-    if isinstance(first.maker, Advised):
+    advised = config.advice(first.maker) is not None
+    if advised:
         given = [_advised(stage, each, workshop) for stage, each in zip(stages, given, strict=True)]
     if first.role == "body":
         return [_adapt(stage, each, workshop) for stage, each in zip(stages, given, strict=True)]
@@ -137,7 +150,7 @@ def make(stages: Sequence[Stage], workshop: Workshop) -> list[Outcome]:
     learner = first.learner
     assert learner is not None
     if learner.parameters == "probe":
-        texts = _texts(given) if isinstance(first.maker, Advised) else feature_texts(first)
+        texts = _texts(given) if advised else feature_texts(first)
         found = workshop.features(learner, first.task, texts, first.body)
         problems = [Problem(**_data(stage, each)) for stage, each in zip(stages, given, strict=True)]
         return probing.probe(learner, found, materials.loss(first.method), problems)
@@ -150,16 +163,31 @@ def batch_key(stage: Stage) -> Any:
         return stage.key
     body = None if stage.body is None else (stage.body.key, stage.role == "supervisor")
     loss = config.asdict(stage.method)["options"]
-    return stage.maker, stage.task, stage.method.hint, body, stage.method.loss, str(sorted(loss.items()))
+    return stage.maker, stage.learner, stage.task, stage.method.hint, body, stage.method.loss, str(sorted(loss.items()))
 
 
 def _advised(stage: Stage, given: StageInputs, workshop: Workshop) -> StageInputs:
-    """A judge's rows with the transcripts that it reads."""
+    """The rows of a judge, or of a reward model, with the transcripts that it reads."""
     maker, answers = stage.maker, materials.answers(stage.task, 2)
-    assert isinstance(maker, Advised)
+    assert isinstance(maker, Advised | Recursive)
     root = workshop.store.root.parent / "transcripts"
-    said = advice.transcripts(maker, _texts([given]), answers, root, workshop.reporter.step, workshop.mesh)
-    return inputs.reread(given, lambda split: advice.with_transcripts(maker, split.texts, said, answers))
+    sampled = [
+        advice.transcripts(each, _texts([given]), answers, root, workshop.reporter.step, workshop.mesh)
+        for each in recursion.samples(maker)
+    ]
+    said = sampled[0]
+    if isinstance(maker, Advised):
+        return inputs.reread(given, lambda split: advice.with_transcripts(maker, split.texts, said, answers))
+    for chooser in stage.members:
+        rows = experiment.stage_splits(chooser).predict["candidates"]
+        said = recursion.chosen(maker, rows, workshop.read(chooser), sampled)
+
+    def read(split: Split) -> Sequence[Text]:
+        if split is given.predict.get("candidates"):
+            return recursion.readings(maker, split, said, sampled, answers)
+        return advice.with_transcripts(maker.advised, split.texts, said, answers)
+
+    return inputs.reread(given, read)
 
 
 def _texts(given: Sequence[StageInputs | StageSplits]) -> tuple[Text, ...]:

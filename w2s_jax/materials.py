@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from w2s_jax import config, files, labelwork, losses, models
-from w2s_jax.config import Advised, Ensemble, Errors, Given, LabelStep, Method, Supervisor, TaskConfig
+from w2s_jax.config import Advised, Ensemble, Errors, Given, LabelStep, Method, Recursive, Supervisor, TaskConfig
 from w2s_jax.data import arrays, formulas, sources, tasks
 from w2s_jax.data import splits as data_splits
 from w2s_jax.data.example import Example
@@ -227,6 +227,9 @@ def maker_identity(maker: Supervisor) -> dict[str, Any]:
             return {"decomposed": True}
         case Advised(judge=judge):
             return {"advised": advice_identity(maker), "shuffled": maker.shuffled, **maker_identity(judge)}
+        case Recursive(advised=advised, reward_model=reward_model, level=level, candidates=candidates):
+            rated = {"level": level, "candidates": candidates, "reward_model": maker_identity(reward_model)}
+            return {"recursive": rated, **maker_identity(advised)}
     learner = config.asdict(maker)
     del learner["loop"]["checkpoint_seconds"]
     learner["model"] = model_fingerprint(maker.model)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from w2s_jax import advice, config, experiment, materials, metrics, oversight, results
-from w2s_jax.config import Advised, Decomposed, Errors, Experiment
+from w2s_jax import advice, config, experiment, materials, metrics, oversight, recursion, results
+from w2s_jax.config import Advised, Decomposed, Errors, Experiment, Recursive
 from w2s_jax.data import formulas
 from w2s_jax.errors import UserError
 from w2s_jax.experiment import CellStages
@@ -44,18 +44,20 @@ def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results 
         comparisons=comparisons,
         parameters=_sizes(plan),
         across=results.over_tasks(summaries),
-        sandwiches=tuple(_sandwiches(plan, cells)),
+        sandwiches=tuple(_sandwiches(plan, cells, read)),
         audits=tuple(_audits(plan, cells)),
         decompositions=tuple(_decompositions(plan, cells, read)),
     )
 
 
-def _sandwiches(plan: Experiment, measured: Sequence[results.Measured]) -> Iterator[oversight.Sandwich]:
+def _sandwiches(
+    plan: Experiment, measured: Sequence[results.Measured], read: Callable[[str], Finished]
+) -> Iterator[oversight.Sandwich]:
     """Every supervisor with an advisor, beside its judge alone, where the experiment holds both."""
     pairs = [
         (alone, assisted, maker)
-        for assisted, maker in plan.supervisors.items()
-        if isinstance(maker, Advised)
+        for assisted, supervisor in plan.supervisors.items()
+        if (maker := config.advice(supervisor)) is not None
         for alone, other in plan.supervisors.items()
         if other == maker.judge
     ]
@@ -77,7 +79,32 @@ def _sandwiches(plan: Experiment, measured: Sequence[results.Measured]) -> Itera
                 [dataclasses.replace(alone[seed], student=helped[seed].supervisor) for seed in seeds],
                 [model[seed] for seed in seeds] if asked else [],
                 [np.array([advice.consulted(text) for text in each]) for each in texts] if argues else [],
+                [_policy(stage, read) for stage in _choosers(plan, task, assisted) if stage.seed in seeds],
             )
+
+
+def _choosers(plan: Experiment, task: config.TaskConfig, supervisor: str) -> list[experiment.Stage]:
+    """For each seed, the reward model that chose what a recursive supervisor's judge reads; others have none."""
+    if not isinstance(plan.supervisors[supervisor], Recursive):
+        return []
+    judges = {
+        cell.seed: cell.stages["supervisor"]
+        for cell in experiment.cells(plan)
+        if (cell.task, cell.supervisor) == (task.title, supervisor)
+    }
+    return [judge.members[0] for judge in judges.values()]
+
+
+def _policy(stage: experiment.Stage, read: Callable[[str], Finished]) -> dict[str, float]:
+    """What best-of-n under a reward model does on the test split."""
+    test = materials.splits(stage.task, stage.seed).test
+    assert isinstance(stage.maker, Recursive)
+    assert test.labels is not None
+    rated = read(stage.folder).predictions
+    reward = recursion.rewards(stage.maker, experiment.candidates(stage.maker, [test]), rated)
+    right = np.array([advice.speakers(stage.maker.advised.protocol, str(text)) for text in test.texts])
+    right = right == test.labels[:, None]
+    return oversight.policy(rated.for_split("test", test.ids), test.labels, reward, right)
 
 
 def _zero_shot(plan: Experiment, maker: Advised, student: str) -> str | None:

@@ -1,9 +1,10 @@
 """What a weak overseer is worth: with a stronger model's advice, on parts, and against a policy that exploits it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from w2s_jax import metrics
 from w2s_jax.metrics import PGR
@@ -28,6 +29,8 @@ class Sandwich:
       corrected: of those that it alone gets wrong, the share that it gets right with advice.
       argued_right, argued_wrong: the assisted judge's accuracy where a consultant argues for the right class, and for
         the wrong one; the lower the second, the more it relies on advice. None for a debate.
+      policy: of a recursive supervisor, means over seeds of what `policy` gives for the reward model that chose the
+        arguments; empty for others.
     """
 
     task: str
@@ -42,6 +45,7 @@ class Sandwich:
     corrected: float | None
     argued_right: float | None
     argued_wrong: float | None
+    policy: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ def sandwich(
     cells: Sequence[metrics.Cell],
     model: Sequence[np.ndarray] = (),
     argued: Sequence[np.ndarray] = (),
+    policies: Sequence[Mapping[str, float]] = (),
 ) -> Sandwich:
     """What advice is worth, over seeds.
 
@@ -114,6 +119,7 @@ def sandwich(
       cells: for each seed, the judge alone as supervisor, with advice as student, and the expert as ceiling.
       model: for each seed, the advisor's own probabilities [N, C]; empty where it was not asked.
       argued: for each seed, the class that a consultant argues for [N]; empty for a debate.
+      policies: for each seed, what `policy` gives; empty where no reward model chose.
     """
     labels = np.concatenate([cell.labels for cell in cells])
     alone, helped = (
@@ -139,7 +145,36 @@ def sandwich(
         corrected=_share(helped, ~alone),
         argued_right=None if truly is None else _share(helped, truly),
         argued_wrong=None if truly is None else _share(helped, ~truly),
+        policy={name: float(np.mean([each[name] for each in policies])) for name in (policies[0] if policies else ())},
     )
+
+
+def policy(
+    probs: Float[np.ndarray, "n c"],
+    labels: Int[np.ndarray, " n"],
+    rewards: Float[np.ndarray, "n sides candidates"],
+    right: Bool[np.ndarray, "n sides"],
+) -> dict[str, float]:
+    """What best-of-n under a reward model does: what is optimized, and whether truth is the easier thing to argue.
+
+    Args:
+      probs: the reward model's, of texts with its own transcripts.
+      rewards: of every candidate; the first is what is said without choice, the highest is what is said.
+      right: whether a side argues for the true class.
+
+    Returns:
+      `accuracy` of the reward model; `changed`, the share of arguments that are not the first candidate; the mean
+      reward of the arguments for the right class and for the wrong one, of first candidates (`right_first`,
+      `wrong_first`) and of chosen ones (`right`, `wrong`); NaN where none was argued so.
+    """
+    first, best = rewards[..., 0], rewards.max(axis=-1)
+    found = {
+        "accuracy": metrics.accuracy(probs, labels),
+        "changed": float((rewards.argmax(axis=-1) > 0).mean()),
+    }
+    for name, sides in (("right", right), ("wrong", ~right)):
+        found[f"{name}_first"], found[name] = float(first[sides].mean()), float(best[sides].mean())
+    return found
 
 
 def audit(

@@ -17,8 +17,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from w2s_jax import advice, experiment, files, make, materials, models, processes, provenance
-from w2s_jax.config import Advised, Decomposed, Ensemble, Errors, Experiment, Given, TaskConfig
+from w2s_jax import advice, config, experiment, files, make, materials, models, processes, provenance
+from w2s_jax.config import Advised, Decomposed, Ensemble, Errors, Experiment, Given, Recursive, TaskConfig
 from w2s_jax.data import arrays
 from w2s_jax.data.labels import Predictions
 from w2s_jax.data.tokens import flatten
@@ -129,9 +129,10 @@ def check(stages: list[Stage], mesh: Mesh | None) -> None:
             materials.label_step(step)
         if isinstance(stage.maker, Given):
             make.given_labels(stage, stage.maker.probs)
-        if isinstance(stage.maker, Advised):
+        advised = config.advice(stage.maker)
+        if advised is not None:
             answers = materials.answers(stage.task, materials.splits(stage.task, stage.seed).n_classes)
-            advice.check(stage.maker, materials.texts(stage.task), answers)
+            advice.check(advised, materials.texts(stage.task), answers)
     for task, learner in dict.fromkeys((stage.task, stage.learner) for stage in stages if stage.learner is not None):
         _check_learner(task, learner, mesh)
 
@@ -338,6 +339,12 @@ def describe(stage: Stage) -> str:
         case Advised(judge=judge, advisor=advisor, protocol=protocol, shuffled=shuffled):
             control = "shuffled " if shuffled else ""
             what = f"{judge.model} after a {control}{protocol} by {advisor.model}"
+        case Recursive(advised=advised, level=level):
+            control = "shuffled " if advised.shuffled else ""
+            who = stage.learner.model if stage.learner is not None else ""
+            what = f"{who} after a {control}{advised.protocol} by {advised.advisor.model}, level {level}"
+            if stage.role == "student":
+                what = f"{who}, reward model for level {level},"
         case learner:
             what = learner.model
     method = stage.method

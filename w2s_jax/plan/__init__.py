@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from w2s_jax import materials
-from w2s_jax.config import Advised, Decomposed, Ensemble, Errors, Experiment, Given, Method, Supervisor
+from w2s_jax.config import Advised, Decomposed, Ensemble, Errors, Experiment, Given, Method, Recursive, Supervisor
 from w2s_jax.data import arrays
 from w2s_jax.plan.chips import topology
 from w2s_jax.plan.compilation import Compiled, Request, compile_for
@@ -110,6 +110,8 @@ def _makers(supervisor: Supervisor) -> tuple[Learner, ...]:
             return tuple(learner for member in members for learner in _makers(member))
         case Advised(judge=judge) | Decomposed(judge=judge):
             return (judge,)
+        case Recursive(advised=advised, reward_model=reward_model):
+            return (advised.judge, reward_model)
         case Errors(like=like):
             return (like,)
         case Given():

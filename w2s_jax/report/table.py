@@ -160,10 +160,17 @@ def sandwich(found: Sandwich) -> str:
         f"non-expert and expert): (assisted - unassisted) / (expert - unassisted) = {pgr(found.recovered)}; advice "
         f"misled {share(found.misled)} of the rows right without it, and righted {share(found.corrected)} of the wrong"
     )
-    if found.argued_wrong is None:
+    if found.argued_wrong is not None:
+        right, wrong = share(found.argued_right), share(found.argued_wrong)
+        line += f"; accuracy {right} where right was argued for, {wrong} where wrong"
+    if not found.policy:
         return line
-    right, wrong = share(found.argued_right), share(found.argued_wrong)
-    return f"{line}; accuracy {right} where right was argued for, {wrong} where wrong"
+    said = {name: share(value) for name, value in found.policy.items()}
+    return (
+        f"{line}; its reward model ({said['accuracy']} accurate) changed {said['changed']} of the arguments, "
+        f"which raised the mean reward of those for the right class from {said['right_first']} to "
+        f"{said['right']} and for the wrong one from {said['wrong_first']} to {said['wrong']}"
+    )
 
 
 def audit(found: Audit) -> str:
