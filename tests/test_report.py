@@ -268,7 +268,7 @@ def test_of_many_summaries_figures_show_the_widest_pair_of_each_task() -> None:
 
 
 def test_the_story_counts_what_was_run_what_is_undefined_and_what_is_sure(found: Results) -> None:
-    ran, recovered, compared = story.sentences(found)
+    ran, recovered, compared, floor = story.sentences(found)
     assert ran == (
         "3 tasks (cities, coin flips, negations), 1 pair of models, 2 methods (naive, confidence), 3 seeds: 18 cells."
     )
@@ -277,6 +277,7 @@ def test_the_story_counts_what_was_run_what_is_undefined_and_what_is_sure(found:
     sure = [c for c in found.comparisons if c.p_holm is not None and c.p_holm < 0.05]
     assert f"{sum((c.difference or 0) > 0 for c in sure)} surely better" in compared
     assert f"{3 - len(sure)} not told apart" in compared
+    assert floor == "Resampling gives no p-value below 0.001, which the correction makes 0.003."
     (ranking,) = story.rankings(found)
     assert ranking.pair == "minilm-l6 -> smollm2-135m"
     naive, confidence = (dict(zip(story.COLUMNS, row, strict=True)) for row in ranking.rows)
@@ -284,6 +285,14 @@ def test_the_story_counts_what_was_run_what_is_undefined_and_what_is_sure(found:
     (across,) = (each for each in found.across if each.method == "confidence")
     assert confidence["accuracy"] == f"{across.difference:+.3f}"
     assert confidence["median PGR [95%]"] == f"{across.median_pgr:.2f}"
+
+
+def test_the_story_says_where_resampling_is_too_coarse_for_so_many_comparisons(found: Results) -> None:
+    many = tuple(dataclasses.replace(found.comparisons[0], least_p=2 / 50_001) for _ in range(1251))
+    (*_, floor) = story.sentences(dataclasses.replace(found, comparisons=many))
+    assert floor.endswith("which the correction makes 0.05: too much for any difference to be sure.")
+    (*_, floor) = story.sentences(dataclasses.replace(found, comparisons=many[:1000]))
+    assert floor.endswith("which the correction makes 0.04.")
 
 
 def test_the_story_tells_of_cells_that_are_missing_and_of_one_task() -> None:
