@@ -108,10 +108,10 @@ def test_many_methods_are_colours_with_their_numbers():
     found = grown(20)
     figure = grid.heat([found])
     assert len(figure.rows) == 100
-    by_cell = {(row[2], row[3]): row for row in figure.rows}
-    assert by_cell["naive", "a"][4] == pytest.approx(0.4)
-    assert by_cell["naive", "e"][4] is None
-    assert "not apart" in by_cell["naive", "e"][7]
+    by_cell = {(row[3], row[4]): row for row in figure.rows}
+    assert by_cell["naive", "a"][5] == pytest.approx(0.4)
+    assert by_cell["naive", "e"][5] is None
+    assert "not apart" in by_cell["naive", "e"][8]
     assert grid.heat([grown(3)]) is None, "a few have a row each"
 
 
@@ -119,7 +119,7 @@ def test_a_page_of_many_methods_begins_with_the_ranking_and_folds_the_rest():
     run = grown(20)
     page = html_page.html([run], figures.draw([run]))
     assert page.index("median PGR [95%]") < page.index("<details>")
-    assert page.count("<details><summary>") == 5 + 1
+    assert page.count("<details><summary>") == 5 + 1 + 1  # tasks, intervals, config
     assert "http" not in page.replace("http://www.w3.org", "")
 
 

@@ -261,10 +261,10 @@ def test_methods_stand_side_by_side_with_every_task(found: Results) -> None:
 def test_of_many_summaries_figures_show_the_widest_pair_of_each_task() -> None:
     run = synthetic.scaling(tasks=("a", "b"), seeds=1)
     assert len(run.summaries) == 32
-    shown, note = single.selected(run)
-    assert {(s.task, s.supervisor, s.student) for s in shown.summaries} == {("a", "70m", "1.4b"), ("b", "70m", "1.4b")}
+    shown, note = single.selected(run.summaries)
+    assert {(s.task, s.supervisor, s.student) for s in shown} == {("a", "70m", "1.4b"), ("b", "70m", "1.4b")}
     assert "Of 32" in note
-    assert single.selected(synthetic.three_tasks(1))[1] == ""
+    assert single.selected(synthetic.three_tasks(1).summaries)[1] == ""
 
 
 def test_the_story_counts_what_was_run_what_is_undefined_and_what_is_sure(found: Results) -> None:

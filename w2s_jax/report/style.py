@@ -43,6 +43,7 @@ class Figure:
       alt: what it says, for readers who cannot see it.
       columns, rows: the plotted numbers.
       image: matplotlib's figure.
+      folded: the line under which the page folds it away; empty where it stands open.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Figure:
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
     image: Any
+    folded: str = ""
 
 
 def panels(count: int, height: float = PANEL[1], width: float = PANEL[0]) -> tuple[Any, list[Any]]:
