@@ -13,7 +13,7 @@ from tests import synthetic
 from w2s_jax import report, results
 from w2s_jax.errors import UserError
 from w2s_jax.metrics import PGR
-from w2s_jax.report import figures, html_page, methods, single, story, style, table
+from w2s_jax.report import figures, html_page, many, methods, single, story, style, table
 from w2s_jax.results import Mean, Results
 
 FIGURES = ("methods", "pgr", "agreement", "accuracy", "curves", "reliability")
@@ -202,6 +202,30 @@ def test_students_of_unknown_size_stand_in_their_order(grown: Results) -> None:
 
 
 @needs_matplotlib
+def test_students_of_the_same_size_stand_beside_each_other(grown: Results) -> None:
+    same = dataclasses.replace(grown, parameters=dict.fromkeys(grown.parameters, 10**8))
+    (scaling,) = (figure for figure in figures.across([same]) if figure.name == "scaling")
+    assert scaling.image.axes[0].get_xlabel() == "student"
+    assert "up to the layer that is read" not in scaling.caption
+    assert "up to the layer that is read" in _words(many.scaling([grown]).caption)  # type: ignore[union-attr]
+
+
+@needs_matplotlib
+def test_each_of_several_runs_has_its_median_over_tasks() -> None:
+    run = synthetic.scaling(seeds=1)
+    other = dataclasses.replace(run, name="other")
+    (figure,) = (figure for figure in figures.across([run, other]) if figure.name == "pgr_scaling")
+    titles = [axis.get_title() for axis in figure.image.axes]
+    assert titles[:2] == ["scaling: median over 2 tasks", "other: median over 2 tasks"]
+    assert titles[2:4] == ["scaling: cities", "scaling: reviews"]
+    rows = [dict(zip(figure.columns, row, strict=True)) for row in figure.rows]
+    shown = {(r["supervisor"], r["student"], r["method"]): r["pgr"] for r in rows if r["task"].startswith("other: med")}
+    across = {(each.supervisor, each.student, each.method): each.median_pgr for each in run.across}
+    assert shown
+    assert shown == {key: across[key] for key in shown}
+
+
+@needs_matplotlib
 def test_agreement_with_a_supervisor_that_is_never_wrong_is_drawn(grown: Results) -> None:
     perfect = tuple(dataclasses.replace(s, agreement=s.agreement._replace(where_wrong=None)) for s in grown.summaries)
     figure = figures.across([dataclasses.replace(grown, summaries=perfect)])[-1]
@@ -342,6 +366,16 @@ def test_a_probe_evaluated_once_has_no_curves() -> None:
     once = synthetic.of([synthetic.cell(0.7, 0.8, 0.9, steps=(100,))])
     assert [figure.name for figure in figures.of_run(once)] == ["accuracy", "reliability"]
     assert figures.across([once]) == []
+
+
+@needs_matplotlib
+def test_a_probe_beside_finetuned_students_has_no_curve_and_the_caption_says_so() -> None:
+    cells = [synthetic.cell(0.7, 0.8, 0.9), synthetic.cell(0.7, 0.8, 0.9, steps=(3,), method="probe")]
+    figure = single.curves(synthetic.of(cells))
+    assert figure is not None
+    assert figure.caption.endswith("Left out are students that were evaluated once: probe.")
+    assert {dict(zip(figure.columns, row, strict=True))["method"] for row in figure.rows} == {"naive"}
+    assert figure.image.axes[0].get_xlim()[0] > 3
 
 
 @needs_matplotlib

@@ -48,7 +48,8 @@ def recovered(runs: Sequence[Results]) -> Figure | None:
     axis.axvline(0, color=MUTED, lw=0.6, zorder=0)
     axis.axvline(1, color=MUTED, lw=0.6, ls=":", zorder=0)
     axis.set_xlabel("PGR of accuracy (0: supervisor, 1: ceiling)")
-    style.legend(image, [style.key(style.short(method), **look) for method, look in looks.items()])
+    axis.locator_params(axis="x", nbins=6)
+    style.legend(image, [style.key(style.short(method, 30), **look) for method, look in looks.items()])
     parts = (f"{s.task}, {s.supervisor} to {s.student}, {s.method}: {table.pgr(s.pgr['accuracy'])}" for s in summaries)
     name, folded = ("pgr_intervals", "PGR with its interval on each task") if note else ("pgr", "")
     caption = f"Performance gap recovered, with 95% intervals: 0 is the supervisor, 1 the ceiling.{note}"
@@ -143,7 +144,7 @@ def _agreement_of_pairs(runs: Sequence[Results]) -> Figure | None:
                 axis.plot(share, place, ls="", **look, markerfacecolor=fill)
     axis.set_xlabel("agreement with supervisor")
     dot = {"color": MUTED, "marker": "o", "ls": ""}
-    handles = [style.key(style.short(method), **look, ls="") for method, look in looks.items()]
+    handles = [style.key(style.short(method, 30), **look, ls="") for method, look in looks.items()]
     handles += [
         style.key("where it is right", **dot),
         style.key("where it is wrong", **dot, markerfacecolor=style.PAPER),
@@ -170,7 +171,7 @@ def _row_for_each_pair(summaries: Sequence[Summary]) -> tuple[Any, Any, dict[str
             below += 1
         below += 1.5  # room for the two lines of a name
     image, (axis,) = style.panels(1, height=0.9 + 0.13 * below, width=style.PANEL[0] * 1.5)
-    names = [f"{style.short(task)}\n{style.short(weak)} → {style.short(strong)}" for task, weak, strong in pairs]
+    names = [f"{style.short(task, 28)}\n{style.short(weak)} → {style.short(strong)}" for task, weak, strong in pairs]
     axis.set_yticks(ticks, names)
     axis.set_ylim(below - 1.0, -1.5)
     return image, axis, looks, places
@@ -247,7 +248,7 @@ def _looks(summaries: Sequence[Summary]) -> tuple[dict[tuple[str, str], tuple[di
     methods = style.method_looks(summaries)
     supervisors = list(dict.fromkeys(summary.supervisor for summary in summaries))
     if len(supervisors) == 1:
-        handles = [style.key(style.short(method), **look) for method, look in methods.items()]
+        handles = [style.key(style.short(method, 30), **look) for method, look in methods.items()]
         return {(supervisors[0], method): (look, MUTED) for method, look in methods.items()}, handles
     colours = dict(zip(supervisors, style.COLOURS, strict=False))
     looks = {
@@ -257,7 +258,8 @@ def _looks(summaries: Sequence[Summary]) -> tuple[dict[tuple[str, str], tuple[di
     }
     handles = [style.key(f"supervisor {style.short(name)}", color=colour) for name, colour in colours.items()]
     handles += [
-        style.key(style.short(method), color=MUTED, marker=look["marker"], ls="") for method, look in methods.items()
+        style.key(style.short(method, 30), color=MUTED, marker=look["marker"], ls="")
+        for method, look in methods.items()
     ]
     return looks, handles
 
@@ -352,7 +354,7 @@ def _student_axis(runs: Sequence[Results], summaries: Sequence[Summary]) -> Stud
 
 
 def _name_axis(names: Sequence[str], axis: Any) -> None:
-    axis.set_xticks(range(len(names)), [style.short(name, 14) for name in names])
+    axis.set_xticks(range(len(names)), [style.short(name, max(14, 40 // len(names))) for name in names])
     axis.set_xlim(-0.3, len(names) - 0.7)
     axis.set_xlabel("student")
 

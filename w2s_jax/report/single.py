@@ -120,7 +120,7 @@ def curves(found: Results) -> Figure | None:
         axis.set_xlabel("training step")
         axis.set_ylabel("validation accuracy")
         axis.set_title(style.pair_title(summaries[0]))
-    handles = [style.key(style.short(method), **look) for method, look in looks.items()]
+    handles = [style.key(style.short(method, 30), **look) for method, look in looks.items()]
     handles += [style.key("ground truth", color=INK), style.key("weak labels", color=INK, ls="--")]
     handles += [style.key("kept", color=INK, **SELECTED), style.key("best by truth (cheating)", color=INK, **BEST)]
     style.legend(image, handles)
@@ -160,7 +160,7 @@ def reliability(found: Results) -> Figure:
         axis.set_ylabel("test accuracy")
         axis.set_title(style.pair_title(summaries[0]))
     handles = [style.key("supervisor", **SUPERVISOR)]
-    handles += [style.key(style.short(method), **look) for method, look in looks.items()]
+    handles += [style.key(style.short(method, 30), **look) for method, look in looks.items()]
     handles += [style.key("ceiling", **CEILING), style.key("calibrated", color=MUTED, lw=0.9, ls=":")]
     style.legend(image, handles)
     caption = (

@@ -24,7 +24,8 @@ SETTINGS: Any = {
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
     "lines.linewidth": 1.2,
-    "lines.markersize": 3.5,
+    "lines.markersize": 4.5,
+    "lines.markeredgewidth": 0.6,  # a thick edge makes crosses, pluses and pentagons one blot
     "legend.frameon": False,
     "legend.fontsize": 7,
     "figure.constrained_layout.w_pad": 0.09,  # inches
