@@ -285,7 +285,7 @@ def _grown(summaries: Sequence[Summary], medians: Sequence[Summary]) -> tuple[li
         for what, names, kept in (("supervisors", supervisors, few), ("methods", methods, drawn))
         if len(kept) < len(names)
     ]
-    note = f" Left out, but in the figure of PGR above: {', and '.join(left_out)}." if left_out else ""
+    note = f" Left out, with their PGR in the figures above: {', and '.join(left_out)}." if left_out else ""
     return [s for s in found if s.supervisor in few and s.method in drawn], note
 
 
