@@ -9,7 +9,7 @@ from scipy import stats
 
 from tests import synthetic
 from w2s_jax import metrics, results
-from w2s_jax.report import figures, grid, html_page
+from w2s_jax.report import figures, grid, html_page, many, style
 
 TASKS, METHODS = ("a", "b", "c", "d", "e"), ("naive", "better", "worse")
 
@@ -108,18 +108,91 @@ def test_many_methods_are_colours_with_their_numbers():
     found = grown(20)
     figure = grid.heat([found])
     assert len(figure.rows) == 100
-    by_cell = {(row[2], row[3]): row for row in figure.rows}
-    assert by_cell["naive", "a"][4] == pytest.approx(0.4)
-    assert by_cell["naive", "e"][4] is None
-    assert "not apart" in by_cell["naive", "e"][7]
+    by_cell = {(row[3], row[4]): row for row in figure.rows}
+    assert by_cell["naive", "a"][5] == pytest.approx(0.4)
+    assert by_cell["naive", "e"][5] is None
+    assert "not apart" in by_cell["naive", "e"][8]
     assert grid.heat([grown(3)]) is None, "a few have a row each"
+
+
+def test_a_cell_that_two_runs_have_is_there_for_both():
+    run = grown(20)
+    other = tuple(
+        dataclasses.replace(s, pgr={"accuracy": dataclasses.replace(s.pgr["accuracy"], value=0.9)})
+        for s in run.summaries
+    )
+    figure = grid.heat([run, dataclasses.replace(run, name="other", summaries=other)])
+    (axis,) = figure.image.axes
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert (len(names), names[0], names[20]) == (40, "synthetic: naive", "other: naive")
+    assert sum(text.get_text() == "0.90" for text in axis.texts) == 100
+
+
+SIZES = {"small": 92 * 10**6, "large": 218 * 10**6}
+
+
+def against_size(methods, supervisors=("weak",)):
+    """Results of two students for each supervisor; what their drawn lines are called does not matter."""
+    names = ("naive", *(f"method {i}" for i in range(methods - 1)))
+    pairs = tuple(itertools.product(supervisors, SIZES))
+    made = tuple(summaries(tasks=("a", "b"), methods=names, pairs=pairs))
+    base = synthetic.three_tasks()
+    return dataclasses.replace(
+        base, summaries=made, comparisons=(), across=results.over_tasks(made), parameters=SIZES, cells=()
+    )
+
+
+@pytest.mark.parametrize(
+    ("methods", "supervisors"), [(31, ("weak",)), (31, ("v", "w", "weak")), (9, tuple("abcdefgh"))]
+)
+def test_students_stand_at_their_size_however_many_lines_there_are(methods, supervisors):
+    run = against_size(methods, supervisors)
+    whole = np.log(SIZES["large"] / SIZES["small"])
+    for figure in (many.scaling([run]), many.pgr_scaling([run]), many.agreement([run])):
+        for axis in figure.image.axes:
+            lines = [line for line in axis.lines if line.get_marker() not in ("None", "D")]
+            assert lines
+            for line in lines:
+                (small, large), limits = np.log(line.get_xdata()), np.log(axis.get_xlim())
+                assert abs(small - np.log(SIZES["small"])) <= 0.0301 * whole
+                assert abs(large - np.log(SIZES["large"])) <= 0.0301 * whole
+                assert limits[0] < small < large < limits[1]
+
+
+def test_every_method_against_size_is_told_apart_and_the_caption_names_the_others():
+    figure = many.scaling([against_size(31)])
+    drawn = {row[3] for row in figure.rows}
+    lines = [line for line in figure.image.axes[0].lines if line.get_marker() not in ("None", "D")]
+    looks = {(line.get_color(), line.get_marker()) for line in lines}
+    assert len(drawn) == len(lines) == len(looks) == len(style.COLOURS)
+    assert "25 of 31 methods (method 5; " in figure.caption
+    assert all(f"method {i}" in figure.caption for i in range(5, 30))
+    figure = many.pgr_scaling([against_size(31, ("v", "w", "weak"))])
+    lines = [line for line in figure.image.axes[0].lines if line.get_marker() != "None"]
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == len(lines) == 12
+    assert "27 of 31 methods" in figure.caption
+    assert "2 of 8 supervisors (g; h)" in many.scaling([against_size(2, tuple("abcdefgh"))]).caption
+    assert "Left out" not in many.scaling([against_size(4)]).caption
+
+
+def test_where_colours_stand_for_pgr_its_intervals_are_folded_below():
+    run = grown(20)
+    figure = many.recovered([run])
+    assert figure.name == "pgr_intervals"
+    (axis,) = figure.image.axes
+    bars = [list(line.get_xdata()) for line in axis.lines if line.get_marker() == "None"]
+    first = run.summaries[0].pgr["accuracy"]
+    assert [first.low, first.high] in [pytest.approx(bar) for bar in bars]
+    assert "the first 6 of 20 methods" in figure.caption
+    page = html_page.html([run], figures.draw([run]))
+    assert page.count(f"<details><summary>{figure.folded}</summary><figure>") == 1
 
 
 def test_a_page_of_many_methods_begins_with_the_ranking_and_folds_the_rest():
     run = grown(20)
     page = html_page.html([run], figures.draw([run]))
     assert page.index("median PGR [95%]") < page.index("<details>")
-    assert page.count("<details><summary>") == 5 + 1
+    assert page.count("<details><summary>") == 5 + 1 + 1  # tasks, intervals, config
     assert "http" not in page.replace("http://www.w3.org", "")
 
 

@@ -13,7 +13,7 @@ from tests import synthetic
 from w2s_jax import report, results
 from w2s_jax.errors import UserError
 from w2s_jax.metrics import PGR
-from w2s_jax.report import figures, html_page, methods, single, story, style, table
+from w2s_jax.report import figures, html_page, many, methods, single, story, style, table
 from w2s_jax.results import Mean, Results
 
 FIGURES = ("methods", "pgr", "agreement", "accuracy", "curves", "reliability")
@@ -202,6 +202,30 @@ def test_students_of_unknown_size_stand_in_their_order(grown: Results) -> None:
 
 
 @needs_matplotlib
+def test_students_of_the_same_size_stand_beside_each_other(grown: Results) -> None:
+    same = dataclasses.replace(grown, parameters=dict.fromkeys(grown.parameters, 10**8))
+    (scaling,) = (figure for figure in figures.across([same]) if figure.name == "scaling")
+    assert scaling.image.axes[0].get_xlabel() == "student"
+    assert "up to the layer that is read" not in scaling.caption
+    assert "up to the layer that is read" in _words(many.scaling([grown]).caption)  # type: ignore[union-attr]
+
+
+@needs_matplotlib
+def test_each_of_several_runs_has_its_median_over_tasks() -> None:
+    run = synthetic.scaling(seeds=1)
+    other = dataclasses.replace(run, name="other")
+    (figure,) = (figure for figure in figures.across([run, other]) if figure.name == "pgr_scaling")
+    titles = [axis.get_title() for axis in figure.image.axes]
+    assert titles[:2] == ["scaling: median over 2 tasks", "other: median over 2 tasks"]
+    assert titles[2:4] == ["scaling: cities", "scaling: reviews"]
+    rows = [dict(zip(figure.columns, row, strict=True)) for row in figure.rows]
+    shown = {(r["supervisor"], r["student"], r["method"]): r["pgr"] for r in rows if r["task"].startswith("other: med")}
+    across = {(each.supervisor, each.student, each.method): each.median_pgr for each in run.across}
+    assert shown
+    assert shown == {key: across[key] for key in shown}
+
+
+@needs_matplotlib
 def test_agreement_with_a_supervisor_that_is_never_wrong_is_drawn(grown: Results) -> None:
     perfect = tuple(dataclasses.replace(s, agreement=s.agreement._replace(where_wrong=None)) for s in grown.summaries)
     figure = figures.across([dataclasses.replace(grown, summaries=perfect)])[-1]
@@ -261,14 +285,14 @@ def test_methods_stand_side_by_side_with_every_task(found: Results) -> None:
 def test_of_many_summaries_figures_show_the_widest_pair_of_each_task() -> None:
     run = synthetic.scaling(tasks=("a", "b"), seeds=1)
     assert len(run.summaries) == 32
-    shown, note = single.selected(run)
-    assert {(s.task, s.supervisor, s.student) for s in shown.summaries} == {("a", "70m", "1.4b"), ("b", "70m", "1.4b")}
+    shown, note = single.selected(run.summaries)
+    assert {(s.task, s.supervisor, s.student) for s in shown} == {("a", "70m", "1.4b"), ("b", "70m", "1.4b")}
     assert "Of 32" in note
-    assert single.selected(synthetic.three_tasks(1))[1] == ""
+    assert single.selected(synthetic.three_tasks(1).summaries)[1] == ""
 
 
 def test_the_story_counts_what_was_run_what_is_undefined_and_what_is_sure(found: Results) -> None:
-    ran, recovered, compared = story.sentences(found)
+    ran, recovered, compared, floor = story.sentences(found)
     assert ran == (
         "3 tasks (cities, coin flips, negations), 1 pair of models, 2 methods (naive, confidence), 3 seeds: 18 cells."
     )
@@ -277,6 +301,7 @@ def test_the_story_counts_what_was_run_what_is_undefined_and_what_is_sure(found:
     sure = [c for c in found.comparisons if c.p_holm is not None and c.p_holm < 0.05]
     assert f"{sum((c.difference or 0) > 0 for c in sure)} surely better" in compared
     assert f"{3 - len(sure)} not told apart" in compared
+    assert floor == "Resampling gives no p-value below 0.001, which the correction makes 0.003."
     (ranking,) = story.rankings(found)
     assert ranking.pair == "minilm-l6 -> smollm2-135m"
     naive, confidence = (dict(zip(story.COLUMNS, row, strict=True)) for row in ranking.rows)
@@ -284,6 +309,14 @@ def test_the_story_counts_what_was_run_what_is_undefined_and_what_is_sure(found:
     (across,) = (each for each in found.across if each.method == "confidence")
     assert confidence["accuracy"] == f"{across.difference:+.3f}"
     assert confidence["median PGR [95%]"] == f"{across.median_pgr:.2f}"
+
+
+def test_the_story_says_where_resampling_is_too_coarse_for_so_many_comparisons(found: Results) -> None:
+    many = tuple(dataclasses.replace(found.comparisons[0], least_p=2 / 50_001) for _ in range(1251))
+    (*_, floor) = story.sentences(dataclasses.replace(found, comparisons=many))
+    assert floor.endswith("which the correction makes 0.05: too much for any difference to be sure.")
+    (*_, floor) = story.sentences(dataclasses.replace(found, comparisons=many[:1000]))
+    assert floor.endswith("which the correction makes 0.04.")
 
 
 def test_the_story_tells_of_cells_that_are_missing_and_of_one_task() -> None:
@@ -333,6 +366,16 @@ def test_a_probe_evaluated_once_has_no_curves() -> None:
     once = synthetic.of([synthetic.cell(0.7, 0.8, 0.9, steps=(100,))])
     assert [figure.name for figure in figures.of_run(once)] == ["accuracy", "reliability"]
     assert figures.across([once]) == []
+
+
+@needs_matplotlib
+def test_a_probe_beside_finetuned_students_has_no_curve_and_the_caption_says_so() -> None:
+    cells = [synthetic.cell(0.7, 0.8, 0.9), synthetic.cell(0.7, 0.8, 0.9, steps=(3,), method="probe")]
+    figure = single.curves(synthetic.of(cells))
+    assert figure is not None
+    assert figure.caption.endswith("Left out are students that were evaluated once: probe.")
+    assert {dict(zip(figure.columns, row, strict=True))["method"] for row in figure.rows} == {"naive"}
+    assert figure.image.axes[0].get_xlim()[0] > 3
 
 
 @needs_matplotlib

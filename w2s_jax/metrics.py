@@ -336,6 +336,7 @@ class PairedDifference:
       p: two-sided bootstrap p-value of "no difference", over seeds and examples.
       tests: the classical tests over seeds alone.
       reason: why it is undefined; None where it is defined.
+      least_p: the least that so many resamples can make `p`, however sure the difference.
     """
 
     value: float | None
@@ -344,6 +345,7 @@ class PairedDifference:
     p: float | None
     tests: PairedTests | None
     reason: str | None = None
+    least_p: float | None = None
 
 
 def paired_difference(
@@ -378,10 +380,12 @@ def paired_difference(
         return PairedDifference(None, None, None, None, None, _TOO_FEW)
     difference = np.round(drawn[0] - drawn[1], _SAME)
     tail = min(np.sum(difference <= 0), np.sum(difference >= 0))
-    p = min(1.0, 2 * (int(tail) + 1) / (len(difference) + 1))
+    least_p = 2 / (len(difference) + 1)
+    p = min(1.0, (int(tail) + 1) * least_p)
     each = [resampled.by_seed(model, statistic) for model in (ours, theirs)]
     value = round(estimates[0] - estimates[1], _SAME)
-    return PairedDifference(*_interval(value, difference, level), p, paired_tests(each[0] - each[1]))
+    tests_of_seeds = paired_tests(each[0] - each[1])
+    return PairedDifference(*_interval(value, difference, level), p, tests_of_seeds, least_p=least_p)
 
 
 def paired_tests(differences: Float[np.ndarray, " n"]) -> PairedTests:

@@ -13,12 +13,13 @@ VIEW = 1.0  # PGR whose colour is the strongest
 
 def heat(runs: Sequence[Results]) -> Figure | None:
     """PGR of every method and pair of models on every task, as colours; None where there are few."""
-    summaries = [summary for run in runs for summary in run.summaries]
-    if len(summaries) <= MANY:
+    with_run = clash(runs)
+    cells = [(_row(run, summary, with_run), summary) for run in runs for summary in run.summaries]
+    if len(cells) <= MANY:
         return None
-    tasks = list(dict.fromkeys(summary.task for summary in summaries))
-    rows = list(dict.fromkeys(map(_name, summaries)))
-    found = {(_name(summary), summary.task): summary for summary in summaries}
+    tasks = list(dict.fromkeys(summary.task for _, summary in cells))
+    rows = list(dict.fromkeys(row for row, _ in cells))
+    found = {(row, summary.task): summary for row, summary in cells}
     names = [" ".join(part for part in _shown(row, rows) if part) for row in rows]
     width = 1.6 + 0.062 * max(map(len, names)) + 0.62 * len(tasks)
     image, (axis,) = style.panels(1, height=0.9 + 0.17 * len(rows), width=width)
@@ -37,8 +38,8 @@ def heat(runs: Sequence[Results]) -> Figure | None:
         "PGR of accuracy: blue above 0 (the supervisor), orange below. Bold where the 95% interval leaves out 0; "
         "hatched where ceiling and supervisor are not apart, so that there is no PGR."
     )
-    columns = ("supervisor", "student", "method", "task", "pgr", "low", "high", "undefined_because")
-    numbers = [(*_name(s), s.task, *_ends(s), s.pgr["accuracy"].reason) for s in summaries]
+    columns = ("run", "supervisor", "student", "method", "task", "pgr", "low", "high", "undefined_because")
+    numbers = [(*row, s.task, *_ends(s), s.pgr["accuracy"].reason) for row, s in cells]
     alt = f"PGR of {len(rows)} methods and pairs of models on {', '.join(tasks)}; the numbers are in the CSV."
     return Figure("pgr", caption, alt, columns, numbers, image)
 
@@ -61,16 +62,27 @@ def _square(axis: Any, x: int, y: int, summary: Summary | None) -> None:
     axis.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=6.5, weight="bold" if sure else None)
 
 
-def _name(summary: Summary) -> tuple[str, str, str]:
-    return summary.supervisor, summary.student, summary.method
+def clash(runs: Sequence[Results]) -> bool:
+    """Whether two runs have a cell in common, so that each must be named with its run."""
+    keys = [(s.task, s.supervisor, s.student, s.method) for run in runs for s in run.summaries]
+    return len(set(keys)) < len(keys)
 
 
-def _shown(row: tuple[str, str, str], rows: Sequence[tuple[str, str, str]]) -> tuple[str, str]:
-    """The models where there are several pairs, and the method where there are several."""
-    several_pairs = len({(supervisor, student) for supervisor, student, _ in rows}) > 1
-    several_methods = len({method for _, _, method in rows}) > 1
-    models = f"{style.short(row[0])} → {style.short(row[1])}:" if several_pairs else ""
-    return models, style.short(row[2], 30) if several_methods or not several_pairs else ""
+Row = tuple[str, str, str, str]  # run, supervisor, student, method
+
+
+def _row(run: Results, summary: Summary, with_run: bool) -> Row:
+    return run.name if with_run else "", summary.supervisor, summary.student, summary.method
+
+
+def _shown(row: Row, rows: Sequence[Row]) -> tuple[str, str, str]:
+    """The run where cells clash, the models where there are several pairs, the method where there are several."""
+    several_pairs = len({(supervisor, student) for _, supervisor, student, _ in rows}) > 1
+    several_methods = len({method for *_, method in rows}) > 1
+    run, supervisor, student, method = row
+    models = f"{style.short(supervisor)} → {style.short(student)}:" if several_pairs else ""
+    of_run = f"{style.short(run)}:" if run else ""
+    return of_run, models, style.short(method, 30) if several_methods or not several_pairs else ""
 
 
 def _ends(summary: Summary) -> tuple[float | None, float | None, float | None]:

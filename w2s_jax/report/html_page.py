@@ -98,6 +98,8 @@ def _details(found: Results, anchor: str, drawn: Sequence[Figure], *, several: b
     """A run's own figures, and the tables of every task and pair of models, folded where there are many."""
     parts = [f'<h2 id="{anchor}">{escape(found.name)}</h2>'] if several else []
     parts += [_figure(figure, anchor) for figure in drawn]
+    if drawn and all(len(summary.curve) < 2 for summary in found.summaries):
+        parts.append(_quiet("There are no learning curves: every student was evaluated once, as probes are."))
     parts += ["<h2>Each task and pair of models</h2>" if not several else "<h3>Each task and pair of models</h3>"]
     parts.append(_quiet(table.LEGEND))
     folded = len(found.summaries) > grid.MANY
@@ -158,7 +160,8 @@ def _figure(figure: Figure, prefix: str) -> str:
         "<svg", f'<svg role="img" aria-label="{label}"', 1
     )
     caption = f"<figcaption>{escape(figure.caption)} {link}</figcaption>"
-    return f'<figure><div class="wide" tabindex="0">{drawing}</div>{caption}</figure>'
+    shown = f'<figure><div class="wide" tabindex="0">{drawing}</div>{caption}</figure>'
+    return f"<details><summary>{escape(figure.folded)}</summary>{shown}</details>" if figure.folded else shown
 
 
 def _inline(svg: str, prefix: str) -> str:

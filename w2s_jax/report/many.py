@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from w2s_jax.metrics import PGR
-from w2s_jax.report import style, table
-from w2s_jax.report.grid import MANY
+from w2s_jax.report import single, style, table
+from w2s_jax.report.grid import clash
 from w2s_jax.report.style import INK, MUTED, Figure
 from w2s_jax.results import Across, Results, Summary
 
@@ -20,13 +21,18 @@ SIZE_COLUMNS = (
 PGR_COLUMNS = (*IDENTITY, "pgr", "low", "high", "undefined_because")
 AGREEMENT = "How often students predict what their supervisor does, where it is right and where it is wrong."
 CEILING: Any = {"color": INK, "marker": "D"}
+LINES = 12  # of supervisors and methods, that a panel has room for
+ASIDE = 0.03  # of the students' axis, by which a line is moved at most
 PGR_VIEW = (-1.0, 2.0)  # an interval that ends beyond it, and beyond every estimate, runs off the edge
 
 
 def recovered(runs: Sequence[Results]) -> Figure | None:
-    """PGR with its interval for each task and pair of models; None for a single one."""
-    summaries = _summaries(runs)
-    if len(_pairs(summaries)) < 2 or len(summaries) > MANY:
+    """PGR with its interval for each task and pair of models; None for a single one.
+
+    Of many, those that `single.selected` picks, folded: the heat map has all of them, but no intervals.
+    """
+    summaries, note = single.selected(_summaries(runs))
+    if len(_pairs(summaries)) < 2:
         return None
     image, axis, looks, places = _row_for_each_pair(summaries)
     view = pgr_view(summaries)
@@ -42,10 +48,13 @@ def recovered(runs: Sequence[Results]) -> Figure | None:
     axis.axvline(0, color=MUTED, lw=0.6, zorder=0)
     axis.axvline(1, color=MUTED, lw=0.6, ls=":", zorder=0)
     axis.set_xlabel("PGR of accuracy (0: supervisor, 1: ceiling)")
-    style.legend(image, [style.key(style.short(method), **look) for method, look in looks.items()])
+    axis.locator_params(axis="x", nbins=6)
+    style.legend(image, [style.key(style.short(method, 30), **look) for method, look in looks.items()])
     parts = (f"{s.task}, {s.supervisor} to {s.student}, {s.method}: {table.pgr(s.pgr['accuracy'])}" for s in summaries)
-    caption = "Performance gap recovered, with 95% intervals: 0 is the supervisor, 1 the ceiling."
-    return Figure("pgr", caption, f"{'; '.join(parts)}.", PGR_COLUMNS, [_pgr_row(s) for s in summaries], image)
+    name, folded = ("pgr_intervals", "PGR with its interval on each task") if note else ("pgr", "")
+    caption = f"Performance gap recovered, with 95% intervals: 0 is the supervisor, 1 the ceiling.{note}"
+    rows = [_pgr_row(summary) for summary in summaries]
+    return Figure(name, caption, f"{'; '.join(parts)}.", PGR_COLUMNS, rows, image, folded)
 
 
 def scaling(runs: Sequence[Results]) -> Figure | None:
@@ -55,7 +64,9 @@ def scaling(runs: Sequence[Results]) -> Figure | None:
         style.key("ceiling", **CEILING),
     ]
     caption = "Test accuracy of students of different size. Vertical lines are 95% intervals over seeds and examples."
-    return _against_size(runs, "scaling", "test accuracy", caption, _draw_accuracy, entries)
+    return _against_size(
+        runs, "scaling", "test accuracy", caption, _draw_accuracy, entries, *_grown(_summaries(runs), [])
+    )
 
 
 def pgr_scaling(runs: Sequence[Results]) -> Figure | None:
@@ -65,13 +76,14 @@ def pgr_scaling(runs: Sequence[Results]) -> Figure | None:
         "PGR of accuracy against student size, with 95% intervals, which may run off the edge; where it is undefined "
         "there is no mark."
     )
-    caption += " The first panel is the median over the tasks where it is defined." if medians else ""
-    view = pgr_view(_with_several_students(_summaries(runs)))
+    first = "The first panels are each run's median" if len(runs) > 1 else "The first panel is the median"
+    caption += f" {first} over the tasks where it is defined." if medians else ""
+    shown, note = _grown(_summaries(runs), medians)
+    view = pgr_view(shown)
     draw = functools.partial(_draw_pgr, view=view)
-    figure = _against_size(runs, "pgr_scaling", "PGR", caption, draw, [], view, medians)
+    figure = _against_size(runs, "pgr_scaling", "PGR", caption, draw, [], shown, note, view)
     if figure is None:
         return None
-    shown = [*medians, *_with_several_students(_summaries(runs))]
     defined = {summary.task for summary in shown if summary.pgr["accuracy"].value is not None}
     for axis, task in zip(figure.image.axes, dict.fromkeys(summary.task for summary in shown), strict=False):
         if task not in defined:
@@ -82,17 +94,16 @@ def pgr_scaling(runs: Sequence[Results]) -> Figure | None:
 
 
 def _medians(runs: Sequence[Results]) -> list[Summary]:
-    """What stands for the tasks of a run together: summaries with the median PGR over them."""
-    if len(runs) > 1:
-        return []
-    (run,) = runs
-    task, any_task = f"median over {len(run.tasks)} tasks", {}
+    """What stands for the tasks of each run together: summaries with the median PGR over them."""
+    return [summary for run in runs for summary in _medians_of(run, f"{run.name}: " if len(runs) > 1 else "")]
+
+
+def _medians_of(run: Results, of_run: str) -> list[Summary]:
+    task, any_task = f"{of_run}median over {len(run.tasks)} tasks", {}
     for summary in run.summaries:
         any_task[summary.supervisor, summary.student, summary.method] = summary
     found = [(any_task.get((each.supervisor, each.student, each.method)), each) for each in run.across]
-    return _with_several_students(
-        [dataclasses.replace(s, task=task, pgr={"accuracy": _as_pgr(each)}) for s, each in found if s is not None]
-    )
+    return [dataclasses.replace(s, task=task, pgr={"accuracy": _as_pgr(each)}) for s, each in found if s is not None]
 
 
 def _as_pgr(across: Across) -> PGR:
@@ -109,13 +120,19 @@ def agreement(runs: Sequence[Results]) -> Figure | None:
     """
     entries = [style.key("where it is right", color=MUTED), style.key("where it is wrong", color=MUTED, ls="--")]
     return _against_size(
-        runs, "agreement", "agreement with supervisor", AGREEMENT, _draw_agreement, entries
+        runs,
+        "agreement",
+        "agreement with supervisor",
+        AGREEMENT,
+        _draw_agreement,
+        entries,
+        *_grown(_summaries(runs), []),
     ) or _agreement_of_pairs(runs)
 
 
 def _agreement_of_pairs(runs: Sequence[Results]) -> Figure | None:
-    summaries = _summaries(runs)
-    if len(_pairs(summaries)) < 2 or len(summaries) > MANY:
+    summaries, note = single.selected(_summaries(runs))
+    if len(_pairs(summaries)) < 2:
         return None
     image, axis, looks, places = _row_for_each_pair(summaries)
     for summary, place in zip(summaries, places, strict=True):
@@ -127,7 +144,7 @@ def _agreement_of_pairs(runs: Sequence[Results]) -> Figure | None:
                 axis.plot(share, place, ls="", **look, markerfacecolor=fill)
     axis.set_xlabel("agreement with supervisor")
     dot = {"color": MUTED, "marker": "o", "ls": ""}
-    handles = [style.key(style.short(method), **look, ls="") for method, look in looks.items()]
+    handles = [style.key(style.short(method, 30), **look, ls="") for method, look in looks.items()]
     handles += [
         style.key("where it is right", **dot),
         style.key("where it is wrong", **dot, markerfacecolor=style.PAPER),
@@ -139,22 +156,42 @@ def _agreement_of_pairs(runs: Sequence[Results]) -> Figure | None:
         for s in summaries
     )
     rows = [_size_row(summary, runs) for summary in summaries]
-    return Figure("agreement", AGREEMENT, f"{'; '.join(parts)}.", SIZE_COLUMNS, rows, image)
+    return Figure("agreement", AGREEMENT + note, f"{'; '.join(parts)}.", SIZE_COLUMNS, rows, image)
 
 
 def _row_for_each_pair(summaries: Sequence[Summary]) -> tuple[Any, Any, dict[str, dict[str, Any]], list[float]]:
-    """Image, axis, the methods' looks, and each summary's place: in its task and pair's row, by its method."""
+    """Image, axis, the methods' looks, and each summary's place: below the others of its task and pair."""
     pairs, looks = _pairs(summaries), style.method_looks(summaries)
-    methods = list(looks)
-    image, (axis,) = style.panels(1, height=0.9 + len(pairs) * (0.2 + 0.13 * len(looks)), width=style.PANEL[0] * 1.5)
-    names = [f"{style.short(task)}\n{style.short(weak)} → {style.short(strong)}" for task, weak, strong in pairs]
-    axis.set_yticks(range(len(pairs)), names)
-    axis.set_ylim(len(pairs) - 0.5, -0.5)
-    places = [
-        pairs.index((s.task, s.supervisor, s.student)) + 0.7 * ((methods.index(s.method) + 0.5) / len(methods) - 0.5)
-        for s in summaries
-    ]
+    places, ticks, below = [0.0] * len(summaries), [], 0.0
+    for pair in pairs:
+        here = [i for i, s in enumerate(summaries) if (s.task, s.supervisor, s.student) == pair]
+        ticks.append(below + (len(here) - 1) / 2)
+        for index in here:
+            places[index] = below
+            below += 1
+        below += 1.5  # room for the two lines of a name
+    image, (axis,) = style.panels(1, height=0.9 + 0.13 * below, width=style.PANEL[0] * 1.5)
+    names = [f"{style.short(task, 28)}\n{style.short(weak)} → {style.short(strong)}" for task, weak, strong in pairs]
+    axis.set_yticks(ticks, names)
+    axis.set_ylim(below - 1.0, -1.5)
     return image, axis, looks, places
+
+
+class Line(NamedTuple):
+    """One supervisor's students of one method in a panel.
+
+    Attributes:
+      places: of the students.
+      aside: the same a little aside, so that the intervals of several lines do not cover each other.
+      look: of lines and marks.
+      guide: colour of what belongs to the supervisor.
+    """
+
+    summaries: Sequence[Summary]
+    places: Sequence[float]
+    aside: Sequence[float]
+    look: dict[str, Any]
+    guide: str
 
 
 def _against_size(
@@ -162,109 +199,162 @@ def _against_size(
     name: str,
     label: str,
     caption: str,
-    draw: Callable[..., None],
+    draw: Callable[[Any, Line], None],
     entries: Sequence[Any],
+    summaries: Sequence[Summary],
+    note: str,
     view: tuple[float, float] | None = None,
-    before: Sequence[Summary] = (),
 ) -> Figure | None:
-    """A panel for each task; `draw` gets its axis, summaries, their students' places, the same a little aside, a look.
+    """A panel for each task, where `draw` gets its axis and each line.
 
     Args:
+      note: says what is left out.
       view: what of the vertical axis is seen; None is all.
-      before: of panels that come first.
     """
-    summaries = [*before, *_with_several_students(_summaries(runs))]
     if not summaries:
         return None
-    places, set_axis, apart = _student_axis(runs, summaries)
-    methods = style.method_looks(summaries)
-    supervisors = list(dict.fromkeys(summary.supervisor for summary in summaries))
-    colours = {name: style.COLOURS[i % len(style.COLOURS)] for i, name in enumerate(supervisors)}
+    students = _student_axis(runs, summaries)
+    looks, handles = _looks(summaries)
     tasks = list(dict.fromkeys(summary.task for summary in summaries))
     image, axes = style.panels(len(tasks))
-    lines = list(itertools.product(supervisors, methods))
     for axis, task in zip(axes, tasks, strict=True):
-        here = sorted((s for s in summaries if s.task == task), key=lambda s: places[s.student])
-        for number, (supervisor, method) in enumerate(lines):
-            line = [s for s in here if (s.supervisor, s.method) == (supervisor, method)]
-            look = {"color": colours[supervisor], "marker": methods[method]["marker"]}
-            aside = number - (len(lines) - 1) / 2  # so that intervals do not cover each other
-            at = [places[s.student] for s in line]
-            draw(axis, line, at, [apart(place, aside) for place in at], look)
+        lines: dict[tuple[str, str], list[Summary]] = {}
+        for summary in sorted((s for s in summaries if s.task == task), key=lambda s: students.places[s.student]):
+            lines.setdefault((summary.supervisor, summary.method), []).append(summary)
+        present = [key for key in looks if key in lines]
+        for key, side in zip(present, _sides(len(present)), strict=True):
+            at = [students.places[s.student] for s in lines[key]]
+            draw(axis, Line(lines[key], at, [students.apart(place, side) for place in at], *looks[key]))
         axis.set_title(style.short(task, 36))
         axis.set_ylabel(label)
-        set_axis(axis)
+        students.draw(axis)
         if view is not None:
             axis.set_ylim(view)
+    style.legend(image, [*handles, *entries])
+    supervisors, methods = (list(dict.fromkeys(names)) for names in zip(*looks, strict=True))
+    alt = (
+        f"{label.capitalize()} against student size on {', '.join(tasks)}, supervised by {', '.join(supervisors)}; "
+        f"methods: {', '.join(methods)}."
+    )
+    rows = [_size_row(summary, runs) for summary in summaries]
+    return Figure(name, f"{caption}{students.note}{note}", alt, SIZE_COLUMNS, rows, image)
+
+
+def _looks(summaries: Sequence[Summary]) -> tuple[dict[tuple[str, str], tuple[dict[str, Any], str]], list[Any]]:
+    """Of each supervisor and method the look and the supervisor's colour; and what the legend says of them.
+
+    Colours tell supervisors apart, and markers methods; of a single supervisor both tell its methods apart.
+    """
+    methods = style.method_looks(summaries)
+    supervisors = list(dict.fromkeys(summary.supervisor for summary in summaries))
+    if len(supervisors) == 1:
+        handles = [style.key(style.short(method, 30), **look) for method, look in methods.items()]
+        return {(supervisors[0], method): (look, MUTED) for method, look in methods.items()}, handles
+    colours = dict(zip(supervisors, style.COLOURS, strict=False))
+    looks = {
+        (supervisor, method): ({**look, "color": colour}, colour)
+        for supervisor, colour in colours.items()
+        for method, look in methods.items()
+    }
     handles = [style.key(f"supervisor {style.short(name)}", color=colour) for name, colour in colours.items()]
     handles += [
-        style.key(style.short(method), color=MUTED, marker=look["marker"], ls="") for method, look in methods.items()
+        style.key(style.short(method, 30), color=MUTED, marker=look["marker"], ls="")
+        for method, look in methods.items()
     ]
-    style.legend(image, [*handles, *entries])
-    alt = f"{label.capitalize()} against student size on {', '.join(tasks)}, supervised by {', '.join(supervisors)}."
-    return Figure(name, caption, alt, SIZE_COLUMNS, [_size_row(summary, runs) for summary in summaries], image)
+    return looks, handles
 
 
-def _draw_accuracy(
-    axis: Any, line: Sequence[Summary], places: Sequence[float], aside: Sequence[float], look: dict[str, Any]
-) -> None:
-    if line:
-        axis.plot(places, [s.accuracy["ceiling"].value for s in line], **CEILING)
-        axis.axhline(line[0].accuracy["supervisor"].value, color=look["color"], lw=0.9, ls=":", zorder=0)
-        axis.plot(aside, [s.accuracy["student"].value for s in line], **look)
-        for place, interval in zip(aside, (s.pgr["accuracy"].student for s in line), strict=True):
-            if interval:
-                axis.plot([place, place], [interval.low, interval.high], "-", color=look["color"], lw=0.6, alpha=0.6)
+def _sides(lines: int) -> list[float]:
+    """From -1 to 1, evenly, and no further apart than in thirds."""
+    step = min(1 / 3, 2 / max(1, lines - 1))
+    return [(number - (lines - 1) / 2) * step for number in range(lines)]
 
 
-def _draw_pgr(
-    axis: Any,
-    line: Sequence[Summary],
-    _: Sequence[float],
-    aside: Sequence[float],
-    look: dict[str, Any],
-    view: tuple[float, float],
-) -> None:
+def _grown(summaries: Sequence[Summary], medians: Sequence[Summary]) -> tuple[list[Summary], str]:
+    """Those whose supervisor has several students, medians first, of as many methods as can be told apart; and a note.
+
+    The note says which supervisors and methods are left out.
+    """
+    found = _with_several_students([*medians, *summaries])
+    supervisors = list(dict.fromkeys(summary.supervisor for summary in found))
+    methods = list(dict.fromkeys(summary.method for summary in found))
+    few = supervisors[: len(style.COLOURS)]
+    drawn = methods[: max(2, min(len(style.COLOURS), LINES // max(1, len(few))))]
+    left_out = [
+        f"{len(names) - len(kept)} of {len(names)} {what} ({'; '.join(names[len(kept) :])})"
+        for what, names, kept in (("supervisors", supervisors, few), ("methods", methods, drawn))
+        if len(kept) < len(names)
+    ]
+    note = f" Left out, with their PGR in the figures above: {', and '.join(left_out)}." if left_out else ""
+    return [s for s in found if s.supervisor in few and s.method in drawn], note
+
+
+def _draw_accuracy(axis: Any, line: Line) -> None:
+    axis.plot(line.places, [s.accuracy["ceiling"].value for s in line.summaries], **CEILING)
+    axis.axhline(line.summaries[0].accuracy["supervisor"].value, color=line.guide, lw=0.9, ls=":", zorder=0)
+    axis.plot(line.aside, [s.accuracy["student"].value for s in line.summaries], **line.look)
+    for place, interval in zip(line.aside, (s.pgr["accuracy"].student for s in line.summaries), strict=True):
+        if interval:
+            axis.plot([place, place], [interval.low, interval.high], "-", color=line.look["color"], lw=0.6, alpha=0.6)
+
+
+def _draw_pgr(axis: Any, line: Line, view: tuple[float, float]) -> None:
     axis.axhline(0, color=MUTED, lw=0.6, zorder=0)
     axis.axhline(1, color=MUTED, lw=0.6, ls=":", zorder=0)
-    defined = [(place, s.pgr["accuracy"]) for place, s in zip(aside, line, strict=True)]
+    defined = [(place, s.pgr["accuracy"]) for place, s in zip(line.aside, line.summaries, strict=True)]
     marks = [(place, pgr.value) for place, pgr in defined if pgr.value is not None]
     if marks:
-        axis.plot(*zip(*marks, strict=True), **look)
+        axis.plot(*zip(*marks, strict=True), **line.look)
     for place, pgr in defined:
         if pgr.value is not None:
             ends = [view[0] if pgr.low is None else pgr.low, view[1] if pgr.high is None else pgr.high]
-            axis.plot([place, place], ends, "-", color=look["color"], lw=0.6, alpha=0.6)
+            axis.plot([place, place], ends, "-", color=line.look["color"], lw=0.6, alpha=0.6)
 
 
-def _draw_agreement(
-    axis: Any, line: Sequence[Summary], _: Sequence[float], aside: Sequence[float], look: dict[str, Any]
-) -> None:
+def _draw_agreement(axis: Any, line: Line) -> None:
     for part, drawn in (("where_right", {}), ("where_wrong", {"ls": "--", "markerfacecolor": style.PAPER})):
-        shares = [float("nan") if (share := getattr(s.agreement, part)) is None else share for s in line]
-        axis.plot(aside, shares, **look, **drawn)
+        shares = [float("nan") if (share := getattr(s.agreement, part)) is None else share for s in line.summaries]
+        axis.plot(line.aside, shares, **line.look, **drawn)
 
 
-def _student_axis(
-    runs: Sequence[Results], summaries: Sequence[Summary]
-) -> tuple[dict[str, float], Callable[[Any], None], Callable[[float, float], float]]:
-    """Where each student stands, how its axis looks, and a place some lines' widths aside of another.
+class Students(NamedTuple):
+    """The axis that students stand on.
 
-    By its parameters where all are known, else in the order given.
+    Attributes:
+      places: of the students.
+      apart: a place this much aside of another, from -1 to 1.
+      draw: ticks, limits and label.
+      note: what the axis counts.
     """
-    students = list(dict.fromkeys(summary.student for summary in summaries))
+
+    places: dict[str, float]
+    apart: Callable[[float, float], float]
+    draw: Callable[[Any], None]
+    note: str
+
+
+def _student_axis(runs: Sequence[Results], summaries: Sequence[Summary]) -> Students:
+    """By their parameters where all are known and no two the same, else in the order given."""
+    names = list(dict.fromkeys(summary.student for summary in summaries))
     parameters = _parameters(runs)
-    if not all(name in parameters for name in students):
-        places = {name: float(place) for place, name in enumerate(students)}
-        return places, functools.partial(_name_axis, students), lambda place, aside: place + 0.02 * aside
-    sizes = {name: float(parameters[name]) for name in students}
-    ratio = max(sizes.values()) / min(sizes.values())
-    axis = functools.partial(_parameter_axis, list(sizes.values()))
-    return sizes, axis, lambda place, aside: place * ratio ** (0.01 * aside)
+    sizes = {name: float(parameters[name]) for name in names if name in parameters}
+    if len(set(sizes.values())) < len(names):
+        places = {name: float(place) for place, name in enumerate(names)}
+        room = ASIDE * (len(names) - 1)
+        return Students(places, lambda place, side: place + room * side, functools.partial(_name_axis, names), "")
+    logs = sorted(map(math.log, sizes.values()))
+    closest = min(above - below for below, above in itertools.pairwise(logs))
+    room = min(ASIDE * (logs[-1] - logs[0]), closest / 3)
+    note = (
+        " Sizes are parameters of the student without its head, with embeddings, up to the layer that is read: those "
+        "above it are not run and do not count."
+    )
+    draw = functools.partial(_parameter_axis, list(sizes.values()))
+    return Students(sizes, lambda place, side: place * math.exp(room * side), draw, note)
 
 
 def _name_axis(names: Sequence[str], axis: Any) -> None:
-    axis.set_xticks(range(len(names)), [style.short(name, 14) for name in names])
+    axis.set_xticks(range(len(names)), [style.short(name, max(14, 40 // len(names))) for name in names])
     axis.set_xlim(-0.3, len(names) - 0.7)
     axis.set_xlabel("student")
 
@@ -273,14 +363,14 @@ def _parameter_axis(sizes: Sequence[float], axis: Any) -> None:
     """Ticks at the sizes themselves; a label that would touch the one before goes a line down."""
     axis.set_xscale("log")
     axis.minorticks_off()
-    ticks, labels, least = sorted(set(sizes)), [], 0.0
-    ratio = ticks[-1] / ticks[0] if len(ticks) > 1 else 2.0
+    ticks, labels, least = sorted(sizes), [], 0.0
+    ratio = ticks[-1] / ticks[0]
     for size in ticks:
         labels.append(_count(size) if size >= least else f"\n{_count(size)}")
         least = size * ratio**0.15 if size >= least else 0.0
     axis.set_xticks(ticks, labels)
     axis.set_xlim(ticks[0] / ratio**0.07, ticks[-1] * ratio**0.07)
-    axis.set_xlabel("student parameters")
+    axis.set_xlabel("student parameters that are run")
 
 
 def _count(value: float) -> str:
@@ -299,8 +389,7 @@ def pgr_view(summaries: Sequence[Summary]) -> tuple[float, float]:
 
 def _summaries(runs: Sequence[Results]) -> list[Summary]:
     """Of all runs; where two have the same cell, tasks are named with their run."""
-    keys = [(s.task, s.supervisor, s.student, s.method) for run in runs for s in run.summaries]
-    if len(set(keys)) == len(keys):
+    if not clash(runs):
         return [summary for run in runs for summary in run.summaries]
     return [dataclasses.replace(s, task=f"{run.name}: {s.task}") for run in runs for s in run.summaries]
 

@@ -62,7 +62,7 @@ def _names(entries: Sequence[tuple[Results, Across]]) -> list[str]:
     def name(run: Results, each: Across) -> str:
         models = f"{style.short(each.supervisor)} → {style.short(each.student)}: " if len(pairs) > 1 else ""
         of_run = f"{style.short(run.name)}: " if len(runs) > 1 else ""
-        return of_run + models + style.short(each.method, 18 if models else 30)
+        return of_run + models + style.short(each.method, 30)
 
     return [name(run, each) for run, each in entries]
 

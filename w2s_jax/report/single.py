@@ -1,7 +1,7 @@
 """Figures of one run: how well each model does, how it got there, and whether it knows."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -18,34 +18,41 @@ BEST = {"marker": "x", "ls": "", "ms": 5.5, "markeredgewidth": 1.0}
 SELECTED = {"marker": "o", "ls": "", "ms": 6.5, "markerfacecolor": "none", "markeredgewidth": 0.8}
 
 
-def selected(found: Results) -> tuple[Results, str]:
+def selected(summaries: Sequence[Summary]) -> tuple[list[Summary], str]:
     """What a figure has room for, and a sentence that says so.
 
     Of many, each task's widest pair, the first supervisor with the last student, and as many methods as colours.
     """
-    if len(found.summaries) <= MANY:
-        return found, ""
+    if len(summaries) <= MANY:
+        return list(summaries), ""
     widest: dict[str, tuple[str, str]] = {}
-    for summary in found.summaries:
+    for summary in summaries:
         first = widest.setdefault(summary.task, (summary.supervisor, summary.student))[0]
         if summary.supervisor == first:
             widest[summary.task] = (first, summary.student)
-    methods = list(dict.fromkeys(summary.method for summary in found.summaries))[: len(style.COLOURS)]
+    methods = list(dict.fromkeys(summary.method for summary in summaries))
+    drawn = methods[: len(style.COLOURS)]
     kept = [
         summary
-        for summary in found.summaries
-        if widest[summary.task] == (summary.supervisor, summary.student) and summary.method in methods
+        for summary in summaries
+        if widest[summary.task] == (summary.supervisor, summary.student) and summary.method in drawn
     ]
+    of_methods = "every method" if drawn == methods else f"the first {len(drawn)} of {len(methods)} methods"
     note = (
-        f" Of {len(found.summaries)} (task, pair, method) these are, for each task, the first supervisor with the last "
-        f"student and the first {len(methods)} methods; results.json holds all."
+        f" Of {len(summaries)} (task, pair, method) these are, for each task, the first supervisor with the last "
+        f"student and {of_methods}; results.json holds all."
     )
+    return kept, note
+
+
+def _selected(found: Results) -> tuple[Results, str]:
+    kept, note = selected(found.summaries)
     return dataclasses.replace(found, summaries=tuple(kept)), note
 
 
 def accuracy(found: Results) -> Figure:
     """Test accuracy of supervisor, students and ceiling: means with 95% intervals, and every seed."""
-    found, note = selected(found)
+    found, note = _selected(found)
     pairs = _pairs(found)
     most = max(len(list(_models(summaries, {}))) for summaries in pairs)
     image, axes = style.panels(len(pairs), height=0.75 + 0.3 * most)
@@ -82,11 +89,17 @@ def accuracy(found: Results) -> Figure:
 
 
 def curves(found: Results) -> Figure | None:
-    """Students on validation during training; None where none was evaluated more than once."""
-    found, note = selected(found)
-    pairs = [summaries for summaries in _pairs(found) if any(len(summary.curve) > 1 for summary in summaries)]
-    if not pairs:
+    """Students on validation during training; None where none was evaluated more than once.
+
+    One point has no course, and where it ends long before the others, would leave them a corner of their panel.
+    """
+    once = dict.fromkeys(summary.method for summary in found.summaries if len(summary.curve) < 2)
+    found = dataclasses.replace(found, summaries=tuple(s for s in found.summaries if len(s.curve) > 1))
+    if not found.summaries:
         return None
+    found, note = _selected(found)
+    note += f" Left out are students that were evaluated once: {'; '.join(once)}." if once else ""
+    pairs = _pairs(found)
     image, axes = style.panels(len(pairs))
     looks = style.method_looks(found.summaries)
     rows: list[tuple[Any, ...]] = []
@@ -107,7 +120,7 @@ def curves(found: Results) -> Figure | None:
         axis.set_xlabel("training step")
         axis.set_ylabel("validation accuracy")
         axis.set_title(style.pair_title(summaries[0]))
-    handles = [style.key(style.short(method), **look) for method, look in looks.items()]
+    handles = [style.key(style.short(method, 30), **look) for method, look in looks.items()]
     handles += [style.key("ground truth", color=INK), style.key("weak labels", color=INK, ls="--")]
     handles += [style.key("kept", color=INK, **SELECTED), style.key("best by truth (cheating)", color=INK, **BEST)]
     style.legend(image, handles)
@@ -123,7 +136,7 @@ def curves(found: Results) -> Figure | None:
 
 def reliability(found: Results) -> Figure:
     """Accuracy against confidence on the test split, all seeds together."""
-    found, note = selected(found)
+    found, note = _selected(found)
     pairs = _pairs(found)
     image, axes = style.panels(len(pairs), height=2.6)
     looks = style.method_looks(found.summaries)
@@ -147,7 +160,7 @@ def reliability(found: Results) -> Figure:
         axis.set_ylabel("test accuracy")
         axis.set_title(style.pair_title(summaries[0]))
     handles = [style.key("supervisor", **SUPERVISOR)]
-    handles += [style.key(style.short(method), **look) for method, look in looks.items()]
+    handles += [style.key(style.short(method, 30), **look) for method, look in looks.items()]
     handles += [style.key("ceiling", **CEILING), style.key("calibrated", color=MUTED, lw=0.9, ls=":")]
     style.legend(image, handles)
     caption = (

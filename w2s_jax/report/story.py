@@ -102,11 +102,17 @@ def _compared(comparisons: Sequence[Comparison]) -> list[str]:
     if not comparisons:
         return []
     signs = Counter(map(_sure, comparisons))
-    return [
+    found = [
         f"Beside {comparisons[0].baseline}, on the same seeds and examples, after Holm's correction for "
         f"{_count(len(comparisons), 'comparison')}: {signs[1]} surely better, {signs[-1]} surely worse, {signs[0]} not "
         "told apart."
     ]
+    floors = [c.least_p for c in comparisons if c.least_p is not None]
+    if floors:
+        least, adjusted = min(floors), min(1.0, min(floors) * len(floors))
+        text = f"Resampling gives no p-value below {least:.2g}, which the correction makes {adjusted:.2g}"
+        found.append(f"{text}: too much for any difference to be sure." if adjusted >= SURE else f"{text}.")
+    return found
 
 
 def _sure(comparison: Comparison) -> int:

@@ -24,7 +24,8 @@ SETTINGS: Any = {
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
     "lines.linewidth": 1.2,
-    "lines.markersize": 3.5,
+    "lines.markersize": 4.5,
+    "lines.markeredgewidth": 0.6,  # a thick edge makes crosses, pluses and pentagons one blot
     "legend.frameon": False,
     "legend.fontsize": 7,
     "figure.constrained_layout.w_pad": 0.09,  # inches
@@ -43,6 +44,7 @@ class Figure:
       alt: what it says, for readers who cannot see it.
       columns, rows: the plotted numbers.
       image: matplotlib's figure.
+      folded: the line under which the page folds it away; empty where it stands open.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Figure:
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
     image: Any
+    folded: str = ""
 
 
 def panels(count: int, height: float = PANEL[1], width: float = PANEL[0]) -> tuple[Any, list[Any]]:
