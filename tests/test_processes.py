@@ -126,7 +126,7 @@ def start(folder, *commands, devices=4):
     ]
 
 
-def ended(started, timeout=120):
+def ended(started, timeout=300):
     """Exit codes, and what each process wrote to standard output and error."""
     try:
         written = [process.communicate(timeout=timeout) for process in started]
@@ -194,9 +194,10 @@ def test_asked_to_stop_one_stops_all_and_any_number_goes_on(folder, expected, be
     command = troubled("stop", "--out", out, *mesh[before])
     codes, written = ended(start(folder, *[command] * before))
     assert codes == [cli.INTERRUPTED] * before, written
-    assert "stopped at step 4 of 8" in "".join(error for _, error in written)
+    stopped = re.search(r"stopped at step ([34]) of 8", "".join(error for _, error in written))
+    assert stopped, written
     (progress,) = (folder / out / "stages").glob("ceiling-*/progress")
-    assert len(checkpoint.meta(progress)["losses"]) == 4
+    assert len(checkpoint.meta(progress)["losses"]) == int(stopped[1])
     command = w2s("--out", out, "--distributed", *mesh[after])
     codes, written = ended(start(folder, *[command] * after))
     assert codes == [cli.OK] * after, written
