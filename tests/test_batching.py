@@ -99,6 +99,22 @@ def test_eval_has_every_row_once_and_pads_little():
     assert 1 - tokens.lengths.sum() / places < 0.15
 
 
+@pytest.mark.parametrize(
+    ("rows", "ways", "size"),
+    [(16, 1, 64), (500, 1, 64), (16, 8, 64), (65, 8, 128), (300, 8, 512), (9999, 8, 512), (16, 64, 64), (16, 3, 66)],
+)
+def test_over_many_devices_few_rows_are_a_small_batch(rows, ways, size):
+    batches = EvalBatches(make_tokens(rows), 64, ways)
+    assert {len(batch.rows) for batch in batches} == {size}
+    assert Counter(int(row) for batch in batches for row in batch.rows if row >= 0) == Counter(range(rows))
+
+
+def test_over_many_devices_batches_are_of_few_sizes():
+    sizes = {EvalBatches(make_tokens(rows, longest=1), 64, 64).batch_size for rows in range(1, 5000, 37)}
+    assert sizes == {64, 128, 256, 512, 1024, 2048, 4096}
+    assert {EvalBatches(make_tokens(rows, longest=1), 64, 48).batch_size % 48 for rows in range(1, 5000, 37)} == {0}
+
+
 @pytest.mark.parametrize(("ways", "microbatches"), [(1, 1), (4, 1), (1, 4), (2, 2)])
 def test_little_of_a_packed_epoch_is_padding_however_it_is_cut(ways, microbatches):
     lengths = np.random.default_rng(0).lognormal(3.0, 0.7, 640).astype(int) + 1

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint
 import pytest
 
 from w2s_jax import checkpoint, files
@@ -65,11 +66,19 @@ def test_damage_is_named_and_refused(tmp_path, tree, damage):
         checkpoint.restore(tmp_path / "c", {"params": abstract(tree)})
 
 
-def test_another_models_shapes_are_refused(tmp_path, tree):
+def test_another_models_shapes_are_refused_before_anything_is_read(tmp_path, tree, monkeypatch):
+    """Orbax would leave reads half done, and say so in many lines."""
     checkpoint.save(tmp_path / "c", {"params": tree}, {})
+    monkeypatch.setattr(orbax.checkpoint.StandardCheckpointer, "restore", lambda *_: pytest.fail("read"))
     other = {"layer": {"kernel": jax.ShapeDtypeStruct((5, 5), jnp.float32)}, "key": tree["key"]}
-    with pytest.raises(UserError, match="another model"):
+    with pytest.raises(UserError, match=r"another model .*: layer/kernel has the shape \(2, 3\), .* \(5, 5\)$"):
         checkpoint.restore(tmp_path / "c", {"params": other})
+
+
+def test_another_optimizers_state_is_refused(tmp_path, tree):
+    checkpoint.save(tmp_path / "c", {"opt": optax.sgd(0.1).init(tree["layer"])}, {})
+    with pytest.raises(UserError, match="another model or optimizer"):
+        checkpoint.restore(tmp_path / "c", {"opt": optax.adamw(0.1).init(tree["layer"])})
 
 
 @pytest.mark.parametrize("moment", ["write_json", "rename"])

@@ -13,8 +13,9 @@ from tests.test_models_parity import FAMILIES, LENGTHS, assert_close, saved, tok
 from w2s_jax import cli, materials, models, results, runner
 from w2s_jax.config import Method
 from w2s_jax.errors import UserError
-from w2s_jax.models import export, names
+from w2s_jax.models import assembly, export, names
 from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.weights import Tensors
 from w2s_jax.store import Store
 from w2s_jax.train.learner import Generative
 
@@ -132,10 +133,23 @@ def test_a_head_that_transformers_would_compute_otherwise_stays_apart(source, tm
 def test_every_layout_is_undone_by_its_inverse():
     sizes = {"family": "llama", "vocab_size": 7, "hidden_size": 12, "n_layers": 1, "n_heads": 4, "n_kv_heads": 2}
     config = ModelConfig(**sizes, head_dim=6, mlp_size=9, max_positions=5)
-    layouts = [names.SAME, names.TRANSPOSED, names.LESS_ONE, names.SIDE_BY_SIDE, names.HEAD_BY_HEAD, names.PAIRED]
-    for layout, rows in zip(layouts, (12, 12, 12, 12, 72, 24), strict=True):
-        array = np.random.default_rng(0).integers(-9, 9, (rows, 12)).astype(np.float32)
-        np.testing.assert_array_equal(layout.theirs(layout.ours(array, config), config), array)
+    shapes = {
+        names.SAME: (12, 12),
+        names.TRANSPOSED: (12, 12),
+        names.LESS_ONE: (12, 12),
+        names.SIDE_BY_SIDE: (12, 72),
+        names.HEAD_BY_HEAD: (72, 12),
+        names.PAIRED: (24, 12),
+    }
+    for layout, shape in shapes.items():
+        array = np.random.default_rng(0).integers(-9, 9, shape).astype(np.float32)
+        tensors = Tensors({"x": shape}, lambda _, *index, array=array: array[index])
+        row = names.Row(("q", "k", "v") if layout.turns else ("q",), "x", layout)
+        flat = (12, 24) if layout.turns or layout is names.PAIRED else (12, 12)
+        parts = [np.empty(flat, np.float32) for _ in row.paths]
+        for part, made in enumerate(parts):
+            assembly._fill(made, tensors, row, part, [range(size) for size in flat], config, "x")
+        np.testing.assert_array_equal(layout.theirs(parts, config), array)
 
 
 def test_nothing_is_written_over_and_a_cut_model_has_no_folder(source, tmp_path):

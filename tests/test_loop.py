@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +11,11 @@ import numpy as np
 import optax
 import pytest
 
-from w2s_jax import checkpoint, losses
+from w2s_jax import checkpoint, losses, processes
 from w2s_jax.data.batching import TrainBatches
 from w2s_jax.data.tokens import Tokens
 from w2s_jax.errors import Interrupted, UserError
+from w2s_jax.train import loop
 from w2s_jax.train.loop import LoopSettings, evaluation_steps, fit
 from w2s_jax.train.state import create
 from w2s_jax.train.step import make_predict, make_train_step
@@ -38,7 +41,18 @@ def data():
     return tokens, np.eye(2, dtype=np.float32)[labels]
 
 
-def run(data, folder=None, *, learning_rate=0.1, settings=None, evaluate=None, progress=None, epochs=4, profile=None):
+def run(
+    data,
+    folder=None,
+    *,
+    learning_rate=0.1,
+    settings=None,
+    evaluate=None,
+    progress=None,
+    epochs=4,
+    profile=None,
+    change=None,
+):
     tokens, targets = data
     batches = TrainBatches(tokens, 8, seed=0, epochs=epochs)
     tx = optax.adam(learning_rate)
@@ -53,7 +67,7 @@ def run(data, folder=None, *, learning_rate=0.1, settings=None, evaluate=None, p
     return fit(
         state,
         {},
-        step=step,
+        step=step if change is None else change(step),
         batches=batches,
         targets=targets,
         evaluate=evaluate or probabilities,
@@ -113,6 +127,72 @@ def test_asked_to_stop_it_saves_first(data, tmp_path):
     assert signal.getsignal(signal.SIGTERM) is handler
     assert len(checkpoint.meta(tmp_path / "p")["losses"]) == 7
     assert_equal(run(data, tmp_path / "p"), run(data))
+
+
+@pytest.fixture
+def others(monkeypatch):
+    """This is one of several processes; `told` gives what all of them say when they meet, from what this one says."""
+    answers = SimpleNamespace(told=lambda mine: [mine])
+    monkeypatch.setattr(processes, "several", lambda: True)
+    monkeypatch.setattr(processes, "gather", lambda mine: answers.told(mine))
+    return answers
+
+
+def test_of_several_processes_one_that_is_asked_to_stop_stops_all_soon(data, monkeypatch, others):
+    """Far from any evaluation, and where steps are slow."""
+    monkeypatch.setattr(loop, "ASK_SECONDS", 0.04)
+
+    def stop(step, total, loss):
+        time.sleep(0.02)
+        if step == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match=r"step 1[0-2] of 20"):
+        run(data, settings=LoopSettings(evaluations=1, checkpoint_seconds=1e9), progress=stop)
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.001, 2000), (0.5, 4), (15, 1)])
+def test_processes_meet_every_few_seconds_and_the_leader_says_when(monkeypatch, others, seconds, most):
+    now, met = 0.0, {}
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now))
+    agreed = loop._Agreement(0)
+    for step in range(1, 6001):
+        now += seconds
+
+        def told(mine, step=step):
+            met[step] = mine[2]
+            return [mine, [False, True, 1]]
+
+        others.told = told
+        saving = agreed(step, False, False, asking=step == 5000) == (False, True)
+        assert saving == (step in met)
+    assert 5000 in met, "where all know that they will"
+    assert max(met.values()) == most
+    assert sorted(met)[:3] == [1, 1 + met[1], 1 + met[1] + met[1 + met[1]]]
+
+
+def test_few_steps_wait_for_the_device(data):
+    """A stop, and a checkpoint, wait for all of them."""
+    losses, waiting = [], []
+    spin = jax.jit(
+        lambda x: 0 * jax.lax.fori_loop(0, 100, lambda _, y: jnp.tanh(y @ y), x + jnp.ones((100, 100))).sum()
+    )
+
+    def slow(step):
+        def slowed(state, *batch):
+            state, measured = step(state, *batch)
+            more = spin(measured.loss)
+            losses.append(measured.loss + more)
+            state = state.replace(params=jax.tree.map(lambda leaf: leaf + more, state.params))
+            return state, measured._replace(loss=losses[-1])
+
+        return slowed
+
+    def count(*_):
+        waiting.append(sum(not loss.is_ready() for loss in losses))
+
+    run(data, settings=LoopSettings(evaluations=1), progress=count, change=slow)
+    assert 1 <= max(waiting) <= loop.AHEAD
 
 
 def scripted(accuracies, data):

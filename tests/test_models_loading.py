@@ -1,5 +1,6 @@
 """A checkpoint is whole or every problem is listed; onto a mesh it is read piece by piece."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from tests import tiny as make
 from tests.test_models_parity import FAMILIES, saved
 from w2s_jax import models, sharding
 from w2s_jax.errors import UserError
-from w2s_jax.models import assembly
+from w2s_jax.models import assembly, weights
 
 MESHES = [(8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 2, 4)]
 
@@ -100,6 +101,29 @@ def test_loaded_onto_a_mesh_it_is_the_same_model(tmp_path, monkeypatch, name, sh
     module, _ = models.classifier(whole, 2, rng=jax.random.key(0))
     expected = sharding.param_shardings(models.boxed_shapes(module), mesh)["backbone"]
     assert jax.tree.map(lambda leaf: leaf.sharding, dict(found.params)) == expected
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 1), (2, 2, 2), *make.slow((8, 1, 1), (1, 1, 8), (1, 2, 4))])
+@pytest.mark.parametrize("name", ["llama", *make.slow("gpt2", "gpt_neox", "gemma2", "bert")])
+def test_onto_a_mesh_each_number_is_read_once(tmp_path, monkeypatch, name, shape):
+    """But for those of which several devices hold different rows."""
+    saved(tmp_path, *FAMILIES[name])
+    read, safetensors = [], weights.safetensors
+
+    @contextlib.contextmanager
+    def counted(paths):
+        with safetensors(paths) as tensors:
+
+            def count(name, *index):
+                found = tensors.read(name, *index)
+                read.append(found.size)
+                return found
+
+            yield tensors._replace(read=count)
+
+    monkeypatch.setattr(weights, "safetensors", counted)
+    found = models.load_sharded(str(tmp_path), sharding.make_mesh(*shape))
+    assert sum(read) <= 1.1 * sum(leaf.size for leaf in jax.tree.leaves(dict(found.params)))
 
 
 def test_of_a_cut_model_only_its_first_layers_are_placed(tmp_path):

@@ -40,7 +40,7 @@ def test_matrices_are_named_by_the_biases_beside_them(tmp_path):
     tensors = onnx_weights.read(exported(tmp_path / "m.onnx"))
     expected = {"query.weight": QUERY, "key.weight": KEY, "up.weight": UP}
     for name, array in expected.items():
-        np.testing.assert_array_equal(tensors.read(f"encoder.layer.0.{name}", slice(None)), array)
+        np.testing.assert_array_equal(tensors.read(f"encoder.layer.0.{name}"), array)
     assert sorted(tensors.shapes) == sorted(
         f"encoder.layer.0.{part}.{kind}" for part in ("query", "key", "up") for kind in ("weight", "bias")
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -46,18 +47,19 @@ experiment = Experiment(
 
 # Where one of the processes meets what the others do not, while the ceiling trains.
 TROUBLE = """
-import os, signal, sys
+import os, signal, sys, time
 from w2s_jax import cli, make, processes
 from w2s_jax.errors import UserError
 from w2s_jax.progress import Reporter
+from w2s_jax.train import loop
 
-processes.PATIENCE_SECONDS = 3.0
-what, second = sys.argv.pop(1), os.environ["JAX_PROCESS_ID"] == "1"
+processes.PATIENCE_SECONDS, loop.ASK_SECONDS = 3.0, 0.2
+what, last = sys.argv.pop(1), int(os.environ["JAX_PROCESS_ID"]) == int(os.environ["JAX_NUM_PROCESSES"]) - 1
 finetune, step = make._finetune, Reporter.step
 
 def troubled_finetune(stage, *arguments):
     if what == "before" and stage.role == "ceiling":
-        raise UserError("the second has no luck")
+        raise UserError("the last has no luck")
     return finetune(stage, *arguments)
 
 def troubled_step(self, at, total, loss):
@@ -65,10 +67,14 @@ def troubled_step(self, at, total, loss):
         if what == "stop":
             os.kill(os.getpid(), signal.SIGTERM)
         if what == "within":
-            raise UserError("the second has no luck")
+            raise UserError("the last has no luck")
+    if what == "stop slow" and self._stage.startswith("[2/4] ceiling"):
+        time.sleep(0.1)
+        if at == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
     step(self, at, total, loss)
 
-if second:
+if last:
     make._finetune, Reporter.step = troubled_finetune, troubled_step
 sys.exit(cli.main(sys.argv[1:]))
 """
@@ -120,7 +126,7 @@ def start(folder, *commands, devices=4):
     ]
 
 
-def ended(started, timeout=120):
+def ended(started, timeout=300):
     """Exit codes, and what each process wrote to standard output and error."""
     try:
         written = [process.communicate(timeout=timeout) for process in started]
@@ -181,16 +187,31 @@ def test_two_processes_find_what_one_finds(folder, expected):
 
 
 @pytest.mark.slow
-def test_asked_to_stop_one_stops_all_and_one_process_goes_on(folder, expected):
-    command = troubled("stop", "--out", "stopped", "--mesh.fsdp", "8", "--mesh.data", "1")
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 2)])
+def test_asked_to_stop_one_stops_all_and_any_number_goes_on(folder, expected, before, after):
+    mesh = {1: ["--mesh.fsdp", "1"], 2: ["--mesh.fsdp", "8", "--mesh.data", "1"]}
+    out = f"stopped{before}{after}"
+    command = troubled("stop", "--out", out, *mesh[before])
+    codes, written = ended(start(folder, *[command] * before))
+    assert codes == [cli.INTERRUPTED] * before, written
+    stopped = re.search(r"stopped at step ([34]) of 8", "".join(error for _, error in written))
+    assert stopped, written
+    (progress,) = (folder / out / "stages").glob("ceiling-*/progress")
+    assert len(checkpoint.meta(progress)["losses"]) == int(stopped[1])
+    command = w2s("--out", out, "--distributed", *mesh[after])
+    codes, written = ended(start(folder, *[command] * after))
+    assert codes == [cli.OK] * after, written
+    assert_close(predictions(folder, out), expected)
+
+
+@pytest.mark.slow
+def test_asked_to_stop_far_from_any_evaluation_all_stop_soon(folder):
+    """Within three steps, where these are slow."""
+    settings = ["--students.strong.epochs", "6", "--students.strong.loop.evaluations", "1"]
+    command = troubled("stop slow", "--out", "slow", *settings)
     codes, written = ended(start(folder, command, command))
     assert codes == [cli.INTERRUPTED, cli.INTERRUPTED], written
-    assert "stopped at step 4 of 8" in written[0][1] + written[1][1]
-    (progress,) = (folder / "stopped" / "stages").glob("ceiling-*/progress")
-    assert len(checkpoint.meta(progress)["losses"]) == 4
-    resumed = alone(folder, "--out", "stopped")
-    assert resumed.returncode == cli.OK, resumed.stderr
-    assert_close(predictions(folder, "stopped"), expected)
+    assert re.search(r"stopped at step 1[0-3] of 24", written[0][1] + written[1][1]), written
 
 
 @pytest.mark.slow
@@ -208,7 +229,7 @@ def test_an_error_of_one_while_the_others_wait_for_it_ends_all(folder):
     command = troubled("within", "--out", "lost")
     codes, written = ended(start(folder, command, command), timeout=60)
     assert codes == [cli.FAILED, cli.FAILED], written
-    assert any(line.startswith("error: the second has no luck") for line in errors(written)[1])
+    assert any(line.startswith("error: the last has no luck") for line in errors(written)[1])
 
 
 def tree():

@@ -102,7 +102,10 @@ def unsharded(params):
         pytest.param((8, 1, 1), 2, marks=pytest.mark.slow),
         pytest.param((1, 8, 1), 1, marks=pytest.mark.slow),
         pytest.param((1, 1, 8), 1, marks=pytest.mark.slow),
-        pytest.param((1, 4, 2), 2, marks=pytest.mark.slow),
+        *(
+            pytest.param(sizes, 2, marks=pytest.mark.slow)
+            for sizes in [(1, 4, 2), (4, 2, 1), (2, 1, 4), (1, 2, 4), (2, 4, 1)]
+        ),
     ],
     ids=str,
 )

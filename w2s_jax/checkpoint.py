@@ -151,11 +151,36 @@ def _restored(found: Path, abstract: Mapping[str, Any]) -> dict[str, Any]:
     with processes.together(), ocp.StandardCheckpointer(restore_concurrent_gb=at_once) as checkpointer:
         for name, tree in abstract.items():
             target = jax.tree.map(_abstract, tree)
+            _compare(found / name, target)
             try:
                 restored[name] = checkpointer.restore(found / name, target)
             except (ValueError, KeyError, FileNotFoundError) as error:
                 raise UserError(f"checkpoint {found / name} is of another model or optimizer: {error}") from error
     return restored
+
+
+def _compare(item: Path, wanted: Any) -> None:
+    """Raises:
+    UserError: an array was saved with another shape. Orbax would notice while it reads, and leave the rest half read.
+    """
+    saved = _shapes(_tree(item))
+    for path, shape in _shapes(wanted).items():
+        if saved.get(path, shape) != shape:
+            raise UserError(
+                f"checkpoint {item} is of another model or optimizer: {path} has the shape {saved[path]}, "
+                f"which should be {shape}"
+            )
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """By path, a random key being the numbers that are saved."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(keys, simple=True, separator="/"): jax.eval_shape(jax.random.key_data, leaf).shape
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        else tuple(leaf.shape)
+        for keys, leaf in leaves
+    }
 
 
 def load(folder: Path, name: str) -> Any:

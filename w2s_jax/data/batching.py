@@ -107,10 +107,16 @@ class TrainBatches:
 
 
 class EvalBatches:
-    """Every row once, neighbours in length together, so that little is padded; `rows` says which is which."""
+    """Every row once, neighbours in length together, so that little is padded; `rows` says which is which.
 
-    def __init__(self, tokens: Tokens, batch_size: int) -> None:
-        self.tokens, self.batch_size = tokens, batch_size
+    A batch is cut over `ways` devices: of few rows it is as large as on one device, `most`; of many, two, four and so
+    on times that, so that few shapes compile, up to `most` for each device.
+    """
+
+    def __init__(self, tokens: Tokens, most: int, ways: int = 1) -> None:
+        self.tokens, self.batch_size = tokens, ways * -(-most // ways)
+        while self.batch_size < min(len(tokens), ways * most):
+            self.batch_size = min(2 * self.batch_size, ways * most)
         self._order = np.argsort(_by_row(tokens).max(axis=1), kind="stable")
 
     def __len__(self) -> int:

@@ -289,7 +289,7 @@ def unembedding(source: str, where: Sharding | None = None) -> np.ndarray | jax.
         for name in names.UNEMBEDDING:
             if name in tensors.shapes:
                 if where is None:
-                    return tensors.read(name, slice(None))
+                    return tensors.read(name)
                 return assembly.table_on_devices(tensors, name, outline(source)[0], where)
     raise UserError(f"{source} has no language-model head: {', '.join(names.UNEMBEDDING)}")
 

@@ -1,5 +1,6 @@
 """Lays a checkpoint's tensors out as our parameters: on the host, or straight onto devices."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -106,21 +107,22 @@ def _piece(
 def _fill(
     made: np.ndarray, tensors: Tensors, row: Row, part: int, spans: list[range], config: ModelConfig, name: str
 ) -> None:
-    """Writes `ours[spans]` of one of their tensors, our side being flat."""
+    """Writes `ours[spans]` of one of their tensors, our side being flat. No more of the tensor is read."""
     layout, made = row.layout, made.reshape([len(span) for span in spans])  # a view
-    if len(spans) == 1:
-        made[:] = layout.ours(tensors.read(name, slice(None)), config)[part][spans[0].start : spans[0].stop]
-        return
-    along, across = (spans[0], spans[1]) if layout.axis == 0 else (spans[1], spans[0])
-    made = made if layout.axis == 0 else made.T
-    theirs, ours = layout.block(config)
-    step = max(1, CHUNK // (tensors.shapes[name][1] * theirs)) * ours
-    for start in range(along.start // ours * ours, along.stop, step):
-        first, last = max(start, along.start), min(start + step, along.stop)
-        rows = slice(start // ours * theirs, -(-last // ours) * theirs)
-        chunk = layout.ours(tensors.read(name, rows), config)[part]
-        chunk = chunk if layout.axis == 0 else chunk.T
-        made[first - along.start : last - along.start] = chunk[first - start : last - start, across.start : across.stop]
+    made = made.T if layout.transposed else made
+    along, *across = names.their_spans(row, part, spans, config)
+    block = layout.block(config)
+    step = max(1, CHUNK // (made[0].size * block)) * block
+    along = [span[start : start + step] for span in along for start in range(0, len(span), step)]
+    for piece in itertools.product(*map(_slices, (along, *across))):
+        here, there = zip(*piece, strict=True)
+        made[here] = layout.ours(tensors.read(name, *there), config)
+
+
+def _slices(spans: list[range]) -> list[tuple[slice, slice]]:
+    """Where each lies if they follow one another, and where it lies by itself."""
+    ends = itertools.accumulate(len(span) for span in spans)
+    return [(slice(end - len(span), end), slice(span.start, span.stop)) for span, end in zip(spans, ends, strict=True)]
 
 
 def _check(

@@ -14,20 +14,24 @@ from w2s_jax.models.config import ModelConfig
 
 
 class Layout(NamedTuple):
-    """How one of their tensors holds parameters of ours: two functions, each the inverse of the other.
+    """How one of their tensors holds one parameter of ours, or several.
 
-    Our side is flat: tables [rows, dimensions], matrices [inputs, outputs] and vectors. Of a matrix, some rows of
-    theirs can be converted by themselves, if they are whole blocks.
+    Our side is flat: tables [rows, dimensions], matrices [inputs, outputs] and vectors. What is written is whole; what
+    is read may be a piece, and is of one parameter.
 
     Attributes:
-      axis: of ours, along which their rows lie.
-      block: how many rows belong together: of theirs, and of ours.
+      ours: the numbers of a piece as we keep them, still where they lie in theirs.
+      theirs: their tensor, from all its parameters.
+      transposed: their rows are our columns.
+      block: how many of their rows can only be converted together.
+      turns: where several parameters take turns along an axis of theirs: the axis, and how many numbers each has then.
     """
 
-    ours: Callable[[np.ndarray, ModelConfig], Sequence[np.ndarray]]
+    ours: Callable[[np.ndarray, ModelConfig], np.ndarray]
     theirs: Callable[[Sequence[np.ndarray], ModelConfig], np.ndarray]
-    axis: Literal[0, 1] = 0
-    block: Callable[[ModelConfig], tuple[int, int]] = lambda _: (1, 1)
+    transposed: bool = False
+    block: Callable[[ModelConfig], int] = lambda _: 1
+    turns: tuple[Literal[0, -1], Callable[[ModelConfig], int]] | None = None
 
 
 class Row(NamedTuple):
@@ -79,6 +83,19 @@ def flat_spans(path: str, spans: Sequence[range], shape: tuple[int, ...]) -> lis
     return found
 
 
+def their_spans(row: Row, part: int, spans: Sequence[range], config: ModelConfig) -> list[list[range]]:
+    """Where a piece of one of a tensor's parameters lies in it: along each axis of theirs, one range or several."""
+    layout = row.layout
+    found = [[span] for span in (reversed(spans) if layout.transposed else spans)]
+    if layout.turns is not None:
+        axis, width = layout.turns[0], layout.turns[1](config)
+        (span,) = found[axis]
+        cuts = [span.start, *range((span.start // width + 1) * width, span.stop, width), span.stop]
+        shifts = [(cut // width * (len(row.paths) - 1) + part) * width for cut in cuts]
+        found[axis] = [range(a + by, b + by) for a, b, by in zip(cuts, cuts[1:], shifts, strict=False)]
+    return found
+
+
 def _flat(path: str, axes: Sequence[Any]) -> list[Sequence[Any]]:
     """The axes of a parameter, by those of its flat side."""
     if path.endswith("/kernel"):
@@ -113,27 +130,28 @@ _IGNORED = "|".join(
 )
 
 
-def _split_heads(array: np.ndarray, config: ModelConfig) -> list[np.ndarray]:
-    heads = array.reshape(-1, 3, config.head_dim, *array.shape[1:])
-    return [heads[:, part].reshape(-1, *array.shape[1:]).T for part in range(3)]
-
-
 def _join_heads(parts: Sequence[np.ndarray], config: ModelConfig) -> np.ndarray:
     heads = [part.T.reshape(config.n_heads, config.head_dim, *part.T.shape[1:]) for part in parts]
     return np.stack(heads, axis=1).reshape(-1, *parts[0].T.shape[1:])
 
 
-SAME = Layout(lambda array, _: [array], lambda parts, _: parts[0])
+def _same(array: np.ndarray, _: ModelConfig) -> np.ndarray:
+    return array
+
+
+SAME = Layout(_same, lambda parts, _: parts[0])
 # A torch linear layer keeps [outputs, inputs].
-TRANSPOSED = Layout(lambda array, _: [array.T], lambda parts, _: parts[0].T, axis=1)
+TRANSPOSED = Layout(_same, lambda parts, _: parts[0].T, transposed=True)
 # Gemma keeps a norm's scale less one.
-LESS_ONE = Layout(lambda array, _: [array + 1], lambda parts, _: parts[0] - 1)
+LESS_ONE = Layout(lambda array, _: array + 1, lambda parts, _: parts[0] - 1)
 # GPT-2 keeps query, key and value side by side along the last axis.
 SIDE_BY_SIDE = Layout(
-    lambda array, _: np.split(array, 3, axis=-1), lambda parts, _: np.concatenate(list(parts), axis=-1)
+    _same,
+    lambda parts, _: np.concatenate(list(parts), axis=-1),
+    turns=(-1, lambda config: config.n_heads * config.head_dim),
 )
 # GPT-NeoX keeps query, key and value of one head after the other.
-HEAD_BY_HEAD = Layout(_split_heads, _join_heads, 1, lambda config: (3 * config.head_dim, config.head_dim))
+HEAD_BY_HEAD = Layout(_same, _join_heads, transposed=True, turns=(0, lambda config: config.head_dim))
 
 
 def _swapped(array: np.ndarray, *pairs: int) -> np.ndarray:
@@ -142,10 +160,10 @@ def _swapped(array: np.ndarray, *pairs: int) -> np.ndarray:
 
 # Llama's GGUF keeps the rotary pairs of a head side by side; ours are half a head apart, as in Hugging Face's.
 PAIRED = Layout(
-    lambda array, config: [_swapped(array, config.head_dim // 2, 2).T],
+    lambda array, config: _swapped(array, config.head_dim // 2, 2),
     lambda parts, config: _swapped(parts[0].T, 2, config.head_dim // 2),
-    1,
-    lambda config: (config.head_dim, config.head_dim),
+    transposed=True,
+    block=lambda config: config.head_dim,
 )
 
 

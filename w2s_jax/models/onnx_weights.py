@@ -43,7 +43,7 @@ def read(path: Path) -> Tensors:
         known = kernels.get(name, name)
         tensors[names.plain_name(known)] = np.asarray(array.T if name in kernels else array, np.float32)
     shapes = {name: array.shape for name, array in tensors.items()}
-    return Tensors(shapes, lambda name, rows: tensors[name][rows])
+    return Tensors(shapes, lambda name, *index: tensors[name][index])
 
 
 def _kernel_names(nodes: Any, tensors: set[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,11 +26,11 @@ class Tensors(NamedTuple):
 
     Attributes:
       shapes: of all of them; nothing is read for that.
-      read: some rows (of the first axis) of a tensor, float32.
+      read: a tensor, or a slice along its first axes, float32.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
-    read: Callable[[str, slice], np.ndarray]
+    read: Callable[..., np.ndarray]
 
 
 @contextlib.contextmanager
@@ -47,8 +48,8 @@ def safetensors(paths: Sequence[Path]) -> Iterator[Tensors]:
             stored = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118
             found.update({names.plain_name(name): tensor for name, tensor in stored.items()})
 
-        def read(name: str, rows: slice) -> np.ndarray:
-            return np.asarray(found[name][rows], np.float32)
+        def read(name: str, *index: slice) -> np.ndarray:
+            return np.asarray(found[name][index or slice(None)], np.float32)
 
         yield Tensors({name: tuple(tensor.get_shape()) for name, tensor in found.items()}, read)
 
@@ -70,11 +71,20 @@ def gguf(path: Path) -> Gguf:
     by_name = {tensor.name: tensor for tensor in reader.tensors}
     shapes = {name: tuple(int(size) for size in reversed(tensor.shape)) for name, tensor in by_name.items()}
 
-    def read(name: str, rows: slice) -> np.ndarray:
+    def read(name: str, *index: slice) -> np.ndarray:
         tensor, (size, *rest) = by_name[name], shapes[name]
-        data = tensor.data.reshape(size, -1) if rest else tensor.data  # a row is whole blocks of quantized numbers
-        values = library.dequantize(data[rows], tensor.tensor_type)
-        return values.astype(np.float32, copy=False).reshape(-1, *rest)
+        if not rest:
+            return library.dequantize(tensor.data, tensor.tensor_type)[index].astype(np.float32, copy=False)
+        count = math.prod(rest)
+        rows, columns = (*index, *[slice(None)] * (2 - len(index)))
+        start, stop, _ = columns.indices(count)
+        together, width = library.GGML_QUANT_SIZES[tensor.tensor_type]  # a row is whole blocks of numbers
+        data = tensor.data.reshape(size, -1)
+        width = width // data.itemsize
+        first = start // together
+        data = data[rows, first * width : -(-stop // together) * width]
+        values = library.dequantize(data, tensor.tensor_type).astype(np.float32, copy=False)
+        return values.reshape(len(data), -1)[:, start - first * together : stop - first * together]
 
     metadata = {key: field.contents() for key, field in reader.fields.items()}
     return Gguf(metadata, Tensors(shapes, read))

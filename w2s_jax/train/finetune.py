@@ -94,12 +94,13 @@ def finetune(
     train_tokens, validation_tokens = read(train[0]), read(validation[0])
     if spoken is not None:
         train_tokens, targets = answering.lessons(train_tokens, spoken, targets)
+    ways = 1 if mesh is None else sharding.batch_ways(mesh)
     batches = TrainBatches(
         train_tokens,
         learner.batch_size,
         seed=seed,
         epochs=learner.epochs,
-        ways=1 if mesh is None else sharding.batch_ways(mesh),
+        ways=ways,
         microbatches=learner.microbatches,
     )
 
@@ -125,11 +126,10 @@ def finetune(
     step, predict_step = compiled_steps(
         learner, module, loss, len(batches), mesh, None if leaves is None else tuple(leaves), structure, spoken
     )
-    eval_rows = EVAL_BATCH if mesh is None else EVAL_BATCH * sharding.batch_ways(mesh)
 
     def label(params: Any, tokens: Tokens) -> Float[np.ndarray, "n c"]:
         logits = np.zeros((len(tokens), n_classes), np.float32)
-        for batch in EvalBatches(tokens, eval_rows):
+        for batch in EvalBatches(tokens, EVAL_BATCH, ways):
             real = batch.rows >= 0
             logits[batch.rows[real]] = np.asarray(predict_step(params, frozen, batch.tokens, batch.lengths))[real]
         return logits

@@ -22,6 +22,8 @@ from w2s_jax.train.step import Metrics
 
 Select = Literal["final", "loss", "accuracy", "auroc"]
 
+ASK_SECONDS = 2.0  # of training, after which several processes ask each other whether to stop
+AHEAD = 2  # steps that may wait for the device behind the one that runs: a stop waits for all of them
 
 # Told (step, steps in all, loss) after every step; the loss lags a little, so that nothing waits for the device.
 Progress = Callable[[int, int, float], None]
@@ -109,7 +111,7 @@ def fit(
     """Trains until the batches or the patience end, and returns the selected parameters.
 
     Interrupted anywhere and called again with the same arguments and `folder`, it ends with the same bits. Several
-    processes call it together; whether to save or to stop they agree on whenever metrics are fetched.
+    processes call it together; every few seconds they agree on whether to save or to stop.
 
     Args:
       state: the initial state; it is donated to the steps.
@@ -134,6 +136,7 @@ def fit(
     saved_at = time.monotonic()
 
     first = int(state.step)
+    agreed = _Agreement(first)
     with _stop_signals() as stop, Profile(profile, first, total) as tracing, _saver(folder) as saver:
         for index in range(first, total):
             batch = batches[index]
@@ -143,9 +146,10 @@ def fit(
                 state, measured = step(state, frozen, batch.tokens, batch.lengths, targets[batch.rows], where)
             tracing.after(index, measured)
             pending.append(measured)
+            if len(pending) > AHEAD:
+                jax.block_until_ready(pending[-1 - AHEAD])
             looking = index + 1 in due
-            fetching = looking or len(pending) > 8
-            if fetching or (stop and not processes.several()):
+            if looking or len(pending) > 8 or (stop and not processes.several()):
                 _drain(pending, run, index + 1, running=0 if looking or stop else 1)
             if progress is not None:
                 progress(index + 1, total, run.losses[-1] if run.losses else float("nan"))
@@ -159,7 +163,7 @@ def fit(
                 if run.out_of_patience(settings.patience):
                     break
             late = time.monotonic() - saved_at > settings.checkpoint_seconds
-            stopping, saving = _agreed(bool(stop), late or bool(stop), fetching)
+            stopping, saving = agreed(index + 1, bool(stop), late or bool(stop), asking=looking)
             if saver is not None and index + 1 < total and saving:
                 _drain(pending, run, index + 1)
                 _save(saver, state, run, best_params)
@@ -175,14 +179,28 @@ def fit(
     return Trained(state.params if best_params is None else best_params, history)
 
 
-def _agreed(stop: bool, save: bool, now: bool) -> tuple[bool, bool]:
-    """Whether any process is to stop, and whether any is to save. Several processes ask each other only `now`."""
-    if not processes.several():
-        return stop, save
-    if not now:
-        return False, False
-    asked = processes.gather([stop, save])
-    return any(stop for stop, _ in asked), any(save for _, save in asked)
+class _Agreement:
+    """Whether any process is to stop, and whether any is to save, so that all do it after the same step.
+
+    At each meeting the leader says after which step the next one is, by how long its steps take: the others' clocks
+    would say another. Between meetings nothing is sent.
+    """
+
+    def __init__(self, step: int) -> None:
+        self._met, self._next, self._met_at = step, step + 1, time.monotonic()
+
+    def __call__(self, step: int, stop: bool, save: bool, asking: bool) -> tuple[bool, bool]:
+        """(stop, save) of all, `step` being done. They meet early where all of them are `asking`."""
+        if not processes.several():
+            return stop, save
+        if step < self._next and not asking:
+            return False, False
+        steps, seconds = step - self._met, time.monotonic() - self._met_at
+        # At most twice as many as before: the first steps are sent to the device faster than it computes.
+        interval = max(1, min(2 * steps, int(ASK_SECONDS * steps / max(seconds, 1e-9))))
+        told = processes.gather([stop, save, interval])
+        self._met, self._next, self._met_at = step, step + told[0][2], time.monotonic()
+        return any(stop for stop, _, _ in told), any(save for _, save, _ in told)
 
 
 def _drain(pending: list[Any], run: _Run, step: int, running: int = 0) -> None:

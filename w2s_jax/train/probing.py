@@ -182,11 +182,11 @@ def _compute(
         return states[:, 0]
 
     predict = make_predict(hidden, mesh)
-    rows = EVAL_BATCH if mesh is None else EVAL_BATCH * sharding.batch_ways(mesh)
+    ways = 1 if mesh is None else sharding.batch_ways(mesh)
     for start in starts:
         tokens = tokenize(learner, texts[start : start + PART])
         matrix = np.zeros((len(tokens), pretrained.config.hidden_size), np.float32)
-        for batch in EvalBatches(tokens, rows):
+        for batch in EvalBatches(tokens, EVAL_BATCH, ways):
             real = batch.rows >= 0
             matrix[batch.rows[real]] = np.asarray(predict(params, {}, batch.tokens, batch.lengths))[real]
         processes.lead(functools.partial(_write, _part(folder, start), matrix))
