@@ -262,14 +262,20 @@ def test_a_folder_with_only_a_config(tmp_path):
     ("name", "devices", "bandwidth"),
     [
         ("v5e:1x1", 1, 0),
-        ("v5e:2x2", 4, 1e11),
-        ("v5e:4x4", 16, 1e11),
-        ("v5e:16x16", 256, 2e11),
-        ("v5p:2x2x4", 16, 3e11),
-        ("v5p:4x4x4", 64, 6e11),
+        ("v5e:1x2", 2, 4.5e10),
+        ("v5e:2x2", 4, 9e10),
+        ("v5e:4x4", 16, 9e10),
+        ("v5e:8x16", 128, 3 * 4.5e10),
+        ("v5e:16x16", 256, 4 * 4.5e10),
+        ("v6e:4x4", 16, 1.8e11),
+        ("v6e:8x16", 128, 2.7e11),
+        ("v5p:2x2x4", 16, 2.7e11),
+        ("v5p:4x4x4", 64, 5.4e11),
+        ("v5p:4x4x8", 128, 5.4e11),
     ],
 )
 def test_topologies(name, devices, bandwidth):
+    """Links as the scaling book counts them: an axis of 16 is a ring on v5e and v6e alone, on v5p whole cubes are."""
     found = chips.topology(name)
     assert (found.devices, found.bandwidth) == (devices, bandwidth)
 
@@ -459,10 +465,10 @@ def test_a_search_that_finds_nothing():
 
 def test_the_roofline_is_the_slowest_of_three():
     place = chips.topology("v5e:4x4")
-    costs = counting.Costs(1.97e14, 8.19e10, (counting.Collective("all-gather", 3, int(2e11)),))
+    costs = counting.Costs(1.97e14, 8.19e10, (counting.Collective("all-gather", 3, int(1.8e11)),))
     found = roofline(dataclasses.replace(compiled(GIB, costs=costs, flops=1.97e14), devices=16), place)
     assert (found.compute, found.memory, found.network) == pytest.approx((1.0, 0.1, 2.0))
-    assert (found.limit, found.seconds) == ("network", 2.0)
+    assert (found.limit, found.seconds) == ("network", pytest.approx(2.0))
     assert found.mfu == pytest.approx(1 / 32)
 
 
