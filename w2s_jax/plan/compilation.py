@@ -41,7 +41,7 @@ UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 class Request:
     """A program of a stage: everything that decides it."""
 
-    kind: Literal["train", "label"]
+    kind: Literal["train", "label", "adapt"]
     learner: Learner
     method: Method
     n_classes: int
@@ -57,9 +57,10 @@ class Compiled:
       mesh: the sizes of its axes, none of them -1.
       rows, length: of its batch, over all devices.
       parameters, optimizer: what its arguments hold of them.
+      resident: what training holds besides, while the program runs; see `lowering.Program`.
       used: arguments, temporaries, results that are no argument, and code. Where it does not fit, what the compiler
-        asked for, or, where parameters and optimizer alone are too many and nothing was compiled, these.
-      available: what a program may use, if known.
+        asked for, or, where what is held alone is too much and nothing was compiled, parameters and optimizer.
+      available: what a program and what is resident may use, if known.
       costs: of one execution; None where it does not fit.
       model_flops: what the model itself needs, over all devices; see `lowering.model_flops`.
       seconds: tracing and compiling took.
@@ -72,6 +73,7 @@ class Compiled:
     length: int
     parameters: int
     optimizer: int
+    resident: int
     used: int
     available: int | None
     costs: Costs | None
@@ -81,6 +83,16 @@ class Compiled:
     @property
     def fits(self) -> bool:
         return self.costs is not None
+
+    @property
+    def held(self) -> int:
+        """What training holds between two programs."""
+        return self.parameters + self.optimizer + self.resident
+
+    @property
+    def needed(self) -> int:
+        """What is compared with `available`."""
+        return self.used + self.resident
 
 
 def compile_for(request: Request) -> Compiled:
@@ -116,7 +128,7 @@ def compile_here(request: Request) -> Compiled:
     program = lowering.lower(request.kind, request.learner, config, request.n_classes, loss, mesh)
     chip, available = _chip(request.topology, devices[0])
     used, costs = program.parameters + program.optimizer, None
-    if available is None or used <= available:
+    if available is None or used + program.resident <= available:
         dump = tempfile.TemporaryDirectory()  # goes when this function ends
         folder = Path(dump.name)
         options: dict[str, str | bool] = {}
@@ -132,7 +144,7 @@ def compile_here(request: Request) -> Compiled:
             used = needed
         else:
             used = _used(compiled.memory_analysis())
-            if available is None or used <= available:
+            if available is None or used + program.resident <= available:
                 costs = counting.costs(_text(compiled, folder), len(devices))
     return Compiled(
         chip=chip,
@@ -142,6 +154,7 @@ def compile_here(request: Request) -> Compiled:
         length=program.length,
         parameters=program.parameters,
         optimizer=program.optimizer,
+        resident=program.resident,
         used=used,
         available=available,
         costs=costs,
