@@ -487,25 +487,28 @@ LEARNERS = {
     "head": {"parameters": "head", "read_layer": 2},
     "answers": {"output": "text"},
     "dpo": {"preference": Preference("dpo", 0.1)},
+    "reward model": {},
 }
 
 
-@pytest.mark.parametrize("name", ["full", "microbatches", *slow("padded to 32", "head", "answers", "dpo")])
+@pytest.mark.parametrize(
+    "name", ["full", "microbatches", *slow("padded to 32", "head", "answers", "dpo", "reward model")]
+)
 def test_what_is_lowered_is_what_training_calls(model, monkeypatch, name):
     """Text for text: the step that a stage takes on full rows, and the pass that labels."""
     monkeypatch.setattr(train_step, "jax", recorded := Recorded())
     monkeypatch.setattr(lowering, "TOTAL_STEPS", 1)
     learner = Learner(model, **{"batch_size": 16, "max_tokens": 32, "epochs": 1, **LEARNERS[name]})
     mesh, loss = sharding.make_mesh(data=4, fsdp=2), losses.bind(losses.cross_entropy)
-    texts = ["text"] * 16 if learner.preference is None else [("one", "two")] * 16
+    texts, candidates = (["text"] * 16, 1) if name not in ("dpo", "reward model") else ([("one", "two")] * 16, 2)
     finetune.compiled_steps.cache_clear()
     full_rows(monkeypatch, learner.max_tokens)
     labelled = texts, np.eye(2, dtype=np.float32)[np.arange(16) % 2]
     what = {"train": labelled, "validation": labelled, "predict": {}, "answers": ("No", "Yes")}
     pretrained = models.load_sharded(model, mesh, read_layer=learner.read_layer)
     finetune.finetune(learner, pretrained, loss, seed=0, mesh=mesh, **what)
-    ran, config = recorded.programs, architecture(model)
-    planned = [lowering.lower(kind, learner, config, 2, loss, mesh).lowered.as_text() for kind in ("train", "label")]
+    ran, task = recorded.programs, (architecture(model), 2, candidates)
+    planned = [lowering.lower(kind, learner, *task, loss, mesh).lowered.as_text() for kind in ("train", "label")]
     assert ran == planned
 
 
@@ -518,7 +521,7 @@ def test_what_is_lowered_is_what_generative_finetuning_calls(model, monkeypatch,
     generative.compiled_step.cache_clear()
     full_rows(monkeypatch, learner.max_tokens)
     generative.adapt(learner, models.load_sharded(model, mesh), ["text"] * 8, seed=0, mesh=mesh)
-    planned = lowering.lower("adapt", learner, architecture(model), 2, losses.bind(losses.cross_entropy), mesh)
+    planned = lowering.lower("adapt", learner, architecture(model), 2, 1, losses.bind(losses.cross_entropy), mesh)
     assert recorded.programs == [planned.lowered.as_text()]
 
 

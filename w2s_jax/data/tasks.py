@@ -34,6 +34,7 @@ class Task:
       columns: names of a local file's columns, where the source's own files have no header.
       answers: what the classes are called when a model is asked or told about them; empty is No and Yes, or numbers.
       templates: prompts that such an answer follows, the first where one is enough; each holds `{text}`.
+      candidates: texts a row; more than 1 where each is scored by itself. Only `w2s plan`, which reads no data, asks.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Task:
     columns: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     templates: tuple[str, ...] = TEMPLATES
+    candidates: int = 1
 
 
 def _sentiment(name: str, description: str, source: Source, format: Format, columns: tuple[str, ...] = ()) -> Task:
@@ -253,7 +255,9 @@ TASKS: dict[str, Task] = {
             creak,
         ),
         Task("hh", "which response is better?", _HH, preference, answers=("A", "B")),
-        Task("hh_pairs", "which response is better? each scored by itself: a reward model", _HH, comparison),
+        Task(
+            "hh_pairs", "which response is better? each scored by itself: a reward model", _HH, comparison, candidates=2
+        ),
         Task(
             "chess",
             "which move wins the puzzle?",

@@ -68,9 +68,10 @@ def plan(
       UserError: see `compile_for`, `chips.topology` and `architectures.architecture`.
     """
     slice_ = topology(where)
-    n_classes = materials.named_task(experiment.tasks[0].name).n_classes
+    task = materials.named_task(experiment.tasks[0].name)
     for program in programs(experiment):
-        request = Request("train", program.learner, program.method, n_classes, experiment.mesh, slice_)
+        stage = program.learner, program.method, task.n_classes
+        request = Request("train", *stage, experiment.mesh, slice_, task.candidates)
         if program.adapts:
             yield _planned(program, dataclasses.replace(request, kind="adapt"), compile_for)
             continue

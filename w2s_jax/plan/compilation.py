@@ -39,7 +39,7 @@ UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 @dataclass(frozen=True)
 class Request:
-    """A program of a stage: everything that decides it."""
+    """A program of a stage: everything that decides it; `n_classes` and `candidates` are the task's."""
 
     kind: Literal["train", "label", "adapt"]
     learner: Learner
@@ -47,6 +47,7 @@ class Request:
     n_classes: int
     mesh: MeshConfig
     topology: Topology
+    candidates: int = 1
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def compile_here(request: Request) -> Compiled:
     started = time.monotonic()
     mesh = make_mesh(**dataclasses.asdict(request.mesh), devices=devices)
     loss, config = materials.loss(request.method), architecture(request.learner.model)
-    program = lowering.lower(request.kind, request.learner, config, request.n_classes, loss, mesh)
+    task = request.n_classes, request.candidates
+    program = lowering.lower(request.kind, request.learner, config, *task, loss, mesh)
     chip, available = _chip(request.topology, devices[0])
     used, costs = program.parameters + program.optimizer, None
     if available is None or used + program.resident <= available:

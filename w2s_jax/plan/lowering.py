@@ -55,18 +55,31 @@ class Program:
 
 
 def lower(
-    kind: Kind, learner: Learner, config: ModelConfig, n_classes: int, loss: Callable[..., Any], mesh: Mesh
+    kind: Kind,
+    learner: Learner,
+    config: ModelConfig,
+    n_classes: int,
+    candidates: int,
+    loss: Callable[..., Any],
+    mesh: Mesh,
 ) -> Program:
     """The training step of a learner, the pass that labels, or the step of its generative finetuning, as
     `train.finetune` and `train.generative` run them on this mesh.
 
     Every row is as long as the learner allows, padded and packed as training does it: no batch needs more.
 
+    Args:
+      n_classes, candidates: of the task.
+
     Raises:
       UserError: the mesh does not divide the batch.
     """
     answers = _answers(n_classes) if learner.output == "text" and kind != "adapt" else None
-    module, rules = _module(kind, learner, config, n_classes)
+    if kind == "adapt":
+        candidates = 1  # each is a text of its own
+    elif learner.preference is not None:
+        candidates = n_classes
+    module, rules = _module(kind, learner, config, n_classes if candidates == 1 else 1, candidates)
     trainable, frozen = _parameters(module, rules, mesh)
     tx = optimizer(learner, TOTAL_STEPS) if kind != "adapt" else generative.optimizer(_settings(learner), TOTAL_STEPS)
     state = train_state.abstract(trainable, tx)
@@ -80,7 +93,6 @@ def lower(
     def on_mesh(array: np.ndarray) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding.batch_sharding(mesh))
 
-    candidates = 1 if learner.preference is None or kind == "adapt" else n_classes  # a class is a candidate
     length = min(learner.max_tokens, config.max_positions)
     batch = _batch(kind, learner, length, candidates, sharding.batch_ways(mesh))
     rows, tokens = len(batch.rows), on_mesh(batch.tokens)
@@ -172,7 +184,7 @@ def bytes_on_device(tree: Any) -> int:
 
 
 def _module(
-    kind: Kind, learner: Learner, config: ModelConfig, n_classes: int
+    kind: Kind, learner: Learner, config: ModelConfig, outputs: int, candidates: int
 ) -> tuple[Classifier | LanguageModel, list[tuple[str, str]]]:
     """The module that a learner trains, and which of its parameters do."""
     how: dict[str, Any] = {"dropout": learner.dropout, "remat": learner.remat, "dtype": learner.dtype}
@@ -181,11 +193,11 @@ def _module(
         return LanguageModel(config, **how), generative.rules(learner)
     rules = list(parameter_sets.TRAINABLE["head" if learner.parameters == "probe" else learner.parameters])
     if learner.preference is not None:
-        models.check_preference(learner.model, config, n_classes)
-        return PreferenceModel(config, preference=learner.preference, candidates=n_classes, **how), rules
+        models.check_preference(learner.model, config, candidates)
+        return PreferenceModel(config, preference=learner.preference, candidates=candidates, **how), rules
     if learner.output == "text":
         return LanguageModel(config, **how), rules
-    return Classifier(config.cut(learner.read_layer), n_classes, learner.pooling, **how), rules
+    return Classifier(config.cut(learner.read_layer), outputs, learner.pooling, **how), rules
 
 
 def _settings(learner: Learner) -> Generative:
