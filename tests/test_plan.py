@@ -663,6 +663,13 @@ def test_generative_finetuning_is_a_program_of_its_own(model, tmp_path):
     assert asked[-1].learner == strong
 
 
+def test_a_task_whose_rows_are_candidates_says_so(model, tmp_path):
+    compile_for, asked = pretend(lambda request: 0)
+    for name, candidates in (("hh", 1), ("hh_pairs", 2)):
+        list(planning.plan(experiment(model, tmp_path, tasks=(TaskConfig(name),)), "v5e:2x2", compile_for))
+        assert asked[-1].candidates == candidates
+
+
 @pytest.mark.parametrize("parameters", ["full", "lora"])
 def test_the_generative_step_learns_every_token(model, parameters):
     """With its own batch, all of the vocabulary, and nothing kept beside it."""
