@@ -82,7 +82,7 @@ def start(layers: int, cache: str) -> Seconds:
     loss = losses.bind(losses.cross_entropy)
 
     started = time.perf_counter()
-    program = lowering.lower("train", Learner("gpt2"), config, 2, loss, mesh)
+    program = lowering.lower("train", Learner("gpt2"), config, 2, 1, loss, mesh)
     traced = time.perf_counter()
     program.lowered.compile()
     return Seconds(traced - started, time.perf_counter() - traced)

@@ -14,19 +14,22 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import w2s_jax.plan as planning
-from tests.tiny import llama, reviews
-from w2s_jax import cli, models, sharding
+from tests.tiny import llama, reviews, slow
+from w2s_jax import cli, losses, models, sharding
 from w2s_jax.config import Ensemble, Experiment, MeshConfig, Method, TaskConfig
+from w2s_jax.data.tokens import Tokens
 from w2s_jax.errors import UserError
 from w2s_jax.models import weights
-from w2s_jax.models.classifier import Classifier
+from w2s_jax.models.config import ModelConfig, Rope
+from w2s_jax.models.preference import Preference
 from w2s_jax.plan import chips, compilation, counting, kernels, lowering, search
 from w2s_jax.plan.architectures import architecture
 from w2s_jax.plan.compilation import Compiled, Request
 from w2s_jax.plan.roofline import roofline
-from w2s_jax.train import state
-from w2s_jax.train.finetune import optimizer
-from w2s_jax.train.learner import Learner
+from w2s_jax.train import finetune, generative
+from w2s_jax.train import step as train_step
+from w2s_jax.train.learner import Generative, Learner
+from w2s_jax.train.loop import LoopSettings
 
 LAYERS, ROWS, WIDTH = 6, 32, 64
 
@@ -231,6 +234,25 @@ def test_a_collective_that_goes_on_during_other_fusions_counts_once():
     assert found.bytes == 1024 * 64 * 2 + 2 * 8 * 8 * 4  # what is gathered is written once; y is read, -y written
 
 
+FETCHED = """%begun (p: bf16[1024,64]) -> bf16[256,64] {
+  %p = bf16[1024,64]{1,0} parameter(0)
+  ROOT %s = bf16[256,64]{1,0:S(1)} slice(%p), slice={[0:256], [0:64]}
+}
+
+ENTRY %main (x: bf16[1024,64]) -> bf16[256,64] {
+  %x = bf16[1024,64]{1,0} parameter(0)
+  %start = ((bf16[1024,64]{1,0}), bf16[256,64]{1,0:S(1)}, s32[]{:S(2)}) async-start(%x), calls=%begun
+  %done = bf16[256,64]{1,0:S(1)} async-done(%start)
+  ROOT %n = bf16[256,64]{1,0} negate(%done)
+}
+"""
+
+
+def test_a_slice_that_is_fetched_ahead_is_read_once():
+    """Its part alone moves, not what it is a part of; then the result is written."""
+    assert counting.costs(FETCHED, 1).bytes == 2 * 256 * 64 * 2
+
+
 def test_a_sum_over_devices_is_one_all_reduce():
     mesh = sharding.make_mesh(data=8)
     x = jax.ShapeDtypeStruct((8, 1000), jnp.float32, sharding=NamedSharding(mesh, P("data")))
@@ -262,14 +284,20 @@ def test_a_folder_with_only_a_config(tmp_path):
     ("name", "devices", "bandwidth"),
     [
         ("v5e:1x1", 1, 0),
-        ("v5e:2x2", 4, 1e11),
-        ("v5e:4x4", 16, 1e11),
-        ("v5e:16x16", 256, 2e11),
-        ("v5p:2x2x4", 16, 3e11),
-        ("v5p:4x4x4", 64, 6e11),
+        ("v5e:1x2", 2, 4.5e10),
+        ("v5e:2x2", 4, 9e10),
+        ("v5e:4x4", 16, 9e10),
+        ("v5e:8x16", 128, 3 * 4.5e10),
+        ("v5e:16x16", 256, 4 * 4.5e10),
+        ("v6e:4x4", 16, 1.8e11),
+        ("v6e:8x16", 128, 2.7e11),
+        ("v5p:2x2x4", 16, 2.7e11),
+        ("v5p:4x4x4", 64, 5.4e11),
+        ("v5p:4x4x8", 128, 5.4e11),
     ],
 )
 def test_topologies(name, devices, bandwidth):
+    """Links as the scaling book counts them: an axis of 16 is a ring on v5e and v6e alone, on v5p whole cubes are."""
     found = chips.topology(name)
     assert (found.devices, found.bandwidth) == (devices, bandwidth)
 
@@ -333,8 +361,66 @@ def matrix_flops(rows, length=32, width=32, layers=3):
 def test_flops_of_a_training_step_are_those_of_its_passes(model, learner, passes):
     found = compilation.compile_here(request(model, mesh=MeshConfig(data=4, fsdp=2), **learner))
     assert found.costs.flops * 8 == pytest.approx(passes * matrix_flops(16), rel=0.05)
-    causal = matrix_flops(16, length=32) - 16 * 32 * 3 * 2 * 32 * 32
+    causal = matrix_flops(16, length=32) - 16 * 3 * 4 * 32 * (32 * 31 // 2)  # no token sees those after it
     assert found.model_flops == 3 * causal
+
+
+CONFIG = ModelConfig("llama", 15, 32, 6, 4, 2, 8, 64, max_positions=64, rope=Rope(), window_rope=Rope())
+
+
+@pytest.mark.parametrize("length", [5, 8, 32])
+@pytest.mark.parametrize(
+    ("changes", "windows"),
+    [
+        ({}, [None] * 6),
+        ({"sliding_window": 8}, [8] * 6),
+        ({"sliding_window": 8, "windowed": (True, False) * 3}, [8, None] * 3),
+        ({"sliding_window": 1, "windowed": (True,) * 5 + (False,)}, [1] * 5 + [None]),
+    ],
+)
+def test_model_flops_count_pairs_of_tokens_that_see_each_other(length, changes, windows):
+    config = dataclasses.replace(CONFIG, **changes)
+    seen = [kernels.pairs(length, length, 1, 1, causal=True, window=window) for window in windows]
+    kernel = sum(math.prod(shape) for name, shape in weights.shapes(config).items() if name.endswith("/kernel"))
+    expected = 16 * (2 * kernel * length + 2 * 2 * 4 * 8 * sum(seen))
+    assert lowering.model_flops("label", Learner(), config, 16, length) == expected
+    assert lowering.model_flops("train", Learner(), config, 16, length) == 3 * expected
+
+
+def test_model_flops_of_the_language_model_head():
+    """Every token's where texts are scored, the answer's where one is written."""
+    text = Learner(output="text", generative=Generative())
+    backbone = lowering.model_flops("label", Learner(), CONFIG, 16, 32)
+    token = 2 * 15 * 32
+    assert lowering.model_flops("train", text, CONFIG, 16, 32, answered=3) == 3 * (backbone + 16 * 3 * token)
+    assert lowering.model_flops("adapt", text, CONFIG, 16, 32) == 3 * (backbone + 16 * 32 * token)
+    lora = dataclasses.replace(text, parameters="lora")
+    assert lowering.model_flops("adapt", lora, CONFIG, 16, 32) == 2 * (backbone + 16 * 32 * token)
+    dpo = Learner(preference=Preference("dpo", 0.1))
+    assert lowering.model_flops("train", dpo, CONFIG, 16, 32) == 4 * (backbone + 16 * 32 * token)
+
+
+@pytest.mark.parametrize(
+    ("loop", "copies"),
+    [(LoopSettings(), 1), (LoopSettings(select="loss"), 1), (LoopSettings(select="final"), 0), (LoopSettings(1), 0)],
+)
+def test_what_training_holds_beside_a_step_is_part_of_what_is_needed(model, loop, copies):
+    """The best parameters so far, if there can be any before the last step; while it labels, the moments too."""
+    train, label = (
+        compilation.compile_here(request(model, kind, mesh=MeshConfig(1, 8), loop=loop)) for kind in ("train", "label")
+    )
+    assert train.resident == copies * train.parameters
+    assert label.resident == copies * train.parameters + train.optimizer
+    assert label.optimizer == 0
+    assert [each.needed for each in (train, label)] == [each.used + each.resident for each in (train, label)]
+
+
+def test_what_training_holds_can_be_what_is_too_much(model, monkeypatch):
+    asked = request(model, mesh=MeshConfig(1, 8))
+    found = compilation.compile_here(asked)
+    for spare, fits in ((0, True), (-1, False)):
+        monkeypatch.setattr(compilation, "_chip", lambda *_, spare=spare: (None, found.needed + spare))
+        assert compilation.compile_here(asked).fits == fits
 
 
 def test_flops_of_a_labelling_step(model):
@@ -358,24 +444,85 @@ def test_memory_is_cut_by_fsdp_and_collectives_appear(model):
     assert reduced == pytest.approx(2 * parameters * 7 / 8, rel=0.1)  # every gradient, once
 
 
-def test_what_is_lowered_is_what_training_calls(model):
-    """The abstract state has the shapes and places of a real one."""
-    mesh, learner = sharding.make_mesh(data=4, fsdp=2), Learner(model)
-    module = Classifier(architecture(model), 2)
-    boxed = models.boxed_shapes(module)
-    shardings = sharding.param_shardings(boxed, mesh)
-    trainable, frozen = lowering._parameters(learner, module, mesh)
-    assert not frozen
-    abstract = state.abstract(trainable, optimizer(learner, 10))
-    params = sharding.init_sharded(
-        lambda: module.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32), jnp.full(1, 2))["params"], mesh
-    )
-    real = state.create(params, optimizer(learner, 10), jax.random.key(1))
-    assert jax.tree.structure(abstract) == jax.tree.structure(real)
-    for shape, array in zip(jax.tree.leaves(abstract), jax.tree.leaves(real), strict=True):
-        assert (shape.shape, shape.dtype) == (array.shape, array.dtype)
-        assert shape.sharding.is_equivalent_to(array.sharding, array.ndim)
-    assert jax.tree.structure(shardings) == jax.tree.structure(params)
+class Recorded:
+    """JAX, whose jitted functions note their program whenever they are called."""
+
+    def __init__(self):
+        self.programs = []
+
+    def __getattr__(self, name):
+        return getattr(jax, name)
+
+    def jit(self, function, **how):
+        compiled = jax.jit(function, **how)
+
+        def call(*arguments, **named):
+            self.programs.append(compiled.lower(*arguments, **named).as_text())
+            return compiled(*arguments, **named)
+
+        call.lower = compiled.lower
+        return call
+
+
+def full_rows(monkeypatch, length):
+    """Makes of any text as many tokens as a learner allows."""
+
+    def rows(learner, *others):
+        texts = others[-1]
+        candidates = 1 if isinstance(texts[0], str) else len(texts[0])
+        count = len(texts) * candidates
+        ids = np.random.default_rng(0).integers(0, 15, count * length).astype(np.int32)
+        return Tokens(ids, length * np.arange(count + 1), candidates)
+
+    monkeypatch.setattr(finetune, "tokenize", rows)
+    monkeypatch.setattr(generative, "tokenize", rows)
+    monkeypatch.setattr(finetune, "prompts", rows)
+    monkeypatch.setattr(finetune.answering, "answers", lambda learner, names: lowering._answers(len(names)))
+
+
+LEARNERS = {
+    "full": {},
+    "padded to 32": {"max_tokens": 20},
+    "microbatches": {"microbatches": 2, "parameters": "lora", "remat": "dots", "dtype": "bfloat16"},
+    "head": {"parameters": "head", "read_layer": 2},
+    "answers": {"output": "text"},
+    "dpo": {"preference": Preference("dpo", 0.1)},
+    "reward model": {},
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["full", "microbatches", *slow("padded to 32", "head", "answers", "dpo", "reward model")]
+)
+def test_what_is_lowered_is_what_training_calls(model, monkeypatch, name):
+    """Text for text: the step that a stage takes on full rows, and the pass that labels."""
+    monkeypatch.setattr(train_step, "jax", recorded := Recorded())
+    monkeypatch.setattr(lowering, "TOTAL_STEPS", 1)
+    learner = Learner(model, **{"batch_size": 16, "max_tokens": 32, "epochs": 1, **LEARNERS[name]})
+    mesh, loss = sharding.make_mesh(data=4, fsdp=2), losses.bind(losses.cross_entropy)
+    texts, candidates = (["text"] * 16, 1) if name not in ("dpo", "reward model") else ([("one", "two")] * 16, 2)
+    finetune.compiled_steps.cache_clear()
+    full_rows(monkeypatch, learner.max_tokens)
+    labelled = texts, np.eye(2, dtype=np.float32)[np.arange(16) % 2]
+    what = {"train": labelled, "validation": labelled, "predict": {}, "answers": ("No", "Yes")}
+    pretrained = models.load_sharded(model, mesh, read_layer=learner.read_layer)
+    finetune.finetune(learner, pretrained, loss, seed=0, mesh=mesh, **what)
+    ran, task = recorded.programs, (architecture(model), 2, candidates)
+    planned = [lowering.lower(kind, learner, *task, loss, mesh).lowered.as_text() for kind in ("train", "label")]
+    assert ran == planned
+
+
+@pytest.mark.parametrize("parameters", ["full", *slow("lora")])
+def test_what_is_lowered_is_what_generative_finetuning_calls(model, monkeypatch, parameters):
+    monkeypatch.setattr(train_step, "jax", recorded := Recorded())
+    monkeypatch.setattr(lowering, "TOTAL_STEPS", 1)
+    learner = Learner(model, parameters=parameters, max_tokens=20, generative=Generative(batch_size=8))
+    mesh = sharding.make_mesh(data=4, fsdp=2)
+    generative.compiled_step.cache_clear()
+    full_rows(monkeypatch, learner.max_tokens)
+    generative.adapt(learner, models.load_sharded(model, mesh), ["text"] * 8, seed=0, mesh=mesh)
+    planned = lowering.lower("adapt", learner, architecture(model), 2, 1, losses.bind(losses.cross_entropy), mesh)
+    assert recorded.programs == [planned.lowered.as_text()]
 
 
 def test_a_batch_that_the_devices_do_not_divide(model):
@@ -386,11 +533,11 @@ def test_a_batch_that_the_devices_do_not_divide(model):
 GIB = 2**30
 
 
-def compiled(used, *, available=16 * GIB, parameters=GIB, optimizer=2 * GIB, mesh=None, costs=None, flops=0.0):
+def compiled(used, *, available=16 * GIB, parameters=GIB, optimizer=2 * GIB, mesh=None, costs=None, flops=0.0, rows=32):
     mesh, chip = mesh or MeshConfig(4, 1, 1), chips.CHIPS["v5e"]
     if used <= available and costs is None:
         costs = counting.Costs(1e12, 1e9, ())
-    return Compiled(chip, 4, mesh, 32, 512, parameters, optimizer, used, available, costs, flops, 1.0)
+    return Compiled(chip, 4, mesh, rows, 512, parameters, optimizer, 0, used, available, costs, flops, 1.0)
 
 
 def pretend(needs):
@@ -403,7 +550,8 @@ def pretend(needs):
         full = request.learner.parameters == "full"
         parameters, moments = 8 * GIB // cut, (16 * GIB if full else 0) // cut
         mesh = MeshConfig(4 // cut, request.mesh.fsdp, request.mesh.tensor)
-        return compiled(parameters + moments + needs(request), parameters=parameters, optimizer=moments, mesh=mesh)
+        held, rows = {"parameters": parameters, "optimizer": moments, "mesh": mesh}, request.learner.batch_size
+        return compiled(parameters + moments + needs(request), rows=rows, **held)
 
     return compile_for, asked
 
@@ -459,10 +607,10 @@ def test_a_search_that_finds_nothing():
 
 def test_the_roofline_is_the_slowest_of_three():
     place = chips.topology("v5e:4x4")
-    costs = counting.Costs(1.97e14, 8.19e10, (counting.Collective("all-gather", 3, int(2e11)),))
+    costs = counting.Costs(1.97e14, 8.19e10, (counting.Collective("all-gather", 3, int(1.8e11)),))
     found = roofline(dataclasses.replace(compiled(GIB, costs=costs, flops=1.97e14), devices=16), place)
     assert (found.compute, found.memory, found.network) == pytest.approx((1.0, 0.1, 2.0))
-    assert (found.limit, found.seconds) == ("network", 2.0)
+    assert (found.limit, found.seconds) == ("network", pytest.approx(2.0))
     assert found.mfu == pytest.approx(1 / 32)
 
 
@@ -498,11 +646,48 @@ def test_stages_that_share_a_program_compile_once(model, tmp_path):
     assert planning.programs(several)[0].stages == ("supervisor two",)
 
 
+def test_generative_finetuning_is_a_program_of_its_own(model, tmp_path):
+    plain = experiment(model, tmp_path)
+    strong = dataclasses.replace(plain.students["strong"], generative=Generative(batch_size=8))
+    begins = experiment(model, tmp_path, students={"strong": strong}, methods={"confidence": Method("confidence")})
+    assert [(each.stages, each.adapts) for each in planning.programs(begins)] == [
+        (("supervisor weak",), False),
+        (("generative strong",), True),
+        (("student strong",), False),
+        (("ceiling strong",), False),
+    ]
+    compile_for, asked = pretend(lambda request: GIB if request.kind == "adapt" else 0)
+    steps = list(planning.plan(begins, "v5e:2x2", compile_for))
+    assert [step.kind for step in steps] == ["train", "label", "adapt", "train", "label", "train", "label"]
+    assert steps[2].nearest.changes == ("fsdp=4",)
+    assert asked[-1].learner == strong
+
+
+def test_a_task_whose_rows_are_candidates_says_so(model, tmp_path):
+    compile_for, asked = pretend(lambda request: 0)
+    for name, candidates in (("hh", 1), ("hh_pairs", 2)):
+        list(planning.plan(experiment(model, tmp_path, tasks=(TaskConfig(name),)), "v5e:2x2", compile_for))
+        assert asked[-1].candidates == candidates
+
+
+@pytest.mark.parametrize("parameters", ["full", "lora"])
+def test_the_generative_step_learns_every_token(model, parameters):
+    """With its own batch, all of the vocabulary, and nothing kept beside it."""
+    learner = {"generative": Generative(batch_size=8), "parameters": parameters, "batch_size": 16}
+    found = compilation.compile_here(request(model, "adapt", mesh=MeshConfig(4, 2), **learner))
+    assert (found.rows, found.length, found.resident) == (8, 32, 0)
+    head = 8 * 32 * 2 * 32 * 15
+    if parameters == "full":
+        # The logits are computed again on the way back; the last chunk of each device's is filled up to 128 tokens.
+        assert found.costs.flops * 8 >= 3 * (matrix_flops(8) + head)
+    assert (found.optimizer > found.parameters) == (parameters == "full")
+
+
 def test_the_labelling_step_is_planned_for_the_setting_that_fits(model, tmp_path):
     compile_for, _ = pretend(lambda request: GIB)
     steps = list(planning.plan(experiment(model, tmp_path), "v5e:2x2", compile_for))
     assert [step.kind for step in steps] == ["train", "label"] * 2
-    assert steps[0].reason == "parameters and optimizer alone are 24.00 GiB, of 16.00 on each chip"
+    assert steps[0].reason == "what training holds is 24.00 GiB alone, of 16.00 on each chip"
     assert steps[0].nearest.changes == ("fsdp=4",)
     assert steps[1].compiled.fits
     assert steps[1].request.mesh == MeshConfig(1, 4, 1)

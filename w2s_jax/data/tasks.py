@@ -37,6 +37,7 @@ class Task:
       answers: what the classes are called when a model is asked or told about them; empty is No and Yes, or numbers.
       templates: prompts that such an answer follows, the first where one is enough; each holds `{text}`.
       parts: how its texts come apart into those of another task; None where they do not. Both have two classes.
+      candidates: texts a row; more than 1 where each is scored by itself. Only `w2s plan`, which reads no data, asks.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Task:
     answers: tuple[str, ...] = ()
     templates: tuple[str, ...] = TEMPLATES
     parts: Parts | None = None
+    candidates: int = 1
 
 
 def _sentiment(name: str, description: str, source: Source, format: Format, columns: tuple[str, ...] = ()) -> Task:
@@ -264,7 +266,9 @@ TASKS: dict[str, Task] = {
             creak,
         ),
         Task("hh", "which response is better?", _HH, preference, answers=("A", "B")),
-        Task("hh_pairs", "which response is better? each scored by itself: a reward model", _HH, comparison),
+        Task(
+            "hh_pairs", "which response is better? each scored by itself: a reward model", _HH, comparison, candidates=2
+        ),
         Task(
             "chess",
             "which move wins the puzzle?",

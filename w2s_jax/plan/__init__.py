@@ -21,7 +21,7 @@ TRUTH = Method()
 
 @dataclass(frozen=True)
 class Program:
-    """A learner with a loss: the stages that share it compile once.
+    """A learner with a loss, or its generative finetuning: the stages that share it compile once.
 
     Attributes:
       stages: such as `student gpt2-xl`.
@@ -30,11 +30,12 @@ class Program:
     stages: tuple[str, ...]
     learner: Learner
     method: Method
+    adapts: bool = False
 
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """A training or a labelling step.
+    """A step of training, of labelling or of generative finetuning.
 
     Attributes:
       compiled: the setting that was asked for.
@@ -44,7 +45,7 @@ class PlannedStep:
     """
 
     stages: tuple[str, ...]
-    kind: Literal["train", "label"]
+    kind: Literal["train", "label", "adapt"]
     request: Request
     compiled: Compiled
     roofline: Roofline | None
@@ -67,9 +68,13 @@ def plan(
       UserError: see `compile_for`, `chips.topology` and `architectures.architecture`.
     """
     slice_ = topology(where)
-    n_classes = materials.named_task(experiment.tasks[0].name).n_classes
+    task = materials.named_task(experiment.tasks[0].name)
     for program in programs(experiment):
-        request = Request("train", program.learner, program.method, n_classes, experiment.mesh, slice_)
+        stage = program.learner, program.method, task.n_classes
+        request = Request("train", *stage, experiment.mesh, slice_, task.candidates)
+        if program.adapts:
+            yield _planned(program, dataclasses.replace(request, kind="adapt"), compile_for)
+            continue
         if program.learner.parameters != "probe":
             step = _planned(program, request, compile_for)
             yield step
@@ -80,27 +85,32 @@ def plan(
 
 
 def programs(experiment: Experiment) -> list[Program]:
-    """The distinct learners with a loss, in the order supervisors, students, ceilings.
+    """The distinct learners with a loss, in the order supervisors, students, ceilings; before each the generative
+    finetuning that it begins with.
 
     Of several methods the first that trains is taken: they differ in a loss of [B, C] logits, which costs nothing.
     """
     method = next((method for method in experiment.methods.values() if method.learn == "train"), TRUTH)
     trained = dataclasses.replace(method, labels=(), through=(), rounds=1, hint=False, readout="head")
-    found: dict[tuple[str, Method], tuple[list[str], Learner, Method]] = {}
     stages = [
-        *(
-            (f"supervisor {name}", each, TRUTH)
-            for name, made in experiment.supervisors.items()
-            for each in _makers(made)
-        ),
-        *((f"student {name}", learner, trained) for name, learner in experiment.students.items()),
-        *((f"ceiling {name}", learner, TRUTH) for name, learner in experiment.students.items()),
+        *(("supervisor", name, each, TRUTH) for name, made in experiment.supervisors.items() for each in _makers(made)),
+        *(("student", name, learner, trained) for name, learner in experiment.students.items()),
+        *(("ceiling", name, learner, TRUTH) for name, learner in experiment.students.items()),
     ]
-    for stage, learner, method in stages:
-        if not arrays.is_array(learner.model):
-            names, *_ = found.setdefault((repr(learner), method), ([], learner, method))
-            names.append(stage)
-    return [Program(tuple(dict.fromkeys(names)), learner, method) for names, learner, method in found.values()]
+    found: dict[tuple[str, Method, bool], Program] = {}
+
+    def add(stage: str, learner: Learner, loss: Method, adapts: bool) -> None:
+        key = repr(learner), loss, adapts
+        names = found[key].stages if key in found else ()
+        found[key] = Program(tuple(dict.fromkeys((*names, stage))), learner, loss, adapts)
+
+    for what, name, learner, loss in stages:
+        if arrays.is_array(learner.model):
+            continue
+        if learner.generative is not None:
+            add(f"generative {name}", learner, TRUTH, True)
+        add(f"{what} {name}", learner, loss, False)
+    return list(found.values())
 
 
 def _makers(supervisor: Supervisor) -> tuple[Learner, ...]:
@@ -132,11 +142,11 @@ def _planned(program: Program, request: Request, compile_for: Callable[[Request]
 def reason(compiled: Compiled) -> str:
     """Why a program does not fit: what it needs of what there is, and its largest part."""
     assert compiled.available is not None
-    held = compiled.parameters + compiled.optimizer
+    held = compiled.held
     if held > compiled.available:
-        return f"parameters and optimizer alone are {_gib(held)} GiB, of {_gib(compiled.available)} on each chip"
-    text = f"needs {_gib(compiled.used)} GiB of {_gib(compiled.available)} on each chip"
-    return f"{text}; {_gib(compiled.used - held)} of it are activations, gradients and other temporaries"
+        return f"what training holds is {_gib(held)} GiB alone, of {_gib(compiled.available)} on each chip"
+    text = f"needs {_gib(compiled.needed)} GiB of {_gib(compiled.available)} on each chip"
+    return f"{text}; {_gib(compiled.needed - held)} of it are activations, gradients and other temporaries"
 
 
 def _gib(size: int) -> str:

@@ -21,7 +21,8 @@ class Chip:
       flops: bfloat16 matrix FLOP/s, without sparsity; a float32 product in JAX's default precision is as fast on a TPU.
       link: bytes/s of one link between chips, in one direction.
       dimensions: of the grid of chips; 0 is no grid.
-      wraps: a grid whose sizes are all multiples of this is a torus.
+      wraps: an axis whose size is a multiple of this is a ring.
+      cubes: only where all axes are: optical switches close the rings, and join whole cubes of chips.
     """
 
     name: str
@@ -32,17 +33,18 @@ class Chip:
     link: float
     dimensions: int
     wraps: int = 0
+    cubes: bool = False
 
 
-# docs.cloud.google.com/tpu/docs/v5e, /v5p, /v6e; links and tori as in jax-ml.github.io/scaling-book/tpus.
+# docs.cloud.google.com/tpu/docs/v5e, /v5p, /v6e; links (one-way) and rings as in jax-ml.github.io/scaling-book/tpus.
 # NVIDIA's data sheets of the A100 and H100 (SXM, 80 GB) and the H200 (SXM), NVLink in one direction; of their memory
 # a plan takes what the device itself says is available.
 CHIPS: dict[str, Chip] = {
     chip.name: chip
     for chip in (
-        Chip("v5e", "TPU v5 lite", int(15.75 * GIB), 8.19e11, 1.97e14, 5e10, 2, 16),
-        Chip("v5p", "TPU v5", int(95.74 * GIB), 2.765e12, 4.59e14, 1e11, 3, 4),
-        Chip("v6e", "TPU v6 lite", int(31.25 * GIB), 1.64e12, 9.18e14, 1e11, 2, 16),
+        Chip("v5e", "TPU v5 lite", int(15.75 * GIB), 8.19e11, 1.97e14, 4.5e10, 2, 16),
+        Chip("v5p", "TPU v5", int(95.74 * GIB), 2.765e12, 4.59e14, 9e10, 3, 4, cubes=True),
+        Chip("v6e", "TPU v6 lite", int(31.25 * GIB), 1.64e12, 9.18e14, 9e10, 2, 16),
         Chip("a100", "NVIDIA A100-SXM4-80GB", 80 * GIB, 2.04e12, 3.12e14, 3e11, 0),
         Chip("h100", "NVIDIA H100 80GB HBM3", 80 * GIB, 3.35e12, 9.89e14, 4.5e11, 0),
         Chip("h200", "NVIDIA H200", int(141e9), 4.8e12, 9.89e14, 4.5e11, 0),
@@ -74,8 +76,10 @@ class Topology:
         assert self.chip is not None
         if self.chip.dimensions == 0:
             return self.chip.link
-        ring = all(size % self.chip.wraps == 0 for size in self.sizes)
-        return self.chip.link * sum(0 if size == 1 else 2 if ring else 1 for size in self.sizes)
+        rings = [size % self.chip.wraps == 0 for size in self.sizes]
+        if self.chip.cubes:
+            rings = [all(rings)] * len(rings)
+        return self.chip.link * sum(2 if ring else size > 1 for size, ring in zip(self.sizes, rings, strict=True))
 
 
 def topology(name: str) -> Topology:

@@ -39,14 +39,15 @@ UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 @dataclass(frozen=True)
 class Request:
-    """A program of a stage: everything that decides it."""
+    """A program of a stage: everything that decides it; `n_classes` and `candidates` are the task's."""
 
-    kind: Literal["train", "label"]
+    kind: Literal["train", "label", "adapt"]
     learner: Learner
     method: Method
     n_classes: int
     mesh: MeshConfig
     topology: Topology
+    candidates: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ class Compiled:
       mesh: the sizes of its axes, none of them -1.
       rows, length: of its batch, over all devices.
       parameters, optimizer: what its arguments hold of them.
+      resident: what training holds besides, while the program runs; see `lowering.Program`.
       used: arguments, temporaries, results that are no argument, and code. Where it does not fit, what the compiler
-        asked for, or, where parameters and optimizer alone are too many and nothing was compiled, these.
-      available: what a program may use, if known.
+        asked for, or, where what is held alone is too much and nothing was compiled, parameters and optimizer.
+      available: what a program and what is resident may use, if known.
       costs: of one execution; None where it does not fit.
       model_flops: what the model itself needs, over all devices; see `lowering.model_flops`.
       seconds: tracing and compiling took.
@@ -72,6 +74,7 @@ class Compiled:
     length: int
     parameters: int
     optimizer: int
+    resident: int
     used: int
     available: int | None
     costs: Costs | None
@@ -81,6 +84,16 @@ class Compiled:
     @property
     def fits(self) -> bool:
         return self.costs is not None
+
+    @property
+    def held(self) -> int:
+        """What training holds between two programs."""
+        return self.parameters + self.optimizer + self.resident
+
+    @property
+    def needed(self) -> int:
+        """What is compared with `available`."""
+        return self.used + self.resident
 
 
 def compile_for(request: Request) -> Compiled:
@@ -113,10 +126,11 @@ def compile_here(request: Request) -> Compiled:
     started = time.monotonic()
     mesh = make_mesh(**dataclasses.asdict(request.mesh), devices=devices)
     loss, config = materials.loss(request.method), architecture(request.learner.model)
-    program = lowering.lower(request.kind, request.learner, config, request.n_classes, loss, mesh)
+    task = request.n_classes, request.candidates
+    program = lowering.lower(request.kind, request.learner, config, *task, loss, mesh)
     chip, available = _chip(request.topology, devices[0])
     used, costs = program.parameters + program.optimizer, None
-    if available is None or used <= available:
+    if available is None or used + program.resident <= available:
         dump = tempfile.TemporaryDirectory()  # goes when this function ends
         folder = Path(dump.name)
         options: dict[str, str | bool] = {}
@@ -132,7 +146,7 @@ def compile_here(request: Request) -> Compiled:
             used = needed
         else:
             used = _used(compiled.memory_analysis())
-            if available is None or used <= available:
+            if available is None or used + program.resident <= available:
                 costs = counting.costs(_text(compiled, folder), len(devices))
     return Compiled(
         chip=chip,
@@ -142,6 +156,7 @@ def compile_here(request: Request) -> Compiled:
         length=program.length,
         parameters=program.parameters,
         optimizer=program.optimizer,
+        resident=program.resident,
         used=used,
         available=available,
         costs=costs,

@@ -127,13 +127,15 @@ def _positions(size: int, window: int, out: int, *, stride: int, lhs_dilate: int
 def memory_bytes(instruction: Instruction, computation: Computation, program: Program) -> int:
     """What one instruction outside any fusion reads from and writes to HBM."""
     opcode = instruction.opcode.removesuffix("-start")
-    if opcode in _FREE or opcode.endswith("-done"):
+    if {opcode, instruction.opcode} & _FREE or opcode.endswith("-done"):
         return 0
     if opcode == "custom-call" and re.search(f'custom_call_target="({"|".join(_FREE_CALLS)})', instruction.text):
         return 0
     operands = computation.shapes(instruction.operands)
     if opcode in _SLICES:
-        return 2 * _in_hbm(instruction.shapes[-1:]) if opcode == instruction.opcode else _sliced(instruction)
+        alone = opcode == instruction.opcode
+        source, piece = (operands[0], instruction.shapes[-1]) if alone else instruction.shapes[:2]
+        return piece.bytes * (not source.fast) + piece.bytes * (not piece.fast)
     if opcode == "dynamic-update-slice":
         return 2 * _in_hbm(computation.shapes(instruction.operands[1:2]))
     if opcode == "fusion":
@@ -151,12 +153,6 @@ def memory_bytes(instruction: Instruction, computation: Computation, program: Pr
 
 def _in_hbm(shapes: Sequence[Shape]) -> int:
     return sum(shape.bytes for shape in shapes if not shape.fast)
-
-
-def _sliced(start: Instruction) -> int:
-    """An asynchronous slice: its result is (source, slice, ...)."""
-    source, piece = start.shapes[:2]
-    return piece.bytes * (not source.fast) + piece.bytes * (not piece.fast)
 
 
 def _read(value: Instruction, fusion: Computation, program: Program) -> int:

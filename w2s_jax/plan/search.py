@@ -51,11 +51,11 @@ def changes(request: Request, compiled: Compiled, microbatches: int, tensor: int
     5. `dtype`: bfloat16.
     6. `parameters`: adapters (LoRA) instead of all; `microbatches` and `tensor` are again as they were asked for.
 
-    Where parameters and optimizer alone exceed the memory, only what shrinks them is tried: 1 and 6.
+    Where what training holds alone exceeds the memory, only what shrinks them is tried: 1 and 6.
     """
-    learner, mesh, training = request.learner, compiled.mesh, request.kind == "train"
+    learner, mesh, training = request.learner, compiled.mesh, request.kind != "label"
     assert compiled.available is not None
-    held = compiled.parameters + compiled.optimizer
+    held = compiled.held
     too_large, room = held > compiled.available, compiled.available - held
 
     def learn(**fields: Any) -> Request:
@@ -70,9 +70,9 @@ def changes(request: Request, compiled: Compiled, microbatches: int, tensor: int
         if learner.remat != "full":
             yield learn(remat="dots" if learner.remat == "none" else "full")
         pieces = 2 * learner.microbatches
-        while pieces * room < learner.microbatches * (compiled.used - held) and pieces < learner.batch_size:
+        while pieces * room < learner.microbatches * (compiled.needed - held) and pieces < compiled.rows:
             pieces *= 2
-        if learner.batch_size % (pieces * mesh.data * mesh.fsdp) == 0:
+        if compiled.rows % (pieces * mesh.data * mesh.fsdp) == 0:
             yield learn(microbatches=pieces)
     if not too_large:
         if mesh.tensor < MOST_TENSOR and compiled.devices % (2 * mesh.tensor) == 0:

@@ -9,7 +9,7 @@ from w2s_jax.plan import PlannedStep
 from w2s_jax.plan.compilation import Compiled, Request
 from w2s_jax.plan.roofline import Roofline
 
-NAMES = {"train": "training step", "label": "labelling step"}
+NAMES = {"train": "training step", "label": "labelling step", "adapt": "generative finetuning step"}
 
 
 def show(steps: Sequence[PlannedStep]) -> None:
@@ -54,8 +54,8 @@ def _columns(step: PlannedStep) -> list[tuple[str, dict[str, str]]]:
 
 def _rows(request: Request, compiled: Compiled, bound: Roofline | None) -> dict[str, str]:
     learner, mesh = request.learner, compiled.mesh
-    pieces = f" in {learner.microbatches}" if request.kind == "train" and learner.microbatches > 1 else ""
-    memory = f"{_gib(compiled.used)}" + (f" of {_gib(compiled.available)}" if compiled.available else "")
+    pieces = f" in {learner.microbatches}" if request.kind != "label" and learner.microbatches > 1 else ""
+    memory = f"{_gib(compiled.needed)}" + (f" of {_gib(compiled.available)}" if compiled.available else "")
     rows = {
         "data x fsdp x tensor": f"{mesh.data} x {mesh.fsdp} x {mesh.tensor}",
         "batch x tokens": f"{compiled.rows}{pieces} x {compiled.length}",
@@ -63,6 +63,7 @@ def _rows(request: Request, compiled: Compiled, bound: Roofline | None) -> dict[
         "memory, GiB": memory,
         "  parameters": _gib(compiled.parameters),
         "  optimizer": _gib(compiled.optimizer),
+        "  held beside the program": _gib(compiled.resident),
         "fits": "yes" if compiled.fits else "NO",
     }
     if compiled.costs:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
@@ -89,12 +90,9 @@ def adapt(
         lora=lora,
         mesh=mesh,
     )
-    rules = [(r"/lora_[ab]$", "train"), (r"", "frozen")] if lora else [(r"", "train")]
-    if learner.preference is not None:  # it goes on under the pretrained head, so that must not move here
-        rules = [(r"^unembed/", "frozen"), *rules]
-    trainable, frozen = parameter_sets.partition(params, parameter_sets.label(params, rules))
+    trainable, frozen = parameter_sets.partition(params, parameter_sets.label(params, rules(learner)))
     del params
-    state = create(trainable, _optimizer(settings, learner, len(batches)), key_state, donate=True)
+    state = create(trainable, optimizer(settings, len(batches)), key_state, donate=True)
     frozen = jax.tree.map(jnp.asarray, frozen)
     del trainable
     placed: tuple[Any, Any] = (None, None)
@@ -104,7 +102,7 @@ def adapt(
     trained = fit(
         state,
         frozen,
-        step=_step(module, settings, learner, len(batches), *placed),
+        step=compiled_step(module, settings, learner.microbatches, len(batches), *placed),
         batches=batches,
         targets=np.ones((len(tokens), 2), np.float32),
         evaluate=lambda params: NOTHING,
@@ -119,15 +117,23 @@ def adapt(
     return {"backbone": backbone}, trained.history.losses
 
 
-def _optimizer(settings: Generative, learner: Learner, total_steps: int) -> Any:
+def rules(learner: Learner) -> list[tuple[str, str]]:
+    """Which parameters train, as `models.params.label` reads it."""
+    found = [(r"/lora_[ab]$", "train"), (r"", "frozen")] if learner.parameters == "lora" else [(r"", "train")]
+    if learner.preference is not None:  # it goes on under the pretrained head, so that must not move here
+        found = [(r"^unembed/", "frozen"), *found]
+    return found
+
+
+def optimizer(settings: Generative, total_steps: int) -> optax.GradientTransformation:
     return make_optimizer(OptimizerConfig(learning_rate=settings.learning_rate), total_steps)
 
 
 @functools.lru_cache(maxsize=4)
-def _step(
+def compiled_step(
     module: nn.Module,
     settings: Generative,
-    learner: Learner,
+    microbatches: int,
     total_steps: int,
     leaves: tuple[Any, ...] | None,
     structure: Any,
@@ -152,9 +158,9 @@ def _step(
     return make_train_step(
         apply,
         losses.bind(next_token),
-        _optimizer(settings, learner, total_steps),
+        optimizer(settings, total_steps),
         total_steps=total_steps,
-        microbatches=learner.microbatches,
+        microbatches=microbatches,
         packed=True,
         shardings=None if leaves is None else jax.tree.unflatten(structure, leaves),
     )

@@ -129,6 +129,9 @@ def make_train_step(
     out = None if mesh is None else (shardings, replicated(mesh))
     compiled = jax.jit(step, donate_argnums=0, out_shardings=out, static_argnames="size")
 
+    def size_of(lengths: Any) -> int | None:
+        return room(np.asarray(lengths), ways, microbatches) if packed else None
+
     def train_step(
         state: TrainState,
         frozen: Any,
@@ -137,13 +140,18 @@ def make_train_step(
         targets: Float[AnyArray, "b c"],
         where: Bool[AnyArray, " b"],
     ) -> tuple[TrainState, Metrics]:
-        _check_rows(len(tokens), microbatches, ways)
-        size = room(np.asarray(lengths), ways, microbatches) if packed else None
-        batch = (tokens, lengths, targets, where)
+        check_rows(len(tokens), microbatches, ways)
+        size, batch = size_of(lengths), (tokens, lengths, targets, where)
         with activate(mesh):
             return compiled(state, frozen, *(batch if mesh is None else place_batch(batch, mesh)), size=size)
 
-    return _lowerable(train_step, compiled, mesh)
+    def lowered(state: Any, frozen: Any, tokens: Any, lengths: Any, targets: Any, where: Any) -> jax.stages.Lowered:
+        size = size_of(lengths)
+        lengths = jax.ShapeDtypeStruct(lengths.shape, lengths.dtype, sharding=tokens.sharding)
+        with activate(mesh):
+            return compiled.lower(state, frozen, tokens, lengths, targets, where, size=size)
+
+    return _lowerable(train_step, lowered)
 
 
 def make_predict(apply: Apply, mesh: Mesh | None = None) -> Predict:
@@ -166,7 +174,11 @@ def make_predict(apply: Apply, mesh: Mesh | None = None) -> Predict:
         with activate(mesh):
             return compiled(params, frozen, *(batch if mesh is None else place_batch(batch, mesh)))
 
-    return _lowerable(predict, compiled, mesh)
+    def lowered(*arguments: Any) -> jax.stages.Lowered:
+        with activate(mesh):
+            return compiled.lower(*arguments)
+
+    return _lowerable(predict, lowered)
 
 
 def lower(step: Step | Predict, *arguments: Any) -> jax.stages.Lowered:
@@ -174,16 +186,26 @@ def lower(step: Step | Predict, *arguments: Any) -> jax.stages.Lowered:
 
     Args:
       step: from `make_train_step` or `make_predict`.
-      arguments: what it would be called with, as `jax.ShapeDtypeStruct` with shardings.
+      arguments: what it would be called with, as `jax.ShapeDtypeStruct` with shardings; but the `lengths` of a batch to
+        train on are an array: they decide how much room its tokens take, packed.
     """
     return cast(Any, step).lower(*arguments)
 
 
-def _lowerable(step: Any, compiled: Any, mesh: Mesh | None) -> Any:
-    def lowered(*arguments: Any) -> jax.stages.Lowered:
-        with activate(mesh):
-            return compiled.lower(*arguments)
+def check_rows(rows: int, microbatches: int, ways: int) -> None:
+    """Whether a batch can be cut into microbatches, and those over the devices.
 
+    Raises:
+      UserError: it cannot.
+    """
+    if rows % (microbatches * ways):
+        raise UserError(
+            f"a batch of {rows} cannot be cut into {microbatches} microbatches over {ways} devices; "
+            f"use a multiple of {microbatches * ways}"
+        )
+
+
+def _lowerable(step: Any, lowered: Callable[..., jax.stages.Lowered]) -> Any:
     step.lower = lowered
     return step
 
@@ -195,11 +217,3 @@ def _cut(rows: Array, microbatches: int) -> Array:
 
 def _join(rows: Array) -> Array:
     return rearrange(rows, "m b ... -> (b m) ...")
-
-
-def _check_rows(rows: int, microbatches: int, ways: int) -> None:
-    if rows % (microbatches * ways):
-        raise UserError(
-            f"a batch of {rows} cannot be cut into {microbatches} microbatches over {ways} devices; "
-            f"use a multiple of {microbatches * ways}"
-        )
