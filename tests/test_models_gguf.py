@@ -17,7 +17,7 @@ from tests.test_models_parity import (
 )
 from w2s_jax import models, sharding
 from w2s_jax.errors import UserError
-from w2s_jax.models import assembly
+from w2s_jax.models import assembly, weights
 
 gguf = pytest.importorskip("gguf")
 torch = pytest.importorskip("torch")
@@ -125,6 +125,25 @@ def test_rotary_pairs_of_llama_are_put_apart(tmp_path, monkeypatch):
     ids = tokens(len(TOKENS), LENGTHS)
     states = pooled(torch_states(twin.model, ids, LENGTHS), LENGTHS, "last")
     assert_close(our_states(models.load(str(path)), ids, LENGTHS, "last", (1, 2, 3)), states)
+
+
+@pytest.mark.parametrize("kind", ["F32", "F16", "BF16", "Q8_0", "Q4_0"])
+def test_a_piece_of_quantized_rows_is_that_of_the_whole(tmp_path, kind):
+    """Also where it begins within a block of 32 numbers."""
+    kind, path = gguf.GGMLQuantizationType[kind], tmp_path / "m.gguf"
+    array = np.random.default_rng(0).normal(size=(6, 128)).astype(np.float32)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tensor("x", gguf.quantize(array, kind), raw_dtype=kind)
+    for step in ("header", "kv_data", "tensors"):
+        getattr(writer, f"write_{step}_to_file")()
+    writer.close()
+    tensors = weights.gguf(path).tensors
+    whole = tensors.read("x")
+    np.testing.assert_allclose(whole, array, atol=0.3)
+    for rows, columns in [((0, 6), (32, 64)), ((1, 3), (5, 40)), ((5, 6), (100, 128)), ((0, 6), (0, 1))]:
+        piece = tensors.read("x", slice(*rows), slice(*columns))
+        np.testing.assert_array_equal(piece, whole[slice(*rows), slice(*columns)])
+    np.testing.assert_array_equal(tensors.read("x", slice(2, 4)), whole[2:4])
 
 
 TEXTS = ["hello the", "", " the  hello   t    a", "<table>the<bos>hello", "Üé 東\t\n", "thethe<unk> llo<0x41>", "     "]

@@ -75,13 +75,11 @@ def gguf(path: Path) -> Gguf:
         tensor, (size, *rest) = by_name[name], shapes[name]
         if not rest:
             return library.dequantize(tensor.data, tensor.tensor_type)[index].astype(np.float32, copy=False)
-        count = math.prod(rest)
         rows, columns = (*index, *[slice(None)] * (2 - len(index)))
-        start, stop, _ = columns.indices(count)
-        together, width = library.GGML_QUANT_SIZES[tensor.tensor_type]  # a row is whole blocks of numbers
+        start, stop, _ = columns.indices(math.prod(rest))
+        together, width = library.GGML_QUANT_SIZES[tensor.tensor_type]  # a row is whole blocks of quantized numbers
         data = tensor.data.reshape(size, -1)
-        width = width // data.itemsize
-        first = start // together
+        first, width = start // together, width // data.itemsize
         data = data[rows, first * width : -(-stop // together) * width]
         values = library.dequantize(data, tensor.tensor_type).astype(np.float32, copy=False)
         return values.reshape(len(data), -1)[:, start - first * together : stop - first * together]
