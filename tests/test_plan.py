@@ -656,6 +656,10 @@ def test_generative_finetuning_is_a_program_of_its_own(model, tmp_path):
         (("student strong",), False),
         (("ceiling strong",), False),
     ]
+    alone, member = ({"weak": strong}, 1), ({"two": Ensemble((strong, strong))}, 0)  # a member does not begin with it
+    for supervisors, count in (alone, member):
+        found = planning.programs(experiment(model, tmp_path, supervisors=supervisors))
+        assert sum(each.adapts for each in found) == count
     compile_for, asked = pretend(lambda request: GIB if request.kind == "adapt" else 0)
     steps = list(planning.plan(begins, "v5e:2x2", compile_for))
     assert [step.kind for step in steps] == ["train", "label", "adapt", "train", "label", "train", "label"]
