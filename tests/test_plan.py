@@ -402,7 +402,11 @@ def test_model_flops_of_the_language_model_head():
 
 @pytest.mark.parametrize(
     ("loop", "copies"),
-    [(LoopSettings(), 1), (LoopSettings(select="loss"), 1), (LoopSettings(select="final"), 0), (LoopSettings(1), 0)],
+    [
+        (LoopSettings(), 1),
+        pytest.param(LoopSettings(select="final"), 0, marks=pytest.mark.slow),
+        pytest.param(LoopSettings(evaluations=1), 0, marks=pytest.mark.slow),
+    ],
 )
 def test_what_training_holds_beside_a_step_is_part_of_what_is_needed(model, loop, copies):
     """The best parameters so far, if there can be any before the last step; while it labels, the moments too."""
@@ -492,7 +496,7 @@ LEARNERS = {
 
 
 @pytest.mark.parametrize(
-    "name", ["full", "microbatches", *slow("padded to 32", "head", "answers", "dpo", "reward model")]
+    "name", ["full", *slow("padded to 32", "microbatches", "head", "answers", "dpo", "reward model")]
 )
 def test_what_is_lowered_is_what_training_calls(model, monkeypatch, name):
     """Text for text: the step that a stage takes on full rows, and the pass that labels."""
@@ -656,6 +660,10 @@ def test_generative_finetuning_is_a_program_of_its_own(model, tmp_path):
         (("student strong",), False),
         (("ceiling strong",), False),
     ]
+    alone, member = ({"weak": strong}, 1), ({"two": Ensemble((strong, strong))}, 0)  # a member does not begin with it
+    for supervisors, count in (alone, member):
+        found = planning.programs(experiment(model, tmp_path, supervisors=supervisors))
+        assert sum(each.adapts for each in found) == count
     compile_for, asked = pretend(lambda request: GIB if request.kind == "adapt" else 0)
     steps = list(planning.plan(begins, "v5e:2x2", compile_for))
     assert [step.kind for step in steps] == ["train", "label", "adapt", "train", "label", "train", "label"]
@@ -670,7 +678,7 @@ def test_a_task_whose_rows_are_candidates_says_so(model, tmp_path):
         assert asked[-1].candidates == candidates
 
 
-@pytest.mark.parametrize("parameters", ["full", "lora"])
+@pytest.mark.parametrize("parameters", ["full", *slow("lora")])
 def test_the_generative_step_learns_every_token(model, parameters):
     """With its own batch, all of the vocabulary, and nothing kept beside it."""
     learner = {"generative": Generative(batch_size=8), "parameters": parameters, "batch_size": 16}

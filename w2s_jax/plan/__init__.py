@@ -117,7 +117,12 @@ def _makers(supervisor: Supervisor) -> tuple[Learner, ...]:
     """The learners that a supervisor trains."""
     match supervisor:
         case Ensemble(members=members):
-            return tuple(learner for member in members for learner in _makers(member))
+            # Members have no stage of generative finetuning.
+            plain = (
+                dataclasses.replace(member, generative=None) if isinstance(member, Learner) else member
+                for member in members
+            )
+            return tuple(learner for member in plain for learner in _makers(member))
         case Advised(judge=judge) | Decomposed(judge=judge):
             return (judge,)
         case Recursive(advised=advised, reward_model=reward_model):
