@@ -508,7 +508,8 @@ def test_what_is_lowered_is_what_training_calls(model, monkeypatch, name):
     finetune.compiled_steps.cache_clear()
     full_rows(monkeypatch, learner.max_tokens)
     labelled = texts, np.eye(2, dtype=np.float32)[np.arange(16) % 2]
-    what = {"train": labelled, "validation": labelled, "predict": {}, "answers": ("No", "Yes")}
+    many = texts * 32, np.tile(labelled[1], (32, 1))  # which fill a batch on each device
+    what = {"train": labelled, "validation": many, "predict": {}, "answers": ("No", "Yes")}
     pretrained = models.load_sharded(model, mesh, read_layer=learner.read_layer)
     finetune.finetune(learner, pretrained, loss, seed=0, mesh=mesh, **what)
     ran, task = recorded.programs, (architecture(model), 2, candidates)

@@ -373,7 +373,7 @@ def test_a_plan_counts_candidates_the_head_and_the_reference(tmp_path, preferenc
     request = compilation.Request("train", student, Method(), 2, MeshConfig(data=8), chips.topology("local"))
     found = compilation.compile_here(request)
     kernels = 3 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64)
-    assert found.model_flops == passes * 2 * 16 * 32 * (2 * (kernels + 64 * 32) + 2 * 3 * 32 * 32)
+    assert found.model_flops == passes * 2 * 16 * 32 * (2 * (kernels + 64 * 32) + 3 * 4 * 32 * 33 / 2)
     held = kernels + 64 * 32 + 7 * 32
     held += 3 * 8 * (2 * 64 + 2 * 48 + 3 * 96) if parameters == "lora" else 0
     copies = 2 if (preference, parameters) == (DPO, "full") else 1
