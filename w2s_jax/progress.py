@@ -29,13 +29,15 @@ class Reporter:
     def listening(self) -> Iterator[None]:
         """Notes what the modules log, such as which kernel computes attention."""
         logger, handler = logging.getLogger("w2s_jax"), _Notes(self)
-        before = logger.level
+        before = logger.level, logger.propagate
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
+        logger.propagate = False  # else absl, which Orbax brings, says it again
         try:
             yield
         finally:
-            logger.setLevel(before)
+            logger.setLevel(before[0])
+            logger.propagate = before[1]
             logger.removeHandler(handler)
 
     @contextlib.contextmanager
