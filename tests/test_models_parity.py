@@ -371,7 +371,7 @@ def test_of_a_gemma3_that_sees_images_the_language_model_is_read(tmp_path, store
     save_file(renamed, tmp_path / "model.safetensors")
     module, params = models.language_model(models.load(str(tmp_path)), rng=jax.random.key(0))
     ids = tokens(49, LENGTHS) + 1  # 0 pads, and is embedded as zeros
-    ours = np.asarray(jax.jit(module.apply)({"params": params}, ids, LENGTHS))
+    ours = np.asarray(make.applied(module)({"params": params}, ids, LENGTHS))
     mask = torch.arange(ids.shape[1])[None] < torch.tensor(LENGTHS)[:, None]
     with torch.no_grad():
         theirs = twin(input_ids=torch.tensor(ids).long(), attention_mask=mask.long()).logits.numpy()

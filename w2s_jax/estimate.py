@@ -36,10 +36,11 @@ def estimate(stages: Sequence[Stage], store: Store) -> Estimate:
     """What is left of these stages. The first time, the speed of this machine is measured for a moment."""
     left = [stage for stage in stages if not store.done(stage.folder)]
     known = _known([stage for stage in stages if store.done(stage.folder)], store)
-    seconds = sum(known[_kind(stage)] if _kind(stage) in known else _seconds(stage) for stage in left)
-    readings = {_reading(stage): stage for stage in left if _reading(stage) is not None and _kind(stage) not in known}
+    kinds = [_kind(stage) for stage in left]
+    unknown = [stage for stage, kind in zip(left, kinds, strict=True) if kind not in known]
+    seconds = sum(known.get(kind, 0.0) for kind in kinds) + sum(map(_seconds, unknown))
+    readings = {_reading(stage): stage for stage in unknown if _reading(stage) is not None}
     # Those of a kind that is known counted their transcripts; others count them once, kept ones too.
-    unknown = [stage for stage in left if _kind(stage) not in known]
     advised = {_advice(maker, stage): (maker, stage) for stage in unknown for maker in _advisors(stage)}
     seconds += sum(map(_feature_seconds, readings.values()))
     seconds += sum(_advice_seconds(maker, stage) for maker, stage in advised.values())

@@ -11,10 +11,12 @@ from w2s_jax import advice, config, experiment, materials, metrics, oversight, r
 from w2s_jax.config import Advised, Decomposed, Errors, Experiment, Recursive
 from w2s_jax.data import formulas
 from w2s_jax.errors import UserError
-from w2s_jax.experiment import CellStages
+from w2s_jax.experiment import CellStages, Stage
 from w2s_jax.results import Results, TaskFacts
 from w2s_jax.store import PREDICTIONS, Finished, Store
 from w2s_jax.train.learner import Learner
+
+Judges = Mapping[tuple[str, str, int], Stage]  # each (task, supervisor, seed)'s
 
 
 def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results | None:
@@ -26,14 +28,16 @@ def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results 
             finished[name] = store.read(name)
         return finished[name]
 
+    planned = list(experiment.cells(plan))
     cells = [
         _cell(cell, {role: read(stage.folder) for role, stage in cell.stages.items()})
-        for cell in experiment.cells(plan)
+        for cell in planned
         if all(store.done(stage.folder) for stage in cell.stages.values())
     ]
     if not cells:
         return None
     summaries, comparisons = results.summarise(cells)
+    judges = {(cell.task, cell.supervisor, cell.seed): cell.stages["supervisor"] for cell in planned}
     return Results(
         name=plan.name,
         config=config.asdict(plan),
@@ -44,14 +48,14 @@ def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results 
         comparisons=comparisons,
         parameters=_sizes(plan),
         across=results.over_tasks(summaries),
-        sandwiches=tuple(_sandwiches(plan, cells, read)),
+        sandwiches=tuple(_sandwiches(plan, cells, judges, read)),
         audits=tuple(_audits(plan, cells)),
-        decompositions=tuple(_decompositions(plan, cells, read)),
+        decompositions=tuple(_decompositions(plan, cells, judges, read)),
     )
 
 
 def _sandwiches(
-    plan: Experiment, measured: Sequence[results.Measured], read: Callable[[str], Finished]
+    plan: Experiment, measured: Sequence[results.Measured], judges: Judges, read: Callable[[str], Finished]
 ) -> Iterator[oversight.Sandwich]:
     """Every supervisor with an advisor, beside its judge alone, where the experiment holds both."""
     pairs = [
@@ -72,6 +76,7 @@ def _sandwiches(
         seeds = [seed for seed in plan.seeds if seed in alone and seed in helped and (asked is None or seed in model)]
         texts = [materials.splits(task, seed).test.texts for seed in seeds]
         argues = maker.protocol == "consultancy" and not maker.shuffled
+        recursive = isinstance(plan.supervisors[assisted], Recursive)
         if seeds:
             yield oversight.sandwich(
                 {"task": task.title, "unassisted": unassisted, "assisted": assisted, "student": student},
@@ -79,23 +84,11 @@ def _sandwiches(
                 [dataclasses.replace(alone[seed], student=helped[seed].supervisor) for seed in seeds],
                 [model[seed] for seed in seeds] if asked else [],
                 [np.array([advice.consulted(text) for text in each]) for each in texts] if argues else [],
-                [_policy(stage, read) for stage in _choosers(plan, task, assisted) if stage.seed in seeds],
+                [_policy(judges[task.title, assisted, seed].members[0], read) for seed in seeds] if recursive else [],
             )
 
 
-def _choosers(plan: Experiment, task: config.TaskConfig, supervisor: str) -> list[experiment.Stage]:
-    """For each seed, the reward model that chose what a recursive supervisor's judge reads; others have none."""
-    if not isinstance(plan.supervisors[supervisor], Recursive):
-        return []
-    judges = {
-        cell.seed: cell.stages["supervisor"]
-        for cell in experiment.cells(plan)
-        if (cell.task, cell.supervisor) == (task.title, supervisor)
-    }
-    return [judge.members[0] for judge in judges.values()]
-
-
-def _policy(stage: experiment.Stage, read: Callable[[str], Finished]) -> dict[str, float]:
+def _policy(stage: Stage, read: Callable[[str], Finished]) -> dict[str, float]:
     """What best-of-n under a reward model does on the test split."""
     test = materials.splits(stage.task, stage.seed).test
     assert isinstance(stage.maker, Recursive)
@@ -115,12 +108,15 @@ def _zero_shot(plan: Experiment, maker: Advised, student: str) -> str | None:
     return next(asks, None)
 
 
+def _predictions(measured: Sequence[results.Measured]) -> dict[tuple[str, str, str, str, int], metrics.Cell]:
+    """On test, by (task, supervisor, student, method, seed)."""
+    cells = [(item.cell, item.predictions) for item in measured]
+    return {(c.task, c.supervisor, c.student, c.method, c.seed): found for c, found in cells}
+
+
 def _audits(plan: Experiment, measured: Sequence[results.Measured]) -> Iterator[oversight.Audit]:
     """Every student of simulated errors, beside the student of the supervisor that they stand for."""
-    found = {
-        (item.cell.task, item.cell.supervisor, item.cell.student, item.cell.method, item.cell.seed): item.predictions
-        for item in measured
-    }
+    found = _predictions(measured)
     pairs = [
         (overseer, name)
         for name, maker in plan.supervisors.items()
@@ -141,15 +137,11 @@ def _audits(plan: Experiment, measured: Sequence[results.Measured]) -> Iterator[
 
 
 def _decompositions(
-    plan: Experiment, measured: Sequence[results.Measured], read: Callable[[str], Finished]
+    plan: Experiment, measured: Sequence[results.Measured], judges: Judges, read: Callable[[str], Finished]
 ) -> Iterator[oversight.Decomposition]:
     """Every student of labels of parts, beside the same judge's of whole rows where the experiment has them."""
-    found = {
-        (item.cell.task, item.cell.supervisor, item.cell.student, item.cell.method, item.cell.seed): item.predictions
-        for item in measured
-    }
+    found = _predictions(measured)
     makers = {name: maker for name, maker in plan.supervisors.items() if isinstance(maker, Decomposed)}
-    judges = {(c.task, c.supervisor, c.seed): c.stages["supervisor"].members for c in experiment.cells(plan)}
     for task, name, student, method in itertools.product(plan.tasks, makers, plan.students, plan.methods):
         flat = next((other for other, each in plan.supervisors.items() if each == makers[name].judge), None)
         whose = [name] if flat is None else [name, flat]
@@ -157,7 +149,7 @@ def _decompositions(
         seeds = [seed for seed, wanted in keys.items() if all(key in found for key in wanted)]
         trees, queries, parts = materials.trees(task), [], []
         for seed in seeds:
-            (judge,) = judges[task.title, name, seed]
+            (judge,) = judges[task.title, name, seed].members
             test = materials.splits(judge.task, seed).test
             assert test.labels is not None
             parts.append(metrics.accuracy(read(judge.folder).predictions.for_split("test", test.ids), test.labels))

@@ -168,7 +168,7 @@ def _check_learner(task: TaskConfig, learner: Learner, mesh: Mesh | None) -> Non
         tokens = tokenize(learner, texts)
         if learner.preference is not None:
             models.check_preference(learner.model, model, tokens.candidates)
-    ways = learner.microbatches * (1 if mesh is None else batch_ways(mesh))
+    ways = learner.microbatches * batch_ways(mesh)
     if learner.parameters != "probe" and learner.batch_size % ways:
         raise UserError(
             f"batch_size {learner.batch_size} cannot be cut into {learner.microbatches} microbatches over "

@@ -67,9 +67,9 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
-def batch_ways(mesh: Mesh) -> int:
-    """How many pieces a batch is cut into."""
-    return _ways(BATCH_AXES, mesh)
+def batch_ways(mesh: Mesh | None) -> int:
+    """How many pieces a batch is cut into; without a mesh it is one."""
+    return 1 if mesh is None else _ways(BATCH_AXES, mesh)
 
 
 def param_shardings(boxed: Any, mesh: Mesh | None) -> Any:

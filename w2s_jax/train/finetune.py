@@ -94,7 +94,7 @@ def finetune(
     train_tokens, validation_tokens = read(train[0]), read(validation[0])
     if spoken is not None:
         train_tokens, targets = answering.lessons(train_tokens, spoken, targets)
-    ways = 1 if mesh is None else sharding.batch_ways(mesh)
+    ways = sharding.batch_ways(mesh)
     batches = TrainBatches(
         train_tokens,
         learner.batch_size,

@@ -76,7 +76,7 @@ def adapt(
         settings.batch_size,
         seed=seed,
         epochs=settings.epochs,
-        ways=1 if mesh is None else sharding.batch_ways(mesh),
+        ways=sharding.batch_ways(mesh),
         microbatches=learner.microbatches,
     )
     key_model, key_state = jax.random.split(jax.random.key(seed))

@@ -41,7 +41,7 @@ class Inference(NamedTuple):
     def batches(self, tokens: Tokens, rows: int, progress: Progress | None) -> Iterator[Batch]:
         """Of so many rows for each device at most; `progress` is told (rows done, rows, NaN)."""
         done = 0
-        for batch in EvalBatches(tokens, rows, 1 if self.mesh is None else sharding.batch_ways(self.mesh)):
+        for batch in EvalBatches(tokens, rows, sharding.batch_ways(self.mesh)):
             yield batch
             done += int((batch.rows >= 0).sum())
             if progress is not None:

@@ -182,7 +182,7 @@ def _compute(
         return states[:, 0]
 
     predict = make_predict(hidden, mesh)
-    ways = 1 if mesh is None else sharding.batch_ways(mesh)
+    ways = sharding.batch_ways(mesh)
     for start in starts:
         tokens = tokenize(learner, texts[start : start + PART])
         matrix = np.zeros((len(tokens), pretrained.config.hidden_size), np.float32)

@@ -76,7 +76,7 @@ def make_train_step(
       UserError: when called with a batch that does not divide into microbatches and devices.
     """
     mesh = None if shardings is None else shardings.step.mesh
-    ways = 1 if mesh is None else batch_ways(mesh)
+    ways = batch_ways(mesh)
 
     def objective(logits: Array, targets: Array, where: Array, step: Array) -> Array:
         logits = logits.astype(jnp.float32)
