@@ -1,8 +1,9 @@
-"""Questions with several answers, as rows of one question and one answer."""
+"""Questions with several answers, as rows of one question and one answer, or of two answers to compare."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from w2s_jax.data.example import Example, digest, pick
+from w2s_jax.data.example import Example, coin, digest, pick
+from w2s_jax.data.sources import Record
 
 
 def candidates(
@@ -25,3 +26,19 @@ def candidates(
     for answer, label in ((right, 1), (wrong[pick(len(wrong), question, right)], 0)):
         text = f"{above}{ask}: {question.strip()}\nAnswer: {answer.strip()}"
         yield Example(digest(text), text, label, digest(group or question))
+
+
+def compared(format: Callable[[Record], Iterable[Example]]) -> Callable[[Record], Iterable[Example]]:
+    """The format's two rows of each question as one comparison, each answer to be scored by itself.
+
+    Which answer stands first is decided by a hash of both; the label is the right one's place.
+    """
+
+    def pairs(record: Record) -> Iterable[Example]:
+        rows = list(format(record))
+        for right, wrong in zip(rows[::2], rows[1::2], strict=True):
+            label = coin(right.id, wrong.id)
+            texts = (wrong.text, right.text) if label else (right.text, wrong.text)
+            yield Example(digest(right.id, wrong.id), texts, label, right.group)
+
+    return pairs

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from w2s_jax import errors
 from w2s_jax.data import burns, formulas, lichess, sources
-from w2s_jax.data.choice import candidates
+from w2s_jax.data.choice import candidates, compared
 from w2s_jax.data.cities import city_records
 from w2s_jax.data.city_formulas import formula_records, statement
 from w2s_jax.data.example import Example, coin, digest
@@ -58,7 +58,7 @@ def _sentiment(name: str, description: str, source: Source, format: Format, colu
 
 
 def get(name: str) -> Task:
-    """A task by name, or one made of a local file with `text` and `label`.
+    """A task by name, or one made of a local file with `text` and `label`, or with `chosen` and `rejected`.
 
     Raises:
       UserError: no such task or file.
@@ -66,7 +66,7 @@ def get(name: str) -> Task:
     if name in TASKS:
         return TASKS[name]
     if name.removesuffix(".gz").endswith(sources.SUFFIXES):
-        return Task(Path(name).name, "your own file", sources.Local(name), labelled_text)
+        return Task(Path(name).name, "your own file", sources.Local(name), own_row)
     raise errors.unknown("task", name, TASKS)
 
 
@@ -131,8 +131,26 @@ def sentence(record: Record) -> Iterable[Example]:
         yield Example(digest(text), text, label, digest(text))
 
 
+def own_row(record: Record) -> Iterable[Example]:
+    """The user's own rows: `text` and `label`, or `chosen` and `rejected`; and, where they are there, `group` and `id`."""
+    return own_comparison(record) if "chosen" in record else labelled_text(record)
+
+
+def own_comparison(record: Record) -> Iterable[Example]:
+    """Two replies, each to be scored by itself after `prompt`, if there is one, as it stands."""
+    prompt = text_field(record, "prompt") if "prompt" in record else ""
+    chosen, rejected = (prompt + text_field(record, name) for name in ("chosen", "rejected"))
+    if chosen != rejected:
+        label = coin(chosen, rejected)
+        texts = (rejected, chosen) if label else (chosen, rejected)
+        group = digest(prompt) if prompt else digest(chosen, rejected)
+        yield Example(
+            str(record.get("id", digest(chosen, rejected))), texts, label, str(record.get("group", group))
+        )
+
+
 def labelled_text(record: Record) -> Iterable[Example]:
-    """The user's own rows: `text`, `label` and, if they are there, `group`, `id` and `difficulty`."""
+    """Rows of `text`, `label` and, if they are there, `group`, `id` and `difficulty`."""
     text = text_field(record, "text")
     identifier, group = (str(record.get(name, digest(text))) for name in ("id", "group"))
     difficulty = float(record.get("difficulty", 0.0))
@@ -372,4 +390,20 @@ TASKS: dict[str, Task] = {
             burns.amazon,
         ),
     )
+}
+
+# Tasks whose records give a right and a wrong answer each; their twins compare the two.
+_ANSWERED = (
+    "cities sciq mmlu cosmos_qa dream hellaswag openbookqa piqa quail quartz sciq_with_support social_i_qa".split()
+)
+TASKS |= {
+    f"{name}_pairs": Task(
+        f"{name}_pairs",
+        f"{name}, the right or the wrong answer? each scored by itself",
+        TASKS[name].source,
+        compared(TASKS[name].format),
+        columns=TASKS[name].columns,
+        candidates=2,
+    )
+    for name in _ANSWERED
 }
