@@ -1,11 +1,11 @@
 """Weak preferences, three students: a reward head, DPO and SimPO, on which of two answers is right.
 
-MiniLM-L6 labels pairs of answers to one question; SmolLM2-135M learns from its soft labels, with a linear reward
-head on one side, and with adapters (LoRA), by its own probabilities, on the other: P(second is better) = sigmoid(difference of scores), a score
-being that of DPO (Rafailov et al. 2023, arXiv 2305.18290, eq. 7; with soft labels, conservative DPO: Mitchell 2023) or
-of SimPO (Meng et al. 2024, arXiv 2405.14734, without its margin). Each has a ceiling of its own kind: PGR compares with
-what the same score learns from the truth. In print, on other models and labels: weak-to-strong deception (arXiv
-2406.11431).
+MiniLM-L6 labels pairs of answers to one question; SmolLM2-135M learns from its soft labels, with a linear head on
+one side, and on the other with adapters (LoRA), by its own probabilities: P(second is better) = sigmoid(difference of
+scores), a score being that of DPO (Rafailov et al. 2023, arXiv 2305.18290, eq. 7; with soft labels, conservative DPO:
+Mitchell 2023) or of SimPO (Meng et al. 2024, arXiv 2405.14734, without its margin). Each has a ceiling of its own kind:
+PGR compares with what the same score learns from the truth. In print, on other models and labels: weak-to-strong
+deception (arXiv 2406.11431).
 
 DPO begins at P = 1/2 for every pair, SimPO at what the pretrained model would rather say.
 

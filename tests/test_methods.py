@@ -251,6 +251,33 @@ def test_given_features_and_probabilities_of_any_number_of_classes(tmp_path):
     assert results.cells[0].scores["supervisor"].accuracy == pytest.approx((said[rows] == labels[rows]).mean())
 
 
+def test_arrays_of_each_tasks_own_file(tmp_path):
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+    paths = [arrays(folder).rename(folder / f"{folder.name}.npz") for folder in folders]
+    (task,) = vision(paths[0], tmp_path).tasks
+    learner = Learner(":dino", parameters="probe", epochs=30, optimizer=HEADS)
+    short = vision(
+        paths[0],
+        tmp_path / "runs",
+        tasks=tuple(dataclasses.replace(task, name=str(path)) for path in paths),
+        supervisors={
+            "given": Given(":alexnet"),
+            "ensemble": Ensemble((learner, learner)),
+            "errors": Errors(learner),
+        },
+        students={"dino": learner},
+    )
+    whole = vision(paths[1], tmp_path / "runs")
+    keys = {(cell.task, cell.supervisor, cell.seed): cell.stages["student"].key for cell in experiment.cells(short)}
+    for cell in experiment.cells(whole):
+        assert keys[cell.task, "given", cell.seed] == cell.stages["student"].key
+    assert len(run(short).cells) == 2 * 3 * 2
+    with pytest.raises(UserError, match=r"':alexnet' is an array of the task's own .npz file, which 'cities' is not"):
+        list(experiment.cells(dataclasses.replace(short, tasks=(TaskConfig("cities"),))))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

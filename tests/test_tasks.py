@@ -142,6 +142,17 @@ def test_wrong_answer_shown_is_any_of_them():
     assert min(shown.values()) > 70
 
 
+def test_pairs_compare_the_rows_of_each_question(tmp_path, cities):
+    pairs, rows = tasks.load("cities_pairs"), {example.text: example for example in cities}
+    assert len(pairs) == len(rows) / 2
+    for pair in pairs:
+        assert [rows[text].label for text in pair.text] == [1 - pair.label, pair.label]
+        assert {rows[text].group for text in pair.text} == {pair.group}
+    assert 0.45 < np.mean([pair.label for pair in pairs]) < 0.55
+    (pair,) = tasks.load("sciq_pairs", jsonl(tmp_path / "sciq.jsonl", [{**SCIQ, "distractor3": "fog"}]))
+    assert pair.text[pair.label] == "Question: What melts?\nAnswer: ice"
+
+
 @pytest.mark.parametrize(
     "record",
     [
@@ -219,9 +230,24 @@ def test_own_file_with_ids_and_groups(tmp_path):
     assert {(e.text, e.label) for e in tasks.load(str(tmp_path / "own.csv"))} == {("x", 1), ("y", 0)}
 
 
+def test_own_preferences(tmp_path):
+    rows = [{"prompt": f"Q{i}: ", "chosen": "good", "rejected": "bad"} for i in range(40)]
+    alike = {"prompt": "Q: ", "chosen": "same", "rejected": "same"}
+    found = tasks.load(jsonl(tmp_path / "own.jsonl", [*rows, alike]))
+    assert len(found) == 40
+    assert all(example.text[example.label].endswith(": good") for example in found)
+    assert {example.label for example in found} == {0, 1}
+    whole = [{"chosen": "Q: good", "rejected": "Q: bad", "id": "x", "group": "g"}]
+    (example,) = tasks.load(jsonl(tmp_path / "whole.jsonl", whole))
+    assert (example.text[example.label], example.id, example.group) == ("Q: good", "x", "g")
+    replies = [{"prompt": "Q: ", "chosen": "good", "rejected": f"bad {i}"} for i in range(3)]
+    assert len({example.group for example in tasks.load(jsonl(tmp_path / "many.jsonl", replies))}) == 1
+
+
 @pytest.mark.parametrize(
     ("records", "message"),
     [
+        ([{"prompt": "Q: ", "chosen": "good"}], "a record has no column 'rejected'"),
         ([{"review": "x", "label": 1}], "a record has no column 'text'; it has: review, label"),
         ([{"text": "x", "label": "good"}], "label 'good' is not a whole number"),
         (

@@ -120,6 +120,20 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     report.set_defaults(command=_report, takes_overrides=False)
 
+    compare = commands.add_parser(
+        "compare",
+        help="two students, supervisors or methods of a run, paired: accuracy and PGR with intervals and p-values",
+        description="A less B on the same seeds and test examples, for every cell of the grid that is done for both.",
+        epilog=f"flags such as --seeds override the fields of the config. {EPILOG}",
+        allow_abbrev=False,
+    )
+    compare.add_argument("config", metavar="CONFIG", help="of a run that is done, or in part")
+    compare.add_argument("axis", choices=("methods", "students", "supervisors"), help="what A and B are")
+    compare.add_argument("a", metavar="A", help="display name")
+    compare.add_argument("b", metavar="B", help="display name")
+    compare.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    compare.set_defaults(command=_compare, takes_overrides=True)
+
     seal = commands.add_parser(
         "seal",
         help="hide a run's test labels: a worker's table of texts and weak labels, and a vault that scores",
@@ -320,6 +334,32 @@ def _report(options: argparse.Namespace, _: list[str]) -> int:
 
     print("\n".join(f"wrote {path}" for path in report.page(options.folders, options.out)))
     return OK
+
+
+def _compare(options: argparse.Namespace, overrides: list[str]) -> int:
+    import json
+
+    experiment = _configured(options.config, overrides)
+
+    from w2s_jax import compare, metrics, runner
+
+    found = compare.compare(experiment, runner.open_store(experiment), options.axis, options.a, options.b)
+    if options.json:
+        rows = [dataclasses.asdict(dataclasses.replace(each, pgr=metrics.bounded(each.pgr))) for each in found]
+        print(json.dumps(rows, indent=1))
+        return OK
+    print(f"{options.a} less {options.b}, paired over seeds and test examples: 95% intervals, p, and p after Holm\n")
+    for each in found:
+        print(", ".join([*each.names.values(), f"{len(each.seeds)} seed{'s' * (len(each.seeds) != 1)}"]))
+        print(f"  accuracy  {_difference(each.accuracy, each.accuracy_holm)}")
+        print(f"  PGR       {_difference(each.pgr, each.pgr_holm)}")
+    return OK
+
+
+def _difference(found: Any, holm: float | None) -> str:
+    if found.value is None:
+        return f"undefined: {found.reason}"
+    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}], p = {found.p:.2g} (Holm {holm:.2g})"
 
 
 def _seal(options: argparse.Namespace, overrides: list[str]) -> int:

@@ -245,8 +245,8 @@ class Given:
     """A supervisor whose labels come from elsewhere: from another model, or from people.
 
     Attributes:
-      probs: an array, `file.npz:name`, [rows, classes], as the task's rows; or a .jsonl, .csv or .parquet table with
-        `id`, and `label` or `probs`. `w2s ask` writes the rows to be labelled.
+      probs: an array, `file.npz:name` or `:name`, [rows, classes], as the task's rows; or a .jsonl, .csv or .parquet
+        table with `id`, and `label` or `probs`. `w2s ask` writes the rows to be labelled.
     """
 
     probs: str

@@ -15,6 +15,7 @@ import numpy as np
 
 from w2s_jax import config, files, materials
 from w2s_jax.config import Advised, Decomposed, Ensemble, Errors, Experiment, Given, Method, Recursive, TaskConfig
+from w2s_jax.data import arrays
 from w2s_jax.data.splits import Split
 from w2s_jax.errors import UserError
 from w2s_jax.train.learner import Learner
@@ -195,9 +196,10 @@ class CellStages(NamedTuple):
     stages: dict[Role, Stage]
 
 
-def cells(experiment: Experiment) -> Iterator[CellStages]:
+def cells(whole: Experiment) -> Iterator[CellStages]:
     """Every cell, in the order: task, pair of models, seed, method."""
-    for task in experiment.tasks:
+    for task in whole.tasks:
+        experiment = _with_arrays_of(task, whole)
         for supervisor_name, student_name in experiment.model_pairs():
             strong = experiment.students[student_name]
             for seed in experiment.seeds:
@@ -209,15 +211,37 @@ def cells(experiment: Experiment) -> Iterator[CellStages]:
                     yield CellStages(task.title, supervisor_name, student_name, name, seed, stages)
 
 
+def _with_arrays_of(task: TaskConfig, experiment: Experiment) -> Experiment:
+    """The experiment on this task, whose own file holds the arrays that are called `:name`."""
+
+    def resolved(maker: Any) -> Any:
+        match maker:
+            case Learner(model=reference):
+                return replace(maker, model=arrays.of_file(reference, task.name))
+            case Given(probs=reference):
+                return replace(maker, probs=arrays.of_file(reference, task.name))
+            case Ensemble(members=members):
+                return replace(maker, members=tuple(map(resolved, members)))
+            case Errors(like=like):
+                return replace(maker, like=resolved(like))
+        return maker
+
+    supervisors, students = (
+        {name: resolved(maker) for name, maker in makers.items()}
+        for makers in (experiment.supervisors, experiment.students)
+    )
+    return replace(experiment, supervisors=supervisors, students=students)
+
+
 def stages(experiment: Experiment) -> list[Stage]:
     """The distinct stages of all cells, each after those it needs."""
     found: dict[str, Stage] = {}
 
     def add(stage: Stage) -> None:
-        if stage.key not in found:
+        if stage.folder not in found:  # which names the task, so that equal tasks of two names both have their own
             for need in stage.needs:
                 add(need)
-            found[stage.key] = stage
+            found[stage.folder] = stage
 
     for cell in cells(experiment):
         for role in ROLES:

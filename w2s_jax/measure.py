@@ -1,8 +1,9 @@
 """Joins finished stages with ground truth, which no student saw, into results."""
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,19 +22,9 @@ Judges = Mapping[tuple[str, str, int], Stage]  # each (task, supervisor, seed)'s
 
 def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results | None:
     """The results of every cell whose stages are all done; None if there is none."""
-    finished: dict[str, Finished] = {}
-
-    def read(name: str) -> Finished:
-        if name not in finished:
-            finished[name] = store.read(name)
-        return finished[name]
-
+    read = functools.cache(store.read)
     planned = list(experiment.cells(plan))
-    cells = [
-        _cell(cell, {role: read(stage.folder) for role, stage in cell.stages.items()})
-        for cell in planned
-        if all(store.done(stage.folder) for stage in cell.stages.values())
-    ]
+    cells = _done(planned, store, read)
     if not cells:
         return None
     summaries, comparisons = results.summarise(cells)
@@ -52,6 +43,19 @@ def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results 
         audits=tuple(_audits(plan, cells)),
         decompositions=tuple(_decompositions(plan, cells, judges, read)),
     )
+
+
+def finished(plan: Experiment, store: Store) -> list[results.Measured]:
+    """Every cell whose stages are all done, measured, with the predictions behind it."""
+    return _done(experiment.cells(plan), store, functools.cache(store.read))
+
+
+def _done(cells: Iterable[CellStages], store: Store, read: Callable[[str], Finished]) -> list[results.Measured]:
+    return [
+        _cell(cell, {role: read(stage.folder) for role, stage in cell.stages.items()})
+        for cell in cells
+        if all(store.done(stage.folder) for stage in cell.stages.values())
+    ]
 
 
 def _sandwiches(

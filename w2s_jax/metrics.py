@@ -7,7 +7,7 @@ A prediction is the class of the largest probability; of equal ones the lowest c
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,6 +17,7 @@ from w2s_jax.errors import UserError
 from w2s_jax.resampling import STATISTICS, Bootstrap, Drawn, Groups, Labels, Probs, Statistic, auroc_under
 
 _FLOAT32_EPS = float(np.finfo(np.float32).eps)
+_ROLES = ("supervisor", "student", "ceiling")
 _SAME = 12  # decimals: two scores that differ by less are equal, and the difference is rounding
 _TOO_FEW = "too few test examples: in most resamples a seed has none, or none of a class"
 
@@ -246,7 +247,10 @@ class PGR:
     ceiling: Interval | None = None
 
 
-def bounded(found: PGR) -> PGR:
+Found = TypeVar("Found", "PGR", "PairedDifference")
+
+
+def bounded(found: Found) -> Found:
     """Without the ends of its interval that are infinite: JSON has no infinities."""
     low, high = (end if end is not None and math.isfinite(end) else None for end in (found.low, found.high))
     return replace(found, low=low, high=high)
@@ -289,7 +293,7 @@ def pgr(
     undefined = _undefined(cells, statistic)
     if undefined:
         return PGR(None, None, None, undefined)
-    models = [[getattr(cell, role) for cell in cells] for role in ("supervisor", "student", "ceiling")]
+    models = [[getattr(cell, role) for cell in cells] for role in _ROLES]
     estimates, drawn = _together([resampled.mean(model, statistic) for model in models])
     if drawn is None:
         return PGR(None, None, None, _TOO_FEW)
@@ -331,10 +335,10 @@ class PairedDifference:
     """How much better method a does than method b on the same seeds and examples.
 
     Attributes:
-      value, low, high: mean difference of the students' statistic (a - b), with its bootstrap interval; None where
-        the statistic is undefined.
+      value, low, high: difference (a - b) of the students' statistic, mean over seeds, or of PGR, with its bootstrap
+        interval; None where it is undefined, or not bounded.
       p: two-sided bootstrap p-value of "no difference", over seeds and examples.
-      tests: the classical tests over seeds alone.
+      tests: the classical tests over seeds alone; None for PGR, whose seeds have gaps of their own.
       reason: why it is undefined; None where it is defined.
       least_p: the least that so many resamples can make `p`, however sure the difference.
     """
@@ -366,11 +370,7 @@ def paired_difference(
       UserError: the cells are not of the same seeds and examples.
     """
     resampled = _resampled(cells_a, level, resamples, seed, bootstrap)
-    if len(cells_a) != len(cells_b):
-        raise UserError(f"{len(cells_a)} seeds beside {len(cells_b)}; a paired comparison needs the same seeds")
-    for a, b in zip(cells_a, cells_b, strict=True):
-        if not (np.array_equal(a.labels, b.labels) and np.array_equal(_groups(a), _groups(b))):
-            raise UserError("the two methods were tested on different examples; a paired comparison needs the same")
+    _check_paired(cells_a, cells_b)
     undefined = _undefined(cells_a, statistic)
     if undefined:
         return PairedDifference(None, None, None, None, None, undefined)
@@ -379,13 +379,63 @@ def paired_difference(
     if drawn is None:
         return PairedDifference(None, None, None, None, None, _TOO_FEW)
     difference = np.round(drawn[0] - drawn[1], _SAME)
-    tail = min(np.sum(difference <= 0), np.sum(difference >= 0))
-    least_p = 2 / (len(difference) + 1)
-    p = min(1.0, (int(tail) + 1) * least_p)
+    p, least_p = _two_sided(difference)
     each = [resampled.by_seed(model, statistic) for model in (ours, theirs)]
     value = round(estimates[0] - estimates[1], _SAME)
     tests_of_seeds = paired_tests(each[0] - each[1])
     return PairedDifference(*_interval(value, difference, level), p, tests_of_seeds, least_p=least_p)
+
+
+def _check_paired(cells_a: Sequence[Cell], cells_b: Sequence[Cell]) -> None:
+    if len(cells_a) != len(cells_b):
+        raise UserError(f"{len(cells_a)} seeds beside {len(cells_b)}; a paired comparison needs the same seeds")
+    for a, b in zip(cells_a, cells_b, strict=True):
+        if not (np.array_equal(a.labels, b.labels) and np.array_equal(_groups(a), _groups(b))):
+            raise UserError("the two methods were tested on different examples; a paired comparison needs the same")
+
+
+def _two_sided(drawn: Float[np.ndarray, " r"]) -> tuple[float, float]:
+    """A bootstrap's p-value of "no difference", and the least that it can be."""
+    least_p = 2 / (len(drawn) + 1)
+    tail = min(np.sum(drawn <= 0), np.sum(drawn >= 0))
+    return min(1.0, (int(tail) + 1) * least_p), least_p
+
+
+def paired_pgr(
+    cells_a: Sequence[Cell],
+    cells_b: Sequence[Cell],
+    statistic: Statistic = "accuracy",
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    min_gap: float = 0.03,
+    bootstrap: Bootstrap | None = None,
+) -> PairedDifference:
+    """The PGR of two students compared, each between its own supervisor and ceiling, in the same resamples.
+
+    Undefined where one of the two is (see `pgr`, whose arguments these are).
+
+    Raises:
+      UserError: the cells are not of the same seeds and examples.
+    """
+    resampled = _resampled(cells_a, level, resamples, seed, bootstrap)
+    _check_paired(cells_a, cells_b)
+    both = [pgr(cells, statistic, level=level, min_gap=min_gap, bootstrap=resampled) for cells in (cells_a, cells_b)]
+    values = [found.value for found in both]
+    if values[0] is None or values[1] is None:
+        reason = next(found.reason for found in both if found.value is None)
+        return PairedDifference(None, None, None, None, None, reason)
+    models = [[getattr(cell, role) for cell in cells] for cells in (cells_a, cells_b) for role in _ROLES]
+    _, drawn = _together([resampled.mean(model, statistic) for model in models])
+    if drawn is None:
+        return PairedDifference(None, None, None, None, None, _TOO_FEW)
+    ratios = [_ratio(drawn[i + 1] - drawn[i], drawn[i + 2] - drawn[i]) for i in (0, 3)]
+    with np.errstate(invalid="ignore"):
+        difference = ratios[0] - ratios[1]  # NaN where both are infinite alike: such resamples tell nothing
+    difference = np.round(difference[~np.isnan(difference)], _SAME)
+    p, least_p = _two_sided(difference)
+    return PairedDifference(*_interval(values[0] - values[1], difference, level), p, None, least_p=least_p)
 
 
 def paired_tests(differences: Float[np.ndarray, " n"]) -> PairedTests:

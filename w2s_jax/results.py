@@ -375,7 +375,7 @@ def summarise(measured: Sequence[Measured]) -> tuple[tuple[Summary, ...], tuple[
         methods.setdefault(cell.method, []).append(item)
     of_task = functools.lru_cache(maxsize=2)(_Bootstraps)
     tests = sum(len(methods) - 1 for methods in grouped.values())
-    enough = min(max(RESAMPLES, RESAMPLES_A_TEST * tests), MOST_RESAMPLES)
+    enough = resamples_for(tests)
     summaries, comparisons = [], []
     for key, methods in grouped.items():
         baseline, *others = methods
@@ -386,6 +386,11 @@ def summarise(measured: Sequence[Measured]) -> tuple[tuple[Summary, ...], tuple[
             _comparison(key, method, baseline, methods[method], methods[baseline], draw_more) for method in others
         ]
     return tuple(summaries), _adjusted(comparisons)
+
+
+def resamples_for(tests: int) -> int:
+    """As many as the p-values of so many tests need to pass Holm's correction."""
+    return min(max(RESAMPLES, RESAMPLES_A_TEST * tests), MOST_RESAMPLES)
 
 
 class _Bootstraps:
@@ -431,7 +436,7 @@ def _adjusted_over_tasks(found: Sequence[Across]) -> tuple[Across, ...]:
     )
 
 
-def _holm(p_values: Sequence[float | None]) -> list[float | None]:
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """What is None is no test."""
     adjusted = iter(metrics.holm([p for p in p_values if p is not None]))
     return [None if p is None else next(adjusted) for p in p_values]
@@ -676,5 +681,5 @@ def _comparison(
 
 
 def _adjusted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    adjusted = _holm([comparison.p for comparison in comparisons])
+    adjusted = holm([comparison.p for comparison in comparisons])
     return tuple(dataclasses.replace(c, p_holm=p) for c, p in zip(comparisons, adjusted, strict=True))

@@ -78,10 +78,10 @@ def sweep(
     with processes.together():
         stages = all_stages(plans)
     _check_one_job(stages, store)
-    missing = processes.lead(lambda: [stage.key for stage in stages if not store.done(stage.folder)])
+    missing = processes.lead(lambda: [stage.folder for stage in stages if not store.done(stage.folder)])
     with processes.together():
-        check([stage for stage in stages if stage.key in missing], mesh)
-    kept = {stage.key for plan in plans if plan.keep_params for stage in experiment.stages(plan)}
+        check([stage for stage in stages if stage.folder in missing], mesh)
+    kept = {stage.folder for plan in plans if plan.keep_params for stage in experiment.stages(plan)}
     with reporter.listening():
         failures = run_stages(stages, store, reporter, mesh, kept, traces)
     spent = {"seconds": round(time.monotonic() - started, 1), "peak_memory_bytes": provenance.peak_memory()}
@@ -99,7 +99,7 @@ def _check_one_job(stages: Sequence[Stage], store: Store) -> None:
     """
     if not processes.several():
         return
-    asked = processes.gather(files.sha256_text(files.canonical([stage.key for stage in stages])))
+    asked = processes.gather(files.sha256_text(files.canonical([stage.folder for stage in stages])))
     if len(set(asked)) > 1:
         raise UserError("the processes of this job have different experiments, or files that differ; give all the same")
     token = store.root / ".together"
@@ -112,7 +112,7 @@ def _check_one_job(stages: Sequence[Stage], store: Store) -> None:
 
 def all_stages(plans: Sequence[Experiment]) -> list[Stage]:
     """The distinct stages of several experiments, each after those it needs."""
-    return list({stage.key: stage for plan in plans for stage in experiment.stages(plan)}.values())
+    return list({stage.folder: stage for plan in plans for stage in experiment.stages(plan)}.values())
 
 
 def check(stages: list[Stage], mesh: Mesh | None) -> None:
@@ -232,22 +232,22 @@ class _Crew:
     """
 
     def __init__(self, stages: list[Stage], workshop: Workshop, keep_params: Collection[str]) -> None:
-        self.pending = {stage.key: stage for stage in stages}
+        self.pending = {stage.folder: stage for stage in stages}
         self.failures: dict[str, Failure] = {}
         self._total, self._workshop = len(stages), workshop
-        self._kept = {*keep_params, *(stage.body.key for stage in stages if stage.body is not None)}
+        self._kept = {*keep_params, *(stage.body.folder for stage in stages if stage.body is not None)}
         self._groups = _groups(stages)
 
     def give_up_on_orphans(self) -> None:
         for stage in list(self.pending.values()):
-            lost = next((need for need in stage.needs if need.key in self.failures), None)
+            lost = next((need for need in stage.needs if need.folder in self.failures), None)
             if lost is not None:
-                self.failures[stage.key] = Failure(stage, f"what it learns from failed: {lost.folder}")
-                del self.pending[stage.key]
+                self.failures[stage.folder] = Failure(stage, f"what it learns from failed: {lost.folder}")
+                del self.pending[stage.folder]
 
     def ready(self) -> list[list[Stage]]:
         """The groups of stages of which some are to be made, and all can be."""
-        alive = [[stage for stage in group if stage.key not in self.failures] for group in self._groups]
+        alive = [[stage for stage in group if stage.folder not in self.failures] for group in self._groups]
         return [alive[place] for place in processes.lead(lambda: self._ready(alive))]
 
     def _ready(self, alive: list[list[Stage]]) -> list[int]:
@@ -255,8 +255,8 @@ class _Crew:
         return [
             place
             for place, group in enumerate(alive)
-            if any(stage.key in self.pending for stage in group)
-            and all(need.key not in self.pending and done(need.folder) for stage in group for need in stage.needs)
+            if any(stage.folder in self.pending for stage in group)
+            and all(need.folder not in self.pending and done(need.folder) for stage in group for need in stage.needs)
         ]
 
     def work_on(self, group: list[Stage]) -> bool:
@@ -264,7 +264,7 @@ class _Crew:
         with contextlib.ExitStack() as claims:
             claimed, missing = processes.lead(lambda: self._claim(group, claims))
             if missing:
-                self._make(group, [stage for stage in group if stage.key in missing])
+                self._make(group, [stage for stage in group if stage.folder in missing])
         for key in claimed:
             self.pending.pop(key, None)
         return bool(claimed)
@@ -272,9 +272,9 @@ class _Crew:
     def _claim(self, group: list[Stage], claims: contextlib.ExitStack) -> tuple[list[str], list[str]]:
         """The keys of those that are now this process's, and of those among them that are not done."""
         store = self._workshop.store
-        pending = [stage for stage in group if stage.key in self.pending]
+        pending = [stage for stage in group if stage.folder in self.pending]
         claimed = [stage for stage in pending if claims.enter_context(store.claim(stage.folder))]
-        return [stage.key for stage in claimed], [stage.key for stage in claimed if not store.done(stage.folder)]
+        return [stage.folder for stage in claimed], [stage.folder for stage in claimed if not store.done(stage.folder)]
 
     def _make(self, group: list[Stage], missing: list[Stage]) -> None:
         first = self._total - len(self.pending) + 1
@@ -296,7 +296,7 @@ class _Crew:
                 for stage in missing:
                     self._make([stage], [stage])
                 return
-            self.failures[group[0].key] = Failure(group[0], str(error))
+            self.failures[group[0].folder] = Failure(group[0], str(error))
             self._workshop.reporter.note(f"{title}: failed: {error}")
             return
         share = outcomes[0].padding_share
@@ -307,7 +307,7 @@ class _Crew:
         made = provenance.made() | {"seconds": round(seconds, 3), "padding_share": outcome.padding_share}
         if stage.teacher is not None:
             made["teacher_predictions"] = self._workshop.store.predictions_hash(stage.teacher.folder)
-        params = outcome.params if stage.key in self._kept else None
+        params = outcome.params if stage.folder in self._kept else None
         predictions = _predictions(stage, outcome)
         self._workshop.store.write(stage.folder, predictions, outcome.history, stage.identity, made, params)
 
@@ -317,8 +317,8 @@ def _groups(stages: list[Stage]) -> list[list[Stage]]:
     depth: dict[str, int] = {}
     groups: dict[Any, list[Stage]] = {}
     for stage in stages:
-        depth[stage.key] = 1 + max((depth[need.key] for need in stage.needs if need.key in depth), default=0)
-        groups.setdefault((depth[stage.key], make.batch_key(stage)), []).append(stage)
+        depth[stage.folder] = 1 + max((depth[need.folder] for need in stage.needs if need.folder in depth), default=0)
+        groups.setdefault((depth[stage.folder], make.batch_key(stage)), []).append(stage)
     return [group[at : at + AT_ONCE] for group in groups.values() for at in range(0, len(group), AT_ONCE)]
 
 

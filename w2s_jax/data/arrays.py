@@ -18,9 +18,22 @@ SUFFIX = ".npz"
 
 
 def is_array(reference: str) -> bool:
-    """Whether this names an array: `file.npz:name`."""
+    """Whether this names an array: `file.npz:name`, or `:name`, of the task's own file."""
     path, colon, _ = reference.rpartition(":")
-    return bool(colon) and path.endswith(SUFFIX)
+    return bool(colon) and (not path or path.endswith(SUFFIX))
+
+
+def of_file(reference: str, path: str) -> str:
+    """`:name` as the array of this file; any other reference as it is.
+
+    Raises:
+      UserError: the file holds no arrays.
+    """
+    if not reference.startswith(":"):
+        return reference
+    if not path.endswith(SUFFIX):
+        raise UserError(f"{reference!r} is an array of the task's own {SUFFIX} file, which {path!r} is not")
+    return path + reference
 
 
 @functools.lru_cache(maxsize=16)

@@ -38,7 +38,7 @@ def compared(format: Callable[[Record], Iterable[Example]]) -> Callable[[Record]
         rows = list(format(record))
         for right, wrong in zip(rows[::2], rows[1::2], strict=True):
             label = coin(right.id, wrong.id)
-            texts = (wrong.text, right.text) if label else (right.text, wrong.text)
+            texts = tuple(str(row.text) for row in ((wrong, right) if label else (right, wrong)))
             yield Example(digest(right.id, wrong.id), texts, label, right.group)
 
     return pairs

@@ -132,21 +132,19 @@ def sentence(record: Record) -> Iterable[Example]:
 
 
 def own_row(record: Record) -> Iterable[Example]:
-    """The user's own rows: `text` and `label`, or `chosen` and `rejected`; and, where they are there, `group` and `id`."""
+    """The user's own rows: `text` and `label`, or `chosen` and `rejected`."""
     return own_comparison(record) if "chosen" in record else labelled_text(record)
 
 
 def own_comparison(record: Record) -> Iterable[Example]:
-    """Two replies, each to be scored by itself after `prompt`, if there is one, as it stands."""
+    """Rows of `chosen` and `rejected`, each to be scored by itself after `prompt`, if there is one, as it stands."""
     prompt = text_field(record, "prompt") if "prompt" in record else ""
     chosen, rejected = (prompt + text_field(record, name) for name in ("chosen", "rejected"))
     if chosen != rejected:
         label = coin(chosen, rejected)
         texts = (rejected, chosen) if label else (chosen, rejected)
         group = digest(prompt) if prompt else digest(chosen, rejected)
-        yield Example(
-            str(record.get("id", digest(chosen, rejected))), texts, label, str(record.get("group", group))
-        )
+        yield Example(str(record.get("id", digest(chosen, rejected))), texts, label, str(record.get("group", group)))
 
 
 def labelled_text(record: Record) -> Iterable[Example]:
@@ -394,7 +392,18 @@ TASKS: dict[str, Task] = {
 
 # Tasks whose records give a right and a wrong answer each; their twins compare the two.
 _ANSWERED = (
-    "cities sciq mmlu cosmos_qa dream hellaswag openbookqa piqa quail quartz sciq_with_support social_i_qa".split()
+    "cities",
+    "sciq",
+    "mmlu",
+    "cosmos_qa",
+    "dream",
+    "hellaswag",
+    "openbookqa",
+    "piqa",
+    "quail",
+    "quartz",
+    "sciq_with_support",
+    "social_i_qa",
 )
 TASKS |= {
     f"{name}_pairs": Task(

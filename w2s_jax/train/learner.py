@@ -38,7 +38,7 @@ class Learner:
 
     Attributes:
       model: a name from `w2s models`, a local folder or .gguf file, or a Hub id; or, for a probe, features that were
-        computed elsewhere: `file.npz:name`, an array [rows, dimensions].
+        computed elsewhere: `file.npz:name`, an array [rows, dimensions], or `:name`, of the task's own file.
       parameters: which train: all (`full`), only the new `head`, `lora` adapters, or a `probe`: a linear head on
         features that are computed once and cached. A probe is trained by `train.probe` to the end: of the optimizer
         only `learning_rate` and `weight_decay` (there an L2 penalty) apply, and there is one evaluation, the last.
