@@ -6,7 +6,7 @@ Each way has a ceiling of its own: PGR compares with what the same adapters lear
 Published: no figure of LoRA beside full finetuning under weak labels; for supervised finetuning, LoRA learns less and
 forgets less (Biderman et al. 2024, arXiv 2405.09673).
 
-Hardware: a laptop; two CPU cores took about MINUTES.
+Hardware: a laptop; two CPU cores took about half an hour.
 Command:  w2s sweep configs/lora.py
 Expect:   docs/results/methods.md.
 """

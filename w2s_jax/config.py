@@ -22,8 +22,8 @@ class TaskConfig:
     """A task and how much of it each split gets, counted in examples.
 
     Attributes:
-      name: a name from `w2s tasks`, a local .jsonl, .csv or .parquet file with `text` and `label`, or
-        `my_file.py:my_task`.
+      name: a name from `w2s tasks`, a local .jsonl, .csv or .parquet file with `text` and `label`, or with
+        `chosen` and `rejected` (and `prompt`); or `my_file.py:my_task`.
       source: read instead of the task's own, in its format: a local file or folder, `tfds:glue/cola:train`, or
         `hf:org/name@revision:data/*.parquet`.
       pool: examples that all seeds draw their splits from; None is the whole task. With cached features this is
