@@ -417,7 +417,7 @@ def _tasks(_: argparse.Namespace, __: list[str]) -> int:
 
     rows = [(task.name, str(task.n_classes), task.source.describe(), task.description) for task in tasks.TASKS.values()]
     _print_table(("name", "classes", "source", "what it asks"), rows)
-    print("\nalso: a local .jsonl, .csv or .parquet file with `text` and `label`, or `chosen` and `rejected`; my_file.py:my_task")
+    print("\nalso: .jsonl, .csv or .parquet files with `text`, `label` or `chosen`, `rejected`; or my_file.py:my_task")
     return OK
 
 
