@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from w2s_jax.data.example import Example
-from w2s_jax.data.splits import SplitSizes, draw_pool, make_splits
+from w2s_jax.data.splits import SplitSizes, draw_pool, fitting, make_splits
 from w2s_jax.errors import UserError
 
 NAMES = ("supervisor", "transfer", "validation", "test")
@@ -176,3 +176,15 @@ def test_more_classes_than_examples_where_nothing_is_balanced():
     splits = make_splits(examples, SIZES, seed=0, balance=False, n_classes=1000)
     assert len(splits.supervisor) == 40
     assert splits.n_classes == 1000
+
+
+def test_splits_shrink_in_proportion_to_what_a_task_has():
+    rows = [Example(str(i), f"text {i}", int(i % 5 == 0), str(i // 2)) for i in range(1000)]  # 400 when balanced
+    sizes = SplitSizes(400, 400, 40, 160)
+    for balance, usable in ((True, 400), (False, 1000)):
+        fitted = fitting(rows, sizes, balance)
+        assert 0.9 * usable < sum(fitted) <= 0.95 * usable
+        assert np.allclose(np.array(fitted) / sum(fitted), np.array(sizes) / sum(sizes), atol=0.01)
+        made = make_splits(rows, fitted, 0, balance)
+        assert len(made.transfer) == fitted.transfer
+    assert fitting(rows, SplitSizes(100, 100, 20, 60), True) == SplitSizes(100, 100, 20, 60)

@@ -32,6 +32,7 @@ class TaskConfig:
       transfer: weak labels for the student, ground truth for the ceiling.
       validation: for choosing a checkpoint: weak labels for the student.
       test: where everything is measured.
+      shrink: where the task holds too few examples, make all four splits smaller in proportion instead of refusing.
       balance: drop rows of the larger classes, so that chance is 1 / classes (Burns et al. 2023, A.1).
       easy: the supervisor learns only from examples of at most this difficulty, and all else is harder (Burns et al.
         2023, App. C: easy-to-hard generalization).
@@ -46,6 +47,7 @@ class TaskConfig:
     test: int = 500
     balance: bool = True
     easy: float | None = None
+    shrink: bool = False
 
     @property
     def title(self) -> str:

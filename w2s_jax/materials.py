@@ -63,6 +63,8 @@ def splits(task: TaskConfig, seed: int) -> Splits:
         return _atom_splits(task, splits(task.whole, seed))
     n_classes = named_task(task.name).n_classes
     sizes = SplitSizes(task.supervisor, task.transfer, task.validation, task.test)
+    if task.shrink:
+        sizes = data_splits.fitting(_examples(task), sizes, task.balance, n_classes)
     return data_splits.make_splits(list(_examples(task)), sizes, seed, task.balance, n_classes, task.easy)
 
 

@@ -7,11 +7,10 @@ Probe relabelling mostly has a negative PGR, kNN often below -.5; filters are mi
 
 Recipe: LoRA rank 8 on all linear maps, learning rates 5e-4 and 8e-5, AdamW (beta2 .95, decay .1), cosine, warm-up of 40
 steps, 3 epochs, batch 32, evaluation every 25 steps, best checkpoint by AUROC against weak labels; 5,000 rows for the
-supervisor, 5,000 for the student, 1,000 to validate and 5,000 to test, or as many as a task has. Here five tasks that
-are too small for that have 2,000, 2,000, 200 and 1,000. A learner is one for all tasks, so warm-up is the part of the
-steps that 40 are with 5,000 rows; whoever changes the sizes on the command line changes `warmup_fraction` too. Weights
-of their head are multiplied by .01; here a new head starts from zero. Their confidence threshold looks at the last 32
-rows, here at the batch of 32.
+supervisor, 5,000 for the student, 1,000 to validate and 5,000 to test, or as many as a task has, in that proportion. A
+learner is one for all tasks, so warm-up is the part of the steps that 40 are with 5,000 rows; whoever changes the sizes
+on the command line changes `warmup_fraction` too. Weights of their head are multiplied by .01; here a new head starts
+from zero. Their confidence threshold looks at the last 32 rows, here at the batch of 32.
 
 Hardware: one 80 GB GPU or 4 TPU v5e chips; Llama 3 needs its licence accepted on the Hub.
 Command:  w2s sweep configs/eleuther2024/blog.py
@@ -47,9 +46,7 @@ TASKS = (
     "amazon_polarity",
     "hh",
 )
-SIZES = {"pool": 20000, "supervisor": 5000, "transfer": 5000, "validation": 1000, "test": 5000}
-SMALL = {"supervisor": 2000, "transfer": 2000, "validation": 200, "test": 1000}
-SMALL_TASKS = ("boolq", "cola", "mc_taco", "quartz", "wic")  # fewer than 16,000 rows when balanced
+SIZES = {"pool": 20000, "supervisor": 5000, "transfer": 5000, "validation": 1000, "test": 5000, "shrink": True}
 
 EPOCHS, BATCH = 3, 32
 STEPS = EPOCHS * -(-SIZES["transfer"] // BATCH)
@@ -79,7 +76,7 @@ def work(step: str) -> Method:
 
 experiment = Experiment(
     name="eleuther2024",
-    tasks=tuple(TaskConfig(name, **(SMALL if name in SMALL_TASKS else SIZES)) for name in TASKS),
+    tasks=tuple(TaskConfig(name, **SIZES) for name in TASKS),
     supervisors={"qwen1.5-0.5b": learner("Qwen/Qwen1.5-0.5B", 5e-4)},
     students={"llama-3-8b": learner("meta-llama/Meta-Llama-3-8B", 8e-5)},
     methods={

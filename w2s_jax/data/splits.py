@@ -15,6 +15,8 @@ from w2s_jax.data.example import Example
 from w2s_jax.data.tokens import Text, flatten
 from w2s_jax.errors import UserError
 
+USABLE = 0.95  # of a task's examples, where splits shrink to fit
+
 
 @dataclass(frozen=True)
 class Split:
@@ -107,6 +109,18 @@ def make_splits(
     return Splits(**drawn, n_classes=n_classes)
 
 
+def fitting(examples: Sequence[Example], sizes: SplitSizes, balance: bool, n_classes: int = 2) -> SplitSizes:
+    """The sizes, in proportion as much smaller as the examples are too few; they do not depend on a seed.
+
+    A twentieth is left over, since whole groups are drawn, whose rows do not always fill a split.
+    """
+    counts = np.bincount([example.label for example in examples], minlength=n_classes)
+    usable = n_classes * int(counts.min()) if balance else len(examples)
+    share = min(1.0, USABLE * usable / sum(sizes))
+    step = n_classes if balance else 1
+    return SplitSizes(*(size if share == 1 else max(step, int(size * share) // step * step) for size in sizes))
+
+
 def draw_pool(examples: Sequence[Example], pool: int, n_classes: int | None = None) -> list[Example]:
     """Whole groups, in an order that is a hash of their name, as many as hold at most `pool` examples together.
 
@@ -197,5 +211,5 @@ def _shortage(
     balanced = f" ({usable} when balanced)" if balance else ""
     return (
         f"the splits need {sum(sizes)} examples; the task has {len(examples)}{balanced}, so {name} would get {found} "
-        f"of {getattr(sizes, name)}; make the splits smaller"
+        f"of {getattr(sizes, name)}; make the splits smaller, or let shrink=True do it"
     )
