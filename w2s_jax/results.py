@@ -429,7 +429,7 @@ def over_tasks(summaries: Sequence[Summary]) -> tuple[Across, ...]:
 def _adjusted_over_tasks(found: Sequence[Across]) -> tuple[Across, ...]:
     """Each test's p-values, adjusted by themselves."""
     tests = [PairedTests(None, None, None) if each.tests is None else each.tests for each in found]
-    adjusted = [PairedTests(*row) for row in zip(*map(_holm, zip(*tests, strict=True)), strict=True)]
+    adjusted = [PairedTests(*row) for row in zip(*map(holm, zip(*tests, strict=True)), strict=True)]
     return tuple(
         each if each.tests is None else dataclasses.replace(each, p_holm=holm.wilcoxon, tests_holm=holm)
         for each, holm in zip(found, adjusted, strict=True)
