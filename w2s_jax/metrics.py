@@ -80,7 +80,7 @@ class Reliability(NamedTuple):
       confidence, accuracy: means in each bin, NaN where it is empty.
     """
 
-    edges: Float[np.ndarray, "bins+1"]
+    edges: Float[np.ndarray, " bins+1"]
     counts: Int[np.ndarray, " bins"]
     confidence: Float[np.ndarray, " bins"]
     accuracy: Float[np.ndarray, " bins"]

@@ -20,7 +20,7 @@ class Batch(NamedTuple):
     """
 
     tokens: Int[np.ndarray, "b *k t"]
-    lengths: Int[np.ndarray, "b *k"]
+    lengths: Int[np.ndarray, " b *k"]
     rows: Int[np.ndarray, " b"]
 
 
@@ -39,7 +39,7 @@ def bucket(length: int, pieces: int = 8) -> int:
     return -(-length // unit) * unit
 
 
-def room(lengths: Int[np.ndarray, "b *k"], ways: int = 1, microbatches: int = 1) -> int:
+def room(lengths: Int[np.ndarray, " b *k"], ways: int = 1, microbatches: int = 1) -> int:
     """Places for the real tokens of a batch's rows, packed: as many as the fullest of its groups needs, and up to a
     sixth more, so that few shapes compile.
 

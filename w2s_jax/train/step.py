@@ -136,7 +136,7 @@ def make_train_step(
         state: TrainState,
         frozen: Any,
         tokens: Int[AnyArray, "b *k t"],
-        lengths: Int[AnyArray, "b *k"],
+        lengths: Int[AnyArray, " b *k"],
         targets: Float[AnyArray, "b c"],
         where: Bool[AnyArray, " b"],
     ) -> tuple[TrainState, Metrics]:
@@ -168,7 +168,7 @@ def make_predict(apply: Apply, mesh: Mesh | None = None) -> Predict:
     compiled = jax.jit(logits, out_shardings=None if mesh is None else replicated(mesh))
 
     def predict(
-        params: Any, frozen: Any, tokens: Int[AnyArray, "b *k t"], lengths: Int[AnyArray, "b *k"], *more: AnyArray
+        params: Any, frozen: Any, tokens: Int[AnyArray, "b *k t"], lengths: Int[AnyArray, " b *k"], *more: AnyArray
     ) -> Float[Array, "b c"]:
         batch = (tokens, lengths, *more)
         with activate(mesh):
