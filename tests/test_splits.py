@@ -178,6 +178,13 @@ def test_more_classes_than_examples_where_nothing_is_balanced():
     assert splits.n_classes == 1000
 
 
+def test_candidates_of_two_rows_are_never_in_two_splits():
+    rows = [Example(str(i), (f"good {i // 3}", f"bad {i}"), i % 2, str(i)) for i in range(300)]
+    made = make_splits(rows, SplitSizes(80, 80, 20, 60), 0)
+    texts = [{text for pair in getattr(made, name).texts for text in pair} for name in SplitSizes._fields]
+    assert sum(map(len, texts)) == len(set().union(*texts))
+
+
 def test_splits_shrink_in_proportion_to_what_a_task_has():
     rows = [Example(str(i), f"text {i}", int(i % 5 == 0), str(i // 2)) for i in range(1000)]  # 400 when balanced
     sizes = SplitSizes(400, 400, 40, 160)

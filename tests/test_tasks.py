@@ -240,6 +240,11 @@ def test_own_preferences(tmp_path):
     whole = [{"chosen": "Q: good", "rejected": "Q: bad", "id": "x", "group": "g"}]
     (example,) = tasks.load(jsonl(tmp_path / "whole.jsonl", whole))
     assert (example.text[example.label], example.id, example.group) == ("Q: good", "x", "g")
+    both = [{"chosen": "Q: a", "rejected": "Q: b"}, {"chosen": "Q: b", "rejected": "Q: a"}, *whole]
+    assert [example.id for example in tasks.load(jsonl(tmp_path / "both.jsonl", both))] == ["x"]
+    assert tasks.get(str(tmp_path / "both.jsonl")).candidates == 2
+    labelled = [{"text": "x", "label": 1, "chosen": True}]
+    assert tasks.load(jsonl(tmp_path / "labelled.jsonl", labelled))[0].text == "x"
     replies = [{"prompt": "Q: ", "chosen": "good", "rejected": f"bad {i}"} for i in range(3)]
     assert len({example.group for example in tasks.load(jsonl(tmp_path / "many.jsonl", replies))}) == 1
 

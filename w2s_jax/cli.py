@@ -65,13 +65,7 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     run.add_argument("config", metavar="CONFIG", help="a Python file with an `experiment`, like configs/quickstart.py")
     run.add_argument("--dry-run", action="store_true", help="list the stages and what is already done; train nothing")
-    run.add_argument(
-        "--method",
-        action="append",
-        default=[],
-        metavar="FILE.py:LOSS",
-        help="also try a loss: a name, or a function (logits, targets, *, ...) -> [B] in your file; may be repeated",
-    )
+    _add_methods(run)
     run.add_argument(
         "--profile",
         nargs="?",
@@ -124,13 +118,14 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         "compare",
         help="two students, supervisors or methods of a run, paired: accuracy and PGR with intervals and p-values",
         description="A less B on the same seeds and test examples, for every cell of the grid that is done for both.",
-        epilog=f"flags such as --seeds override the fields of the config. {EPILOG}",
+        epilog=f"flags such as --seeds, after all else, override the fields of the config. {EPILOG}",
         allow_abbrev=False,
     )
     compare.add_argument("config", metavar="CONFIG", help="of a run that is done, or in part")
     compare.add_argument("axis", choices=("methods", "students", "supervisors"), help="what A and B are")
     compare.add_argument("a", metavar="A", help="display name")
     compare.add_argument("b", metavar="B", help="display name")
+    _add_methods(compare)
     compare.add_argument("--json", action="store_true", help="print JSON instead of a table")
     compare.set_defaults(command=_compare, takes_overrides=True)
 
@@ -181,6 +176,16 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     if rest and not options.takes_overrides:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return options, rest
+
+
+def _add_methods(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--method",
+        action="append",
+        default=[],
+        metavar="FILE.py:LOSS",
+        help="also try a loss: a name, or a function (logits, targets, *, ...) -> [B] in your file; may be repeated",
+    )
 
 
 def _add_distributed(parser: argparse.ArgumentParser) -> None:
@@ -339,7 +344,7 @@ def _report(options: argparse.Namespace, _: list[str]) -> int:
 def _compare(options: argparse.Namespace, overrides: list[str]) -> int:
     import json
 
-    experiment = _configured(options.config, overrides)
+    experiment = _configured(options.config, overrides, options.method)
 
     from w2s_jax import compare, metrics, runner
 

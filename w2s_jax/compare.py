@@ -1,5 +1,6 @@
 """Two students, supervisors or methods of one experiment beside each other, on the same seeds and test examples."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +9,7 @@ from w2s_jax import errors, measure, metrics, results
 from w2s_jax.config import Experiment
 from w2s_jax.errors import UserError
 from w2s_jax.metrics import PairedDifference
-from w2s_jax.resampling import Bootstrap
+from w2s_jax.results import Measured
 from w2s_jax.store import Store
 
 Axis = Literal["methods", "students", "supervisors"]
@@ -23,7 +24,8 @@ class Compared:
       names: the cell's task and what else it is of, but for the field that is compared.
       seeds: those that both have.
       accuracy, pgr: differences of the students' accuracy and of its PGR, each between its own supervisor and ceiling.
-      accuracy_holm, pgr_holm: p-values adjusted by Holm's method over all cells, accuracy and PGR each by itself.
+      accuracy_holm, pgr_holm: p-values adjusted by Holm's method over all cells where the difference is defined,
+        accuracy and PGR each by itself.
     """
 
     names: dict[str, str]
@@ -38,7 +40,7 @@ def compare(plan: Experiment, store: Store, axis: Axis, a: str, b: str) -> list[
     """a - b for every cell that is done for both.
 
     Raises:
-      UserError: the experiment has no such name, or no cell is done for both.
+      UserError: the experiment has no such name, or no two finished cells differ in these two alone.
     """
     names = list(getattr(plan, axis))
     for name in (a, b):
@@ -48,20 +50,20 @@ def compare(plan: Experiment, store: Store, axis: Axis, a: str, b: str) -> list[
         raise UserError(f"{a!r} beside itself; name two {axis}: {', '.join(names)}")
     field = FIELDS[axis]
     rest = [name for name in ("task", "supervisor", "student", "method") if name != field]
-    sides: dict[tuple[str, ...], dict[str, dict[int, metrics.Cell]]] = {}
-    for item in measure.finished(plan, store):
+    sides: dict[tuple[str, ...], dict[str, dict[int, Measured]]] = {}
+    for item in measure.finished(plan, store, lambda cell: getattr(cell, field) in (a, b)):
         key = tuple(str(getattr(item.cell, name)) for name in rest)
         side = str(getattr(item.cell, field))
-        sides.setdefault(key, {}).setdefault(side, {})[item.cell.seed] = item.predictions
+        sides.setdefault(key, {}).setdefault(side, {})[item.cell.seed] = item
     pairs = {
         key: (seeds, [[found[name][seed] for seed in seeds] for name in (a, b)])
         for key, found in sides.items()
         if a in found and b in found and (seeds := tuple(seed for seed in found[a] if seed in found[b]))
     }
     if not pairs:
-        raise UserError(f"no cell of {plan.name!r} is done for both {a!r} and {b!r}; run it first")
-    resamples = results.resamples_for(len(pairs))
-    differences = [_difference(ours, theirs, resamples) for _, (ours, theirs) in pairs.values()]
+        raise UserError(f"{plan.name!r} holds no two finished cells that differ only in {a!r} and {b!r}")
+    of_task = functools.cache(lambda task: results.Bootstraps(task, results.resamples_for(len(pairs))))
+    differences = [_difference(ours, theirs, of_task(ours[0].cell.task)) for _, (ours, theirs) in pairs.values()]
     adjusted = [results.holm([each[i].p for each in differences]) for i in (0, 1)]
     return [
         Compared(dict(zip(rest, key, strict=True)), seeds, *both, *holm)
@@ -70,10 +72,8 @@ def compare(plan: Experiment, store: Store, axis: Axis, a: str, b: str) -> list[
 
 
 def _difference(
-    ours: Sequence[metrics.Cell], theirs: Sequence[metrics.Cell], resamples: int
+    ours: Sequence[Measured], theirs: Sequence[Measured], draw: results.Bootstraps
 ) -> tuple[PairedDifference, PairedDifference]:
-    bootstrap = Bootstrap(metrics.tests(ours), resamples)
-    return (
-        metrics.paired_difference(ours, theirs, bootstrap=bootstrap),
-        metrics.paired_pgr(ours, theirs, bootstrap=bootstrap),
-    )
+    bootstrap = draw.of(ours)
+    a, b = ([item.predictions for item in items] for items in (ours, theirs))
+    return metrics.paired_difference(a, b, bootstrap=bootstrap), metrics.paired_pgr(a, b, bootstrap=bootstrap)

@@ -32,7 +32,8 @@ class TaskConfig:
       transfer: weak labels for the student, ground truth for the ceiling.
       validation: for choosing a checkpoint: weak labels for the student.
       test: where everything is measured.
-      shrink: where the task holds too few examples, make all four splits smaller in proportion instead of refusing.
+      shrink: where the splits would take more than 95% of the task's examples, make all four smaller in proportion,
+        down to that; what is left over is for groups that do not fit.
       balance: drop rows of the larger classes, so that chance is 1 / classes (Burns et al. 2023, A.1).
       easy: the supervisor learns only from examples of at most this difficulty, and all else is harder (Burns et al.
         2023, App. C: easy-to-hard generalization).
@@ -48,6 +49,10 @@ class TaskConfig:
     balance: bool = True
     easy: float | None = None
     shrink: bool = False
+
+    def __post_init__(self) -> None:
+        if self.shrink and self.easy is not None:
+            raise UserError("shrink counts examples, not easy ones; where `easy` is set, give sizes that fit")
 
     @property
     def title(self) -> str:

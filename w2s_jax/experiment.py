@@ -1,7 +1,8 @@
 """The graph of stages: what an experiment is made of, what its cells share, what each stage is the hash of.
 
 A stage is one model with its predictions. Its key is the hash of everything that decides its bits, and of nothing
-else: names of experiments, methods and folders do not count, so equal work is done once wherever it appears.
+else: names of experiments, methods and files do not count, so equal work is done once for all experiments. A stage's
+folder also tells the task's name: one experiment with two names for equal tasks makes their stages twice.
 """
 
 import functools

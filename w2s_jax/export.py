@@ -82,7 +82,7 @@ def _start(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> Pr
     learner = identity["maker"]["learner"]
     body = identity["needs"]["body"]
     if body is not None:
-        (found,) = folder.parent.glob(f"*-{body[:12]}")
+        found = min(folder.parent.glob(f"*-{body[:12]}"))
         return _trained(found, _identity(found), sources)[0]
     for source in dict.fromkeys(sources):
         if materials.model_fingerprint(source) == learner["model"]:

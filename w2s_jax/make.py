@@ -160,7 +160,7 @@ def make(stages: Sequence[Stage], workshop: Workshop) -> list[Outcome]:
 def batch_key(stage: Stage) -> Any:
     """Stages of one key are made together; every stage that is no probe has a key of its own."""
     if stage.learner is None or stage.learner.parameters != "probe" or stage.method.learn != "train":
-        return stage.key
+        return stage.folder
     body = None if stage.body is None else (stage.body.key, stage.role == "supervisor")
     loss = config.asdict(stage.method)["options"]
     return stage.maker, stage.learner, stage.task, stage.method.hint, body, stage.method.loss, str(sorted(loss.items()))

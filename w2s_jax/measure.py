@@ -45,9 +45,9 @@ def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results 
     )
 
 
-def finished(plan: Experiment, store: Store) -> list[results.Measured]:
-    """Every cell whose stages are all done, measured, with the predictions behind it."""
-    return _done(experiment.cells(plan), store, functools.cache(store.read))
+def finished(plan: Experiment, store: Store, wanted: Callable[[CellStages], bool]) -> list[results.Measured]:
+    """The wanted cells whose stages are all done, measured, with the predictions behind them."""
+    return _done(filter(wanted, experiment.cells(plan)), store, functools.cache(store.read))
 
 
 def _done(cells: Iterable[CellStages], store: Store, read: Callable[[str], Finished]) -> list[results.Measured]:

@@ -336,7 +336,7 @@ class PairedDifference:
 
     Attributes:
       value, low, high: difference (a - b) of the students' statistic, mean over seeds, or of PGR, with its bootstrap
-        interval; None where it is undefined, or not bounded.
+        interval, infinite where it has no bound; None where it is undefined.
       p: two-sided bootstrap p-value of "no difference", over seeds and examples.
       tests: the classical tests over seeds alone; None for PGR, whose seeds have gaps of their own.
       reason: why it is undefined; None where it is defined.
@@ -432,7 +432,7 @@ def paired_pgr(
         return PairedDifference(None, None, None, None, None, _TOO_FEW)
     ratios = [_ratio(drawn[i + 1] - drawn[i], drawn[i + 2] - drawn[i]) for i in (0, 3)]
     with np.errstate(invalid="ignore"):
-        difference = ratios[0] - ratios[1]  # NaN where both are infinite alike: such resamples tell nothing
+        difference = ratios[0] - ratios[1]  # NaN where both are infinite alike, in the few resamples without a gap
     difference = np.round(difference[~np.isnan(difference)], _SAME)
     p, least_p = _two_sided(difference)
     return PairedDifference(*_interval(values[0] - values[1], difference, level), p, None, least_p=least_p)

@@ -373,7 +373,7 @@ def summarise(measured: Sequence[Measured]) -> tuple[tuple[Summary, ...], tuple[
         cell = item.cell
         methods = grouped.setdefault((cell.task, cell.supervisor, cell.student), {})
         methods.setdefault(cell.method, []).append(item)
-    of_task = functools.lru_cache(maxsize=2)(_Bootstraps)
+    of_task = functools.lru_cache(maxsize=2)(Bootstraps)
     tests = sum(len(methods) - 1 for methods in grouped.values())
     enough = resamples_for(tests)
     summaries, comparisons = [], []
@@ -393,7 +393,7 @@ def resamples_for(tests: int) -> int:
     return min(max(RESAMPLES, RESAMPLES_A_TEST * tests), MOST_RESAMPLES)
 
 
-class _Bootstraps:
+class Bootstraps:
     """The resamples of one task's test sets: drawn once, whatever is measured on them."""
 
     def __init__(self, task: str, resamples: int) -> None:
@@ -551,7 +551,7 @@ def _bins(probs: np.ndarray, labels: np.ndarray) -> Bins:
 
 
 def _summary(
-    key: tuple[str, str, str], method: str, items: Sequence[Measured], everywhere: Sequence[Cell], draw: _Bootstraps
+    key: tuple[str, str, str], method: str, items: Sequence[Measured], everywhere: Sequence[Cell], draw: Bootstraps
 ) -> Summary:
     """`everywhere`: the cells of all methods."""
     cells = [item.cell for item in items]
@@ -653,7 +653,7 @@ def _comparison(
     baseline: str,
     ours: Sequence[Measured],
     theirs: Sequence[Measured],
-    draw: _Bootstraps,
+    draw: Bootstraps,
 ) -> Comparison:
     """A cell that failed leaves its seed out, for both methods."""
     of_method, of_baseline = ({item.cell.seed: item for item in items} for items in (ours, theirs))

@@ -206,7 +206,7 @@ def run_stages(
     A stage that fails does not stop the rest; the stages that need it are not tried.
 
     Args:
-      keep_params: keys of the stages whose parameters are kept; those that another stage starts from always are.
+      keep_params: folders of the stages whose parameters are kept; those that another stage starts from always are.
 
     Returns:
       The failures, empty when everything is done.
@@ -265,12 +265,12 @@ class _Crew:
             claimed, missing = processes.lead(lambda: self._claim(group, claims))
             if missing:
                 self._make(group, [stage for stage in group if stage.folder in missing])
-        for key in claimed:
-            self.pending.pop(key, None)
+        for folder in claimed:
+            self.pending.pop(folder, None)
         return bool(claimed)
 
     def _claim(self, group: list[Stage], claims: contextlib.ExitStack) -> tuple[list[str], list[str]]:
-        """The keys of those that are now this process's, and of those among them that are not done."""
+        """The folders of those that are now this process's, and of those among them that are not done."""
         store = self._workshop.store
         pending = [stage for stage in group if stage.folder in self.pending]
         claimed = [stage for stage in pending if claims.enter_context(store.claim(stage.folder))]

@@ -9,7 +9,7 @@ So the rise to 80%, which is of GPT-4 students, cannot be expected of it.
 
 Recipe (App. A.1): 2 epochs, batch 32, soft labels, early stopping on weak labels, alpha .5 with warm-up over a fifth of
 the steps. For its largest students the paper takes .75; which of these models that would be is not defined, so all
-students are measured with both. Tasks that are too small for these splits get as many rows as they have. Learning rates
+students are measured with both. Tasks that are too small for these splits get 95% of what they have. Learning rates
 were not published; these are openai/weak-to-strong's.
 
 Hardware: a TPU v5e slice of 4 chips or one 80 GB GPU for gpt2-xl; a seed of one task takes minutes there. Models and

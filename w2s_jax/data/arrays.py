@@ -44,6 +44,8 @@ def read(reference: str) -> np.ndarray:
       UserError: no such file or name, or an array that only a pickle could hold.
     """
     path, _, name = reference.rpartition(":")
+    if not path:
+        raise UserError(f"{reference!r} is an array of the task's own file, which judges of texts cannot read")
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist")
     try:

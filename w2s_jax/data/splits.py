@@ -114,8 +114,8 @@ def fitting(examples: Sequence[Example], sizes: SplitSizes, balance: bool, n_cla
 
     A twentieth is left over, since whole groups are drawn, whose rows do not always fill a split.
     """
-    counts = np.bincount([example.label for example in examples], minlength=n_classes)
-    usable = n_classes * int(counts.min()) if balance else len(examples)
+    counts = Counter(example.label for example in examples)
+    usable = n_classes * min(counts[label] for label in range(n_classes)) if balance else len(examples)
     share = min(1.0, USABLE * usable / sum(sizes))
     step = n_classes if balance else 1
     return SplitSizes(*(size if share == 1 else max(step, int(size * share) // step * step) for size in sizes))
@@ -170,8 +170,9 @@ def _groups(ordered: Sequence[Example]) -> dict[str, list[Example]]:
         return name
 
     for example in ordered:
-        low, high = sorted((root("group " + example.group), root("text " + "\x1f".join(flatten([example.text])))))
-        parent[high] = low
+        for text in flatten([example.text]):
+            low, high = sorted((root("group " + example.group), root("text " + text)))
+            parent[high] = low
     groups: dict[str, list[Example]] = {}
     for example in ordered:
         groups.setdefault(root("group " + example.group), []).append(example)
@@ -211,5 +212,5 @@ def _shortage(
     balanced = f" ({usable} when balanced)" if balance else ""
     return (
         f"the splits need {sum(sizes)} examples; the task has {len(examples)}{balanced}, so {name} would get {found} "
-        f"of {getattr(sizes, name)}; make the splits smaller, or let shrink=True do it"
+        f"of {getattr(sizes, name)}; make the splits smaller (shrink=True does, by counts alone)"
     )

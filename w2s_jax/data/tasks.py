@@ -66,7 +66,9 @@ def get(name: str) -> Task:
     if name in TASKS:
         return TASKS[name]
     if name.removesuffix(".gz").endswith(sources.SUFFIXES):
-        return Task(Path(name).name, "your own file", sources.Local(name), own_row)
+        source = sources.Local(name)
+        compares = Path(name).is_file() and _compares(next(iter(source.records()), {}))
+        return Task(Path(name).name, "your own file", source, own_row, candidates=2 if compares else 1)
     raise errors.unknown("task", name, TASKS)
 
 
@@ -133,18 +135,25 @@ def sentence(record: Record) -> Iterable[Example]:
 
 def own_row(record: Record) -> Iterable[Example]:
     """The user's own rows: `text` and `label`, or `chosen` and `rejected`."""
-    return own_comparison(record) if "chosen" in record else labelled_text(record)
+    return own_comparison(record) if _compares(record) else labelled_text(record)
+
+
+def _compares(record: Record) -> bool:
+    return "chosen" in record and "text" not in record
 
 
 def own_comparison(record: Record) -> Iterable[Example]:
     """Rows of `chosen` and `rejected`, each to be scored by itself after `prompt`, if there is one, as it stands."""
-    prompt = text_field(record, "prompt") if "prompt" in record else ""
+    prompt = text_field(record, "prompt") if record.get("prompt") is not None else ""
     chosen, rejected = (prompt + text_field(record, name) for name in ("chosen", "rejected"))
     if chosen != rejected:
-        label = coin(chosen, rejected)
-        texts = (rejected, chosen) if label else (chosen, rejected)
-        group = digest(prompt) if prompt else digest(chosen, rejected)
-        yield Example(str(record.get("id", digest(chosen, rejected))), texts, label, str(record.get("group", group)))
+        texts = tuple(sorted((chosen, rejected)))  # so that both ways of one pair are seen to contradict each other
+        texts = texts[::-1] if coin(*texts) else texts
+        label = texts.index(chosen)
+        group = digest(prompt) if prompt else digest(*texts)
+        identifier = str(record.get("id", digest(*texts)))
+        difficulty = float(record.get("difficulty", 0.0))
+        yield Example(identifier, texts, label, str(record.get("group", group)), difficulty)
 
 
 def labelled_text(record: Record) -> Iterable[Example]:
