@@ -9,7 +9,7 @@ deception (arXiv 2406.11431).
 
 DPO begins at P = 1/2 for every pair, SimPO at what the pretrained model would rather say.
 
-Hardware: a laptop; two CPU cores took about an hour. Replies as long as HH's (`--tasks.0.name hh_pairs`) want a GPU.
+Hardware: a laptop; two CPU cores took over an hour. Replies as long as HH's (`--tasks.0.name hh_pairs`) want a GPU.
 Command:  w2s sweep configs/dpo.py
 Expect:   docs/results/methods.md. `--students.dpo.parameters full` trains all weights beside a frozen copy of them.
 """
