@@ -64,7 +64,7 @@ def compare(plan: Experiment, store: Store, axis: Axis, a: str, b: str) -> list[
         raise UserError(f"{plan.name!r} holds no two finished cells that differ only in {a!r} and {b!r}")
     of_task = functools.cache(lambda task: results.Bootstraps(task, results.resamples_for(len(pairs))))
     differences = [_difference(ours, theirs, of_task(ours[0].cell.task)) for _, (ours, theirs) in pairs.values()]
-    adjusted = [results.holm([each[i].p for each in differences]) for i in (0, 1)]
+    adjusted = [metrics.holm([each[i].p for each in differences]) for i in (0, 1)]
     return [
         Compared(dict(zip(rest, key, strict=True)), seeds, *both, *holm)
         for (key, (seeds, _)), both, holm in zip(pairs.items(), differences, zip(*adjusted, strict=True), strict=True)

@@ -369,8 +369,7 @@ def paired_difference(
     Raises:
       UserError: the cells are not of the same seeds and examples.
     """
-    resampled = _resampled(cells_a, level, resamples, seed, bootstrap)
-    _check_paired(cells_a, cells_b)
+    resampled = _resampled_pair(cells_a, cells_b, level, resamples, seed, bootstrap)
     undefined = _undefined(cells_a, statistic)
     if undefined:
         return PairedDifference(None, None, None, None, None, undefined)
@@ -386,12 +385,22 @@ def paired_difference(
     return PairedDifference(*_interval(value, difference, level), p, tests_of_seeds, least_p=least_p)
 
 
-def _check_paired(cells_a: Sequence[Cell], cells_b: Sequence[Cell]) -> None:
+def _resampled_pair(
+    cells_a: Sequence[Cell],
+    cells_b: Sequence[Cell],
+    level: float,
+    resamples: int,
+    seed: int,
+    bootstrap: Bootstrap | None,
+) -> Bootstrap:
+    """Resamples that serve both, which must be of the same seeds and examples."""
+    resampled = _resampled(cells_a, level, resamples, seed, bootstrap)
     if len(cells_a) != len(cells_b):
         raise UserError(f"{len(cells_a)} seeds beside {len(cells_b)}; a paired comparison needs the same seeds")
     for a, b in zip(cells_a, cells_b, strict=True):
         if not (np.array_equal(a.labels, b.labels) and np.array_equal(_groups(a), _groups(b))):
             raise UserError("the two methods were tested on different examples; a paired comparison needs the same")
+    return resampled
 
 
 def _two_sided(drawn: Float[np.ndarray, " r"]) -> tuple[float, float]:
@@ -419,8 +428,7 @@ def paired_pgr(
     Raises:
       UserError: the cells are not of the same seeds and examples.
     """
-    resampled = _resampled(cells_a, level, resamples, seed, bootstrap)
-    _check_paired(cells_a, cells_b)
+    resampled = _resampled_pair(cells_a, cells_b, level, resamples, seed, bootstrap)
     both = [pgr(cells, statistic, level=level, min_gap=min_gap, bootstrap=resampled) for cells in (cells_a, cells_b)]
     values = [found.value for found in both]
     if values[0] is None or values[1] is None:
@@ -457,16 +465,17 @@ def paired_tests(differences: Float[np.ndarray, " n"]) -> PairedTests:
     return PairedTests(t, float(stats.wilcoxon(differing).pvalue), sign)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for many tests by Holm's step-down method (1979), in the order given."""
-    p = np.asarray(p_values, np.float64)
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """p-values adjusted for many tests by Holm's step-down method (1979), in the order given. None is no test."""
+    p = np.array([value for value in p_values if value is not None], np.float64)
     if p.size and not ((p >= 0) & (p <= 1)).all():
         raise UserError("p-values must be from 0 to 1")
     order = np.argsort(p, kind="stable")
     steps = np.minimum(1.0, p[order] * np.arange(p.size, 0, -1))
     adjusted = np.empty_like(p)
     adjusted[order] = np.maximum.accumulate(steps) if p.size else steps
-    return adjusted.tolist()
+    found = iter(adjusted.tolist())
+    return [None if value is None else next(found) for value in p_values]
 
 
 # ---- Helpers

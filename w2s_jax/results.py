@@ -429,17 +429,11 @@ def over_tasks(summaries: Sequence[Summary]) -> tuple[Across, ...]:
 def _adjusted_over_tasks(found: Sequence[Across]) -> tuple[Across, ...]:
     """Each test's p-values, adjusted by themselves."""
     tests = [PairedTests(None, None, None) if each.tests is None else each.tests for each in found]
-    adjusted = [PairedTests(*row) for row in zip(*map(holm, zip(*tests, strict=True)), strict=True)]
+    adjusted = [PairedTests(*row) for row in zip(*map(metrics.holm, zip(*tests, strict=True)), strict=True)]
     return tuple(
         each if each.tests is None else dataclasses.replace(each, p_holm=holm.wilcoxon, tests_holm=holm)
         for each, holm in zip(found, adjusted, strict=True)
     )
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """What is None is no test."""
-    adjusted = iter(metrics.holm([p for p in p_values if p is not None]))
-    return [None if p is None else next(adjusted) for p in p_values]
 
 
 def _over_tasks(
@@ -681,5 +675,5 @@ def _comparison(
 
 
 def _adjusted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    adjusted = holm([comparison.p for comparison in comparisons])
+    adjusted = metrics.holm([comparison.p for comparison in comparisons])
     return tuple(dataclasses.replace(c, p_holm=p) for c, p in zip(comparisons, adjusted, strict=True))
