@@ -72,7 +72,7 @@ def start(layers: int, cache: str) -> Seconds:
     from w2s_jax import losses
     from w2s_jax.plan import lowering
     from w2s_jax.plan.architectures import architecture
-    from w2s_jax.sharding import make_mesh
+    from w2s_jax.runtime.sharding import make_mesh
     from w2s_jax.train.learner import Learner
 
     jax.config.update("jax_compilation_cache_dir", cache)

@@ -9,9 +9,10 @@ Command:  python benchmarks/scaling.py
 
 import jax
 
-from w2s_jax import losses, sharding
+from w2s_jax import losses
 from w2s_jax.plan import counting, lowering
 from w2s_jax.plan.architectures import architecture
+from w2s_jax.runtime import sharding
 from w2s_jax.train.learner import Learner
 
 ROWS, MODEL, DEVICES = 4, "llama-3.2-1b", (1, 2, 4, 8)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from w2s_jax import make, runner
 from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.progress import Reporter
+from w2s_jax.pipeline import make, runner
+from w2s_jax.runtime.progress import Reporter
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.optimizer import OptimizerConfig
 

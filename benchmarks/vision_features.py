@@ -21,7 +21,7 @@ import numpy as np
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.datasets import load_digits
 
-from w2s_jax import downloads
+from w2s_jax.runtime import downloads
 
 CENTROIDS = 256
 MNIST = (

@@ -3,8 +3,9 @@
 import numpy as np
 from scipy.stats import norm
 
-from w2s_jax import metrics, results
-from w2s_jax.results import Measured, Results, TaskFacts
+from w2s_jax import metrics
+from w2s_jax.evaluation import results
+from w2s_jax.evaluation.results import Measured, Results, TaskFacts
 
 STEPS = (25, 50, 75, 100)
 

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from tests import tiny as make
-from w2s_jax import advice, estimate, experiment, files, inputs, materials, models, runner
+from w2s_jax import models
 from w2s_jax.config import Advised, Ensemble, Method
-from w2s_jax.errors import UserError
 from w2s_jax.models import tokenizer
-from w2s_jax.progress import Reporter
-from w2s_jax.sharding import make_mesh
+from w2s_jax.pipeline import estimate, experiment, inputs, materials, runner
+from w2s_jax.runtime import files
+from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.progress import Reporter
+from w2s_jax.runtime.sharding import make_mesh
+from w2s_jax.supervisors import advice
 from w2s_jax.train import writing
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.writing import Writer

@@ -13,11 +13,12 @@ import pytest
 from tests import tiny as make
 from tests.test_experiment import quiet
 from tests.test_language_model import read_whole, untied
-from w2s_jax import experiment, losses, materials, models, runner
+from w2s_jax import losses, models
 from w2s_jax.config import Experiment, Method, TaskConfig
 from w2s_jax.data.tokens import ragged
-from w2s_jax.errors import Interrupted, UserError
-from w2s_jax.sharding import make_mesh
+from w2s_jax.pipeline import experiment, materials, runner
+from w2s_jax.runtime.errors import Interrupted, UserError
+from w2s_jax.runtime.sharding import make_mesh
 from w2s_jax.train import answering
 from w2s_jax.train.answering import Answers
 from w2s_jax.train.finetune import finetune, softmax

@@ -14,14 +14,14 @@ from flax import linen as nn
 from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 from rich.console import Console
 
-from w2s_jax import sharding
 from w2s_jax.models import attention
 from w2s_jax.models.attention import Form, Target, choose
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig, Rope
 from w2s_jax.models.decoder import causal_mask
 from w2s_jax.models.encoder import padding_mask
-from w2s_jax.progress import Reporter
+from w2s_jax.runtime import sharding
+from w2s_jax.runtime.progress import Reporter
 
 BATCH, LENGTH, HEADS, GROUPS, HEAD_DIM = 3, 200, 4, 2, 64
 LENGTHS = np.array([LENGTH, 77, 1], np.int32)

@@ -11,11 +11,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests import tiny as make
-from w2s_jax import cli, downloads, files, models, runner
+from w2s_jax import cli, models
 from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.data import labels
-from w2s_jax.data.labels import Predictions
-from w2s_jax.errors import UserError
+from w2s_jax.data import predictions as predictions_table
+from w2s_jax.data.predictions import Predictions
+from w2s_jax.pipeline import runner
+from w2s_jax.runtime import downloads, files
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import LoopSettings
 from w2s_jax.train.optimizer import OptimizerConfig
@@ -178,7 +180,7 @@ def test_a_truncated_weight_file_is_named(tmp_path):
 def test_labels_that_are_no_probabilities(tmp_path, probs, says):
     probs = np.array(probs, np.float32)
     with pytest.raises(UserError, match=says):
-        labels.write_predictions(tmp_path / "p.parquet", Predictions(["a"], ["test"], probs, probs), {})
+        predictions_table.write_predictions(tmp_path / "p.parquet", Predictions(["a"], ["test"], probs, probs), {})
 
 
 @pytest.mark.parametrize(
@@ -270,6 +272,6 @@ def make_quiet():
 
     from rich.console import Console
 
-    from w2s_jax.progress import Reporter
+    from w2s_jax.runtime.progress import Reporter
 
     return Reporter(Console(file=io.StringIO()))

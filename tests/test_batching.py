@@ -7,7 +7,7 @@ import pytest
 
 from w2s_jax.data.batching import EvalBatches, TrainBatches, bucket, room
 from w2s_jax.data.tokens import Tokens, encode
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 
 
 class Letters:

@@ -3,7 +3,7 @@
 import pytest
 
 from w2s_jax.data import tasks
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 
 BURNS = [
     "anli_r2",

@@ -10,8 +10,8 @@ import optax
 import orbax.checkpoint
 import pytest
 
-from w2s_jax import checkpoint, files
-from w2s_jax.errors import UserError
+from w2s_jax.runtime import checkpoint, files
+from w2s_jax.runtime.errors import UserError
 
 
 @pytest.fixture

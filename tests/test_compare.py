@@ -8,9 +8,11 @@ import pytest
 
 from tests.test_experiment import quiet
 from tests.test_methods import arrays, vision
-from w2s_jax import compare, config, metrics, runner
+from w2s_jax import config, metrics
 from w2s_jax.config import Given
-from w2s_jax.errors import UserError
+from w2s_jax.evaluation import compare
+from w2s_jax.pipeline import runner
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.learner import Learner
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 
 from w2s_jax.data import sources
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 
 RECORDS = [
     {"text": 'a "quoted", naïve\tfilm'.replace("\t", " "), "label": "1"},

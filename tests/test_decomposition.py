@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 from tests import tiny as make
-from w2s_jax import config, estimate, experiment, inputs, materials, metrics, models, oversight, results, runner
+from w2s_jax import config, metrics, models
 from w2s_jax.config import Decomposed, LabelStep, Method, TaskConfig
 from w2s_jax.data import formulas
 from w2s_jax.data.formulas import AtLeast, Atom, Not, atoms, parse, truth, write
-from w2s_jax.errors import UserError
+from w2s_jax.evaluation import oversight, results
+from w2s_jax.pipeline import estimate, experiment, inputs, materials, runner
 from w2s_jax.plan import programs
-from w2s_jax.progress import Reporter
 from w2s_jax.report import table
+from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.progress import Reporter
 
 TASKS = """
 from w2s_jax.data import formulas, sources, tasks

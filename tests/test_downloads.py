@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from w2s_jax import downloads, models
-from w2s_jax.errors import UserError
+from w2s_jax import models
+from w2s_jax.runtime import downloads
+from w2s_jax.runtime.errors import UserError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

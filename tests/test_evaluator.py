@@ -9,8 +9,10 @@ import pytest
 
 from tests import tiny as make
 from tests.test_experiment import run
-from w2s_jax import cli, evaluator, materials, runner
-from w2s_jax.errors import UserError
+from w2s_jax import cli
+from w2s_jax.evaluation import sealed as evaluator
+from w2s_jax.pipeline import materials, runner
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.learner import Learner
 
 

@@ -18,13 +18,14 @@ from rich.console import Console
 
 from tests import tiny as make
 from tests.tiny import tiny  # noqa: F401
-from w2s_jax import cli, experiment, inputs, materials, runner
+from w2s_jax import cli
 from w2s_jax.config import Method, TaskConfig
-from w2s_jax.data import labels
+from w2s_jax.data import predictions as predictions_table
 from w2s_jax.data.splits import Split
-from w2s_jax.errors import UserError
-from w2s_jax.progress import Reporter
-from w2s_jax.sharding import make_mesh
+from w2s_jax.pipeline import experiment, inputs, materials, runner
+from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.progress import Reporter
+from w2s_jax.runtime.sharding import make_mesh
 from w2s_jax.train import loop
 from w2s_jax.train.optimizer import OptimizerConfig
 
@@ -264,9 +265,9 @@ def test_a_student_made_from_other_labels_is_refused(tiny):  # noqa: F811
     folder = store.folder(supervisor.folder)
     predictions = store.read(supervisor.folder).predictions
     flipped = predictions._replace(probs=predictions.probs[:, ::-1], logits=predictions.logits[:, ::-1])
-    labels.write_predictions(folder / "predictions.parquet", flipped, {})
+    predictions_table.write_predictions(folder / "predictions.parquet", flipped, {})
     manifest = json.loads((folder / "manifest.json").read_text())
-    from w2s_jax import files
+    from w2s_jax.runtime import files
 
     manifest["files"]["predictions.parquet"] = files.sha256_file(folder / "predictions.parquet")
     (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -10,13 +10,15 @@ import pytest
 from tests import tiny as make
 from tests.test_experiment import quiet
 from tests.test_models_parity import FAMILIES, LENGTHS, assert_close, saved, tokens
-from w2s_jax import cli, materials, models, results, runner
+from w2s_jax import cli, models
 from w2s_jax.config import Method
-from w2s_jax.errors import UserError
+from w2s_jax.evaluation import results
 from w2s_jax.models import assembly, export, names
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.weights import Tensors
-from w2s_jax.store import Store
+from w2s_jax.pipeline import materials, runner
+from w2s_jax.pipeline.store import Store
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.learner import Generative
 
 torch = pytest.importorskip("torch")

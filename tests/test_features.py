@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from w2s_jax import cli, config, labelwork, losses
+from w2s_jax import cli, config, label_transforms, losses
 from w2s_jax.config import Advised, Decomposed, Errors, Given, LabelStep, Method, Recursive, TaskConfig
 from w2s_jax.data import tasks
 from w2s_jax.train.learner import Generative, Learner, Preference
@@ -46,7 +46,7 @@ def test_fragments_are_what_a_config_takes(fragment: str) -> None:
         options = built.options if built.learn == "train" else {}
         losses.bind(losses.get(built.loss), **options)
         for step in built.labels:
-            labelwork.bind(labelwork.get(step.name), **step.options)
+            label_transforms.bind(label_transforms.get(step.name), **step.options)
     if isinstance(built, TaskConfig):
         assert tasks.get(built.name).name == built.name
 

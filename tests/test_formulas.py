@@ -7,11 +7,11 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from w2s_jax import materials
 from w2s_jax.config import TaskConfig
 from w2s_jax.data import formulas
 from w2s_jax.data.formulas import AtLeast, Atom, Not, atoms, parse, probability, truth, write
-from w2s_jax.errors import UserError
+from w2s_jax.pipeline import materials
+from w2s_jax.runtime.errors import UserError
 
 A, B, C = (Atom(name) for name in ("a.", "It's (not) b and c.", "or"))
 

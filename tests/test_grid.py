@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from tests import synthetic
-from w2s_jax import metrics, results
+from w2s_jax import metrics
+from w2s_jax.evaluation import results
 from w2s_jax.report import figures, grid, html_page, many, style
 
 TASKS, METHODS = ("a", "b", "c", "d", "e"), ("naive", "better", "worse")

@@ -8,9 +8,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from w2s_jax import files
-from w2s_jax.data.labels import COLUMNS, Predictions, read_predictions, write_predictions
-from w2s_jax.errors import UserError
+from w2s_jax.data.predictions import COLUMNS, Predictions, read_predictions, write_predictions
+from w2s_jax.runtime import files
+from w2s_jax.runtime.errors import UserError
 
 IDS, SPLITS = ["a", "b", "c", "a"], ["transfer", "transfer", "test", "test"]
 

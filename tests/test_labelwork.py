@@ -6,9 +6,9 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsRegressor
 
-from w2s_jax import labelwork
-from w2s_jax.errors import UserError
-from w2s_jax.labelwork.overlap import change_point
+from w2s_jax import label_transforms
+from w2s_jax.label_transforms.overlap import change_point
+from w2s_jax.runtime.errors import UserError
 
 RNG = np.random.default_rng(0)
 
@@ -36,19 +36,19 @@ def given(step, features, truth, weak):
         "views": np.stack([weak, np.roll(weak, 1, axis=0), np.full((n, 2), 0.5, np.float32)]),
         "seed": 3,
     }
-    return {name: context[name] for name in labelwork.context_of(step)}
+    return {name: context[name] for name in label_transforms.context_of(step)}
 
 
 def accuracy(labels, truth):
     return float((labels.targets.argmax(axis=1) == truth[labels.rows]).mean())
 
 
-@pytest.mark.parametrize("name", sorted(labelwork.STEPS))
+@pytest.mark.parametrize("name", sorted(label_transforms.STEPS))
 @pytest.mark.parametrize("n", [24, 400])
 def test_every_step_gives_rows_and_probabilities_and_the_same_bits_twice(name, n):
     features, truth, weak = planted(n)
-    step = labelwork.bind(labelwork.get(name))
-    first, second = (step(weak, **given(labelwork.get(name), features, truth, weak)) for _ in range(2))
+    step = label_transforms.bind(label_transforms.get(name))
+    first, second = (step(weak, **given(label_transforms.get(name), features, truth, weak)) for _ in range(2))
     assert len(first.rows) > 0
     np.testing.assert_array_equal(first.rows, second.rows)
     np.testing.assert_array_equal(first.targets, second.targets)
@@ -59,7 +59,7 @@ def test_every_step_gives_rows_and_probabilities_and_the_same_bits_twice(name, n
 def test_the_order_of_rows_does_not_matter(name):
     features, truth, weak = planted()
     order = np.random.default_rng(1).permutation(len(weak))
-    step = labelwork.get(name)
+    step = label_transforms.get(name)
     straight = step(weak, **given(step, features, truth, weak))
     shuffled = step(weak[order], **given(step, features[order], truth[order], weak[order]))
     assert set(order[shuffled.rows]) == set(straight.rows)
@@ -70,7 +70,7 @@ def test_the_order_of_rows_does_not_matter(name):
 @pytest.mark.parametrize("name", ["knn_relabel", "knn_filter", "logistic_relabel", "logistic_filter"])
 def test_neighbours_and_probes_mend_random_errors(name):
     features, truth, weak = planted()
-    step = labelwork.get(name)
+    step = label_transforms.get(name)
     before = float((weak.argmax(axis=1) == truth).mean())
     after = accuracy(step(weak, **given(step, features, truth, weak)), truth)
     assert after > (0.95 if "relabel" in name else before + 0.05)
@@ -78,7 +78,7 @@ def test_neighbours_and_probes_mend_random_errors(name):
 
 def test_knn_is_that_of_scikit_learn_without_the_row_itself():
     features, _, weak = planted(60)
-    ours = labelwork.get("knn_relabel")(weak, features=features, k=5).targets
+    ours = label_transforms.get("knn_relabel")(weak, features=features, k=5).targets
     for row in range(60):
         others = np.delete(np.arange(60), row)
         theirs = KNeighborsRegressor(5).fit(features[others], weak[others]).predict(features[row : row + 1])[0]
@@ -91,23 +91,23 @@ def test_logistic_relabel_is_out_of_fold():
     features = rng.normal(size=(100, 300)).astype(np.float32)
     said = rng.integers(0, 2, 100)
     weak = np.eye(2, dtype=np.float32)[said] * 0.8 + 0.1
-    found = labelwork.get("logistic_relabel")(weak, features=features, seed=0)
+    found = label_transforms.get("logistic_relabel")(weak, features=features, seed=0)
     assert LogisticRegression(max_iter=1000).fit(features, said).score(features, said) == 1.0
     assert abs(accuracy(found, said) - 0.5) < 0.2, "pure noise cannot be predicted from other rows"
 
 
 def test_topo_filter_leaves_out_what_is_far_from_its_class():
     features, truth, weak = planted(noise=0.1)
-    kept = labelwork.get("topo_filter")(weak, features=features, k=10)
+    kept = label_transforms.get("topo_filter")(weak, features=features, k=10)
     assert accuracy(kept, truth) > 0.99
     assert len(kept.rows) > 300
-    loose = labelwork.get("topo_filter")(weak, features=features, k=10, zeta=0.0)
+    loose = label_transforms.get("topo_filter")(weak, features=features, k=10, zeta=0.0)
     assert set(kept.rows) <= set(loose.rows)
 
 
 def test_random_rows_keep_their_labels_and_as_many_as_asked():
     weak = np.random.default_rng(0).dirichlet([1, 1], size=90).astype(np.float32)
-    step = labelwork.get("random_rows")
+    step = label_transforms.get("random_rows")
     rows, targets = step(weak, share=1 / 3, seed=1)
     assert len(rows) == len(set(rows.tolist())) == 30
     np.testing.assert_array_equal(targets, weak[rows])
@@ -116,7 +116,7 @@ def test_random_rows_keep_their_labels_and_as_many_as_asked():
 
 def test_confidence_filter_keeps_what_it_says():
     weak = np.array([[0.1, 0.9], [0.3, 0.7], [0.8, 0.2], [0.45, 0.55]], np.float32)
-    step = labelwork.get("confidence_filter")
+    step = label_transforms.get("confidence_filter")
     assert step(weak).rows.tolist() == [0, 2]
     assert step(weak, share=0.75).rows.tolist() == [0, 1, 2]
     assert step(weak, share=0.25, balanced=True).rows.tolist() == [0, 2]
@@ -124,7 +124,7 @@ def test_confidence_filter_keeps_what_it_says():
 
 def test_resampling_balances_the_classes():
     weak = np.eye(3, dtype=np.float32)[[0] * 20 + [1] * 7 + [2] * 3]
-    drawn = labelwork.get("balanced_resample")(weak, seed=0)
+    drawn = label_transforms.get("balanced_resample")(weak, seed=0)
     assert np.bincount(drawn.targets.argmax(axis=1)).tolist() == [10, 10, 10]
     np.testing.assert_array_equal(drawn.targets, weak[drawn.rows])
 
@@ -145,11 +145,11 @@ def test_overlap_finds_rows_that_hold_both_patterns():
     features += RNG.normal(0, 0.02, features.shape).astype(np.float32)
     p = np.where(kind == 1, 0.52, 0.95)
     weak = np.stack([1 - p, p], axis=1).astype(np.float32)
-    found = labelwork.overlap(weak, features)
+    found = label_transforms.overlap(weak, features)
     np.testing.assert_array_equal(found.hard, kind == 1)
     np.testing.assert_array_equal(found.both, kind == 2)
     assert found.density == pytest.approx(1 / 3)
-    assert set(labelwork.get("overlap_filter")(weak, features=features).rows) == set(range(100, 150))
+    assert set(label_transforms.get("overlap_filter")(weak, features=features).rows) == set(range(100, 150))
 
 
 def test_em_posterior_beats_channel_and_prior():
@@ -161,7 +161,7 @@ def test_em_posterior_beats_channel_and_prior():
     odds = (2 * truth - 1) * 0.4 + rng.normal(0, np.sqrt(0.8), n) + rng.normal(0, 0.1, (3, n))  # calibrated
     views = np.stack([1 - expit(odds), expit(odds)], axis=-1).astype(np.float32)
     prior = float(((odds.mean(axis=0) > 0) == truth).mean())
-    found = accuracy(labelwork.get("em_posterior")(weak, views=views), truth)
+    found = accuracy(label_transforms.get("em_posterior")(weak, views=views), truth)
     assert found > max(prior, 0.7) + 0.02
 
 
@@ -170,29 +170,29 @@ def test_boosting_is_samme():
     probs = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]], np.float32)
     labels = np.array([0, 1, 1, 1])
     weights = np.array([0.1, 0.2, 0.3, 0.4])
-    vote, new = labelwork.boosting_round(probs, labels, weights)
+    vote, new = label_transforms.boosting_round(probs, labels, weights)
     assert vote == pytest.approx(np.log(0.7 / 0.3))
     expected = weights * np.where([False, False, True, False], np.exp(vote), 1)
     np.testing.assert_allclose(new, expected / expected.sum())
     assert new[2] == pytest.approx(0.5), "the rows that were wrong weigh as much as all others"
-    none, same = labelwork.boosting_round(1 - probs, labels, weights)
+    none, same = label_transforms.boosting_round(1 - probs, labels, weights)
     assert none == 0
     np.testing.assert_allclose(same, weights)
 
 
 def test_votes_and_averages():
     members = RNG.dirichlet([1, 1, 1], (3, 5)).astype(np.float32)
-    np.testing.assert_allclose(labelwork.average(members), members.sum(axis=0) / 3)
-    np.testing.assert_allclose(labelwork.vote(members, np.array([0.0, 2.0, 0.0])), members[1])
-    np.testing.assert_allclose(labelwork.vote(members, np.zeros(3)), members.mean(axis=0))
+    np.testing.assert_allclose(label_transforms.average(members), members.sum(axis=0) / 3)
+    np.testing.assert_allclose(label_transforms.vote(members, np.array([0.0, 2.0, 0.0])), members[1])
+    np.testing.assert_allclose(label_transforms.vote(members, np.zeros(3)), members.mean(axis=0))
 
 
 def test_learned_weights_find_the_good_supervisor():
     features, truth, good = planted(noise=0.05)
     bad = np.eye(2, dtype=np.float32)[RNG.integers(0, 2, len(truth))]
     members = np.stack([bad, good])
-    mean = labelwork.average(members)
-    labels = labelwork.get("learned_weights")(mean, members=members, features=features)
+    mean = label_transforms.average(members)
+    labels = label_transforms.get("learned_weights")(mean, members=members, features=features)
     assert accuracy(labels, truth) > float((mean.argmax(axis=1) == truth).mean()) + 0.1
 
 
@@ -204,21 +204,21 @@ def test_assign_follows_the_expert_of_each_region():
     members = np.stack([np.where(first_half, right, wrong), np.where(first_half, wrong, right)]).astype(np.float32)
     student = (np.eye(2)[truth] * 0.6 + 0.2).astype(np.float32)
     student[:30] = student[:30, ::-1]
-    labels = labelwork.get("assign")(members.mean(axis=0), members=members, student=student)
+    labels = label_transforms.get("assign")(members.mean(axis=0), members=members, student=student)
     assert accuracy(labels, truth) == pytest.approx(1 - 30 / n)
     doubtful = student.copy()
     doubtful[:60] = 0.5 + np.array([0.02, -0.02], np.float32)
-    kept = labelwork.get("assign")(members.mean(axis=0), members=members, student=doubtful)
+    kept = label_transforms.get("assign")(members.mean(axis=0), members=members, student=doubtful)
     assert len(kept.rows) == n, "a label always agrees with a student that lies nearest to it"
 
 
 @pytest.mark.parametrize("accuracy_wanted", [0.5, 0.73, 1.0])
 def test_simulated_errors_have_the_accuracy_and_the_place(accuracy_wanted):
     labels = RNG.integers(0, 3, 200).astype(np.int32)
-    independent = labelwork.independent_errors(labels, 3, accuracy_wanted, 0)
+    independent = label_transforms.independent_errors(labels, 3, accuracy_wanted, 0)
     assert (independent.argmax(axis=1) == labels).sum() == round(accuracy_wanted * 200)
     key = RNG.permutation(200)
-    placed = labelwork.errors_on(key, labels, 3, accuracy_wanted).argmax(axis=1)
+    placed = label_transforms.errors_on(key, labels, 3, accuracy_wanted).argmax(axis=1)
     wrong = np.flatnonzero(placed != labels)
     assert len(wrong) == 200 - round(accuracy_wanted * 200)
     if len(wrong):
@@ -234,22 +234,22 @@ def test_ccs_finds_the_direction_and_is_turned_by_labels():
     direction[3] = 3
     yes = base + np.where(truth == 1, 1, -1)[:, None] * direction
     no = base - np.where(truth == 1, 1, -1)[:, None] * direction
-    found = labelwork.fit_ccs(no, yes, seed=0)
+    found = label_transforms.fit_ccs(no, yes, seed=0)
     weak = np.eye(2, dtype=np.float32)[np.where(rng.random(n) < 0.35, 1 - truth, truth)]
-    found = labelwork.oriented(found, labelwork.predict_ccs(found, no, yes), weak)
-    assert (labelwork.predict_ccs(found, no, yes).argmax(axis=1) == truth).mean() > 0.95
+    found = label_transforms.oriented(found, label_transforms.predict_ccs(found, no, yes), weak)
+    assert (label_transforms.predict_ccs(found, no, yes).argmax(axis=1) == truth).mean() > 0.95
     assert found.loss < 0.1
 
 
 def test_what_cannot_be_done_is_one_line():
     features, _, weak = planted(20)
     with pytest.raises(UserError, match="label work 'knn'"):
-        labelwork.get("knn")
+        label_transforms.get("knn")
     with pytest.raises(UserError, match="option of label work 'knn_filter': 'kk'"):
-        labelwork.bind(labelwork.get("knn_filter"), kk=3)
+        label_transforms.bind(label_transforms.get("knn_filter"), kk=3)
     with pytest.raises(UserError, match="drop must be"):
-        labelwork.get("knn_filter")(weak, features=features, drop=1.5)
+        label_transforms.get("knn_filter")(weak, features=features, drop=1.5)
     with pytest.raises(UserError, match="not probabilities"):
-        labelwork.bind(lambda weak: labelwork.Labels(np.arange(20), weak * 2))(weak)
+        label_transforms.bind(lambda weak: label_transforms.Labels(np.arange(20), weak * 2))(weak)
     with pytest.raises(UserError, match=r"outside 0\.\.19"):
-        labelwork.bind(lambda weak: labelwork.Labels(np.arange(20) + 1, weak))(weak)
+        label_transforms.bind(lambda weak: label_transforms.Labels(np.arange(20) + 1, weak))(weak)

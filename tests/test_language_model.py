@@ -12,11 +12,12 @@ import scipy.special
 
 from tests import tiny as make
 from tests.test_experiment import quiet
-from w2s_jax import experiment, models, runner
+from w2s_jax import models
 from w2s_jax.config import LabelStep, Method
-from w2s_jax.errors import UserError
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.layers import Lora
+from w2s_jax.pipeline import experiment, runner
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train import generative, prompting
 from w2s_jax.train.learner import Generative, Learner
 

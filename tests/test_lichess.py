@@ -4,10 +4,10 @@ import pytest
 
 from tests import tiny as make
 from tests.test_experiment import quiet
-from w2s_jax import runner
 from w2s_jax.config import Method, TaskConfig
 from w2s_jax.data import lichess, tasks
-from w2s_jax.errors import UserError
+from w2s_jax.pipeline import runner
+from w2s_jax.runtime.errors import UserError
 
 chess = pytest.importorskip("chess")
 

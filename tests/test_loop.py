@@ -11,10 +11,11 @@ import numpy as np
 import optax
 import pytest
 
-from w2s_jax import checkpoint, losses, processes
+from w2s_jax import losses
 from w2s_jax.data.batching import TrainBatches
 from w2s_jax.data.tokens import Tokens
-from w2s_jax.errors import Interrupted, UserError
+from w2s_jax.runtime import checkpoint, processes
+from w2s_jax.runtime.errors import Interrupted, UserError
 from w2s_jax.train import loop
 from w2s_jax.train.loop import LoopSettings, evaluation_steps, fit
 from w2s_jax.train.state import create

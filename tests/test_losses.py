@@ -11,8 +11,8 @@ import pytest
 import scipy.special
 
 from w2s_jax import losses
-from w2s_jax.errors import UserError
 from w2s_jax.losses import LOSSES, bind
+from w2s_jax.runtime.errors import UserError
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

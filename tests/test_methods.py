@@ -9,10 +9,10 @@ import pytest
 
 from tests import tiny as make
 from tests.test_experiment import bits, quiet
-from w2s_jax import experiment, inputs, materials, runner
 from w2s_jax.config import Advised, Ensemble, Errors, Experiment, Given, LabelStep, Method, TaskConfig
-from w2s_jax.errors import UserError
-from w2s_jax.labelwork import STEPS
+from w2s_jax.label_transforms import STEPS
+from w2s_jax.pipeline import experiment, inputs, materials, runner
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train import finetune
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.optimizer import OptimizerConfig
@@ -197,7 +197,7 @@ def test_saliency_reads_the_finetuned_student_out_with_ground_truth(tmp_path):
 
 
 def test_features_of_the_readout_are_those_of_the_finetuned_student(tmp_path):
-    from w2s_jax.make import Workshop, feature_texts
+    from w2s_jax.pipeline.make import Workshop, feature_texts
 
     plan = make.experiment(tmp_path, methods={"naive": Method(), "probed": Method(readout="truth_probe")})
     run(plan)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from w2s_jax import metrics, resampling
-from w2s_jax.errors import UserError
-from w2s_jax.metrics import Cell
+from w2s_jax import metrics
+from w2s_jax.metrics import Cell, resampling
+from w2s_jax.runtime.errors import UserError
 
 sklearn = pytest.importorskip("sklearn.metrics")
 

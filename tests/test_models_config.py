@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from w2s_jax.errors import UserError
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.registry import MODELS
+from w2s_jax.runtime.errors import UserError
 
 PUBLISHED = {
     "Qwen1.5": {

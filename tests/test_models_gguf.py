@@ -15,9 +15,10 @@ from tests.test_models_parity import (
     torch_states,
     words_tokenizer,
 )
-from w2s_jax import models, sharding
-from w2s_jax.errors import UserError
+from w2s_jax import models
 from w2s_jax.models import assembly, weights
+from w2s_jax.runtime import sharding
+from w2s_jax.runtime.errors import UserError
 
 gguf = pytest.importorskip("gguf")
 torch = pytest.importorskip("torch")

@@ -14,9 +14,10 @@ from safetensors.numpy import load_file, save_file
 
 from tests import tiny as make
 from tests.test_models_parity import FAMILIES, saved
-from w2s_jax import models, sharding
-from w2s_jax.errors import UserError
+from w2s_jax import models
 from w2s_jax.models import assembly, weights
+from w2s_jax.runtime import sharding
+from w2s_jax.runtime.errors import UserError
 
 MESHES = [(8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 2, 4)]
 
@@ -138,7 +139,8 @@ MEASURE = """
 import json, re, sys, threading
 import jax
 jax.config.update("jax_num_cpu_devices", 4)
-from w2s_jax import models, sharding
+from w2s_jax import models
+from w2s_jax.runtime import sharding
 
 def anonymous():  # what the process holds; pages of the checkpoint that the system keeps in its cache do not count
     return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024

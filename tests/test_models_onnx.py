@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from w2s_jax.errors import UserError
 from w2s_jax.models import onnx_weights
+from w2s_jax.runtime.errors import UserError
 
 onnx = pytest.importorskip("onnx")
 

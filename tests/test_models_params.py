@@ -7,9 +7,9 @@ import pytest
 
 from tests import tiny as make
 from w2s_jax import models
-from w2s_jax.errors import UserError
 from w2s_jax.models import params as sets
 from w2s_jax.models.layers import Lora
+from w2s_jax.runtime.errors import UserError
 
 IDS = np.array([[1, 2, 3, 4], [5, 6, 0, 0]], np.int32)
 LENGTHS = np.array([4, 2], np.int32)

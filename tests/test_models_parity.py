@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from tests import tiny as make
-from w2s_jax import downloads, models
-from w2s_jax.errors import UserError
+from w2s_jax import models
 from w2s_jax.models import export
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.registry import MODELS
+from w2s_jax.runtime import downloads
+from w2s_jax.runtime.errors import UserError
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

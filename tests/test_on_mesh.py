@@ -17,11 +17,13 @@ from safetensors.numpy import load_file, save_file
 from tests import tiny as make
 from tests.test_experiment import quiet
 from tests.test_language_model import TEXTS, untied
-from w2s_jax import checkpoint, losses, models, runner, sharding
+from w2s_jax import losses, models
 from w2s_jax.config import Method
-from w2s_jax.make import Workshop
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.layers import Lora
+from w2s_jax.pipeline import runner
+from w2s_jax.pipeline.make import Workshop
+from w2s_jax.runtime import checkpoint, sharding
 from w2s_jax.train import generative, probing, prompting
 from w2s_jax.train.finetune import finetune
 from w2s_jax.train.learner import Generative, Learner
@@ -148,7 +150,8 @@ from pathlib import Path
 import jax
 jax.config.update("jax_num_cpu_devices", 4)
 from tests import test_on_mesh as tests
-from w2s_jax import make, runner, sharding
+from w2s_jax.pipeline import make, runner
+from w2s_jax.runtime import sharding
 from w2s_jax.train import finetune, generative
 
 class Reached(Exception):

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.optimizer import OptimizerConfig, decays, learning_rate_at, make_optimizer
 
 PARAMS = {

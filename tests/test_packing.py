@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from tests import tiny as make
-from w2s_jax import losses, sharding
+from w2s_jax import losses
 from w2s_jax.data.batching import room
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig, Rope
 from w2s_jax.models.language_model import LanguageModel
 from w2s_jax.models.packing import Packing, layout, pack, spread
+from w2s_jax.runtime import sharding
 from w2s_jax.train.optimizer import OptimizerConfig, make_optimizer
 from w2s_jax.train.state import create, state_shardings
 from w2s_jax.train.step import make_train_step

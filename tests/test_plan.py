@@ -15,10 +15,9 @@ from jax.sharding import PartitionSpec as P
 
 import w2s_jax.plan as planning
 from tests.tiny import llama, reviews, slow
-from w2s_jax import cli, losses, models, sharding
+from w2s_jax import cli, losses, models
 from w2s_jax.config import Ensemble, Experiment, MeshConfig, Method, TaskConfig
 from w2s_jax.data.tokens import Tokens
-from w2s_jax.errors import UserError
 from w2s_jax.models import weights
 from w2s_jax.models.config import ModelConfig, Rope
 from w2s_jax.models.preference import Preference
@@ -26,6 +25,8 @@ from w2s_jax.plan import chips, compilation, counting, kernels, lowering, search
 from w2s_jax.plan.architectures import architecture
 from w2s_jax.plan.compilation import Compiled, Request
 from w2s_jax.plan.roofline import roofline
+from w2s_jax.runtime import sharding
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train import finetune, generative
 from w2s_jax.train import step as train_step
 from w2s_jax.train.learner import Generative, Learner

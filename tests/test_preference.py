@@ -11,16 +11,18 @@ from tests import tiny as make
 from tests.test_experiment import quiet
 from tests.test_language_model import untied
 from tests.test_methods import pairs
-from w2s_jax import experiment, export, losses, materials, models, runner, sharding
+from w2s_jax import losses, models
 from w2s_jax.config import MeshConfig, Method, TaskConfig
-from w2s_jax.errors import UserError
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.export import _backbone
 from w2s_jax.models.language_model import LanguageModel
 from w2s_jax.models.layers import Lora
 from w2s_jax.models.packing import Packing
 from w2s_jax.models.preference import Preference, reply_start
+from w2s_jax.pipeline import experiment, export, materials, runner
 from w2s_jax.plan import chips, compilation
+from w2s_jax.runtime import sharding
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.finetune import finetune
 from w2s_jax.train.learner import Generative, Learner
 from w2s_jax.train.loop import LoopSettings
@@ -323,7 +325,7 @@ def test_a_task_of_one_text_and_an_encoder_are_refused_before_anything_starts(tm
 
 def encoder(folder):
     """A config and a tokenizer, which is all that is read of a model that is refused."""
-    from w2s_jax import files
+    from w2s_jax.runtime import files
 
     make.llama(folder)
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}

@@ -6,7 +6,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from w2s_jax import losses
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train import probe
 from w2s_jax.train.probe import fit_probes, predict_probes
 

@@ -15,9 +15,11 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from tests import tiny as make
-from w2s_jax import checkpoint, cli, experiment, sharding
+from w2s_jax import cli
 from w2s_jax.config import load
-from w2s_jax.store import Store
+from w2s_jax.pipeline import experiment
+from w2s_jax.pipeline.store import Store
+from w2s_jax.runtime import checkpoint, sharding
 
 ROOT = Path(__file__).parent.parent
 TOLERANCE = {"rtol": 2e-3, "atol": 2e-4}
@@ -48,9 +50,11 @@ experiment = Experiment(
 # Where one of the processes meets what the others do not, while the ceiling trains.
 TROUBLE = """
 import os, signal, sys, time
-from w2s_jax import cli, make, processes
-from w2s_jax.errors import UserError
-from w2s_jax.progress import Reporter
+from w2s_jax import cli
+from w2s_jax.pipeline import make
+from w2s_jax.runtime import processes
+from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.progress import Reporter
 from w2s_jax.train import loop
 
 processes.PATIENCE_SECONDS, loop.ASK_SECONDS = 3.0, 0.2
@@ -272,7 +276,7 @@ def check_restored(path, abstract):
 SAVE = """
 import sys
 import jax
-from w2s_jax import checkpoint, processes
+from w2s_jax.runtime import checkpoint, processes
 from tests import test_processes as tests
 processes.initialize()
 mesh = tests.sharding.make_mesh(1, 8, 1)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from tests import tiny as make
-from w2s_jax import cli, experiment, materials, questionnaire
-from w2s_jax import make as making
+from w2s_jax import cli
 from w2s_jax.config import Given, Method
-from w2s_jax.errors import UserError
+from w2s_jax.pipeline import experiment, materials, questionnaire
+from w2s_jax.pipeline import make as making
+from w2s_jax.runtime.errors import UserError
 
 
 @pytest.fixture

@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 
 from tests import tiny as make
-from w2s_jax import advice, config, estimate, experiment, inputs, materials, oversight, recursion, runner
-from w2s_jax import make as making
-from w2s_jax.advice import Argument
+from w2s_jax import config
 from w2s_jax.config import Advised, Ensemble, Method, Recursive
-from w2s_jax.data.labels import Predictions
+from w2s_jax.data.predictions import Predictions
 from w2s_jax.data.splits import Split
-from w2s_jax.errors import UserError
-from w2s_jax.progress import Reporter
+from w2s_jax.evaluation import oversight
+from w2s_jax.pipeline import estimate, experiment, inputs, materials, runner
+from w2s_jax.pipeline import make as making
 from w2s_jax.report import table
+from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.progress import Reporter
+from w2s_jax.supervisors import advice, recursion
+from w2s_jax.supervisors.advice import Argument
 from w2s_jax.train.learner import Learner
 
 ANSWERS = ("No", "Yes")

@@ -10,11 +10,12 @@ from xml.etree import ElementTree
 import pytest
 
 from tests import synthetic
-from w2s_jax import report, results
-from w2s_jax.errors import UserError
+from w2s_jax import report
+from w2s_jax.evaluation import results
+from w2s_jax.evaluation.results import Mean, Results
 from w2s_jax.metrics import PGR
 from w2s_jax.report import figures, html_page, many, methods, single, story, style, table
-from w2s_jax.results import Mean, Results
+from w2s_jax.runtime.errors import UserError
 
 FIGURES = ("methods", "pgr", "agreement", "accuracy", "curves", "reliability")
 needs_matplotlib = pytest.mark.skipif(not figures.available(), reason="matplotlib is not installed")

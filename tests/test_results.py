@@ -13,9 +13,10 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from tests import synthetic
-from w2s_jax import metrics, results
-from w2s_jax.errors import UserError
-from w2s_jax.results import Measured, Results
+from w2s_jax import metrics
+from w2s_jax.evaluation import results
+from w2s_jax.evaluation.results import Measured, Results
+from w2s_jax.runtime.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from tests import tiny as make
-from w2s_jax import advice, materials, metrics, oversight, results, runner
+from w2s_jax import metrics
 from w2s_jax.config import Advised, Method
-from w2s_jax.progress import Reporter
+from w2s_jax.evaluation import oversight, results
+from w2s_jax.pipeline import materials, runner
 from w2s_jax.report import table
+from w2s_jax.runtime.progress import Reporter
+from w2s_jax.supervisors import advice
 
 NAMES = {"task": "t", "unassisted": "alone", "assisted": "helped", "student": "strong"}
 

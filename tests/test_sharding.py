@@ -14,10 +14,11 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from w2s_jax import losses, sharding
-from w2s_jax.errors import UserError
+from w2s_jax import losses
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig, Rope
+from w2s_jax.runtime import sharding
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.optimizer import OptimizerConfig, make_optimizer
 from w2s_jax.train.state import create, state_shardings
 from w2s_jax.train.step import make_predict, make_train_step

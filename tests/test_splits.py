@@ -8,7 +8,7 @@ import pytest
 
 from w2s_jax.data.example import Example
 from w2s_jax.data.splits import SplitSizes, draw_pool, fitting, make_splits
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 
 NAMES = ("supervisor", "transfer", "validation", "test")
 SIZES = SplitSizes(supervisor=40, transfer=40, validation=10, test=20)

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from w2s_jax import losses
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.optimizer import OptimizerConfig, make_optimizer
 from w2s_jax.train.state import create
 from w2s_jax.train.step import make_predict, make_train_step

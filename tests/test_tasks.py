@@ -11,7 +11,7 @@ import pytest
 from w2s_jax.data import tasks
 from w2s_jax.data.cities import CITIES, city_records
 from w2s_jax.data.example import Example
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 
 HUMAN, ASSISTANT = "\n\nHuman: ", "\n\nAssistant: "
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.learner import Learner
 
 Value = int | float | str | bool
@@ -77,7 +77,7 @@ class LabelStep:
     """One step of work on weak labels before a student learns from them.
 
     Attributes:
-      name: a name from `w2s_jax.labelwork`, or `my_steps.py:my_step`.
+      name: a name from `w2s_jax.label_transforms`, or `my_steps.py:my_step`.
       options: its keyword hyperparameters.
     """
 

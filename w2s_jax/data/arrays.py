@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from w2s_jax.data.example import Example
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 
 SUFFIX = ".npz"
 

@@ -15,7 +15,7 @@ from typing import Any
 from w2s_jax.data.choice import candidates
 from w2s_jax.data.example import Example, coin, digest
 from w2s_jax.data.sources import Record, class_field, field, text_field
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 
 _SAYS_NOTHING = re.compile(r"none of the above|not enough information", re.IGNORECASE)
 

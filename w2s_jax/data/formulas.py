@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 
 MOST_ATOMS = 12  # of one formula: all their assignments are enumerated
 TOKEN = re.compile(r'\s*(?:"([^"]+)"|(not\b|all of \(|any of \(|at least (\d+) of \(|,|\)))')

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from w2s_jax.data.choice import candidates
 from w2s_jax.data.example import Example, digest
 from w2s_jax.data.sources import Record, field, text_field
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 
 FILES = "abcdefgh"
 

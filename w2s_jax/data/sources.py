@@ -13,8 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from w2s_jax import downloads
-from w2s_jax.errors import UserError
+from w2s_jax.runtime import downloads
+from w2s_jax.runtime.errors import UserError
 
 Record = Mapping[str, Any]
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from w2s_jax import files
 from w2s_jax.data.example import Example
 from w2s_jax.data.tokens import Text, flatten
-from w2s_jax.errors import UserError
+from w2s_jax.runtime import files
+from w2s_jax.runtime.errors import UserError
 
 USABLE = 0.95  # of a task's examples, where splits shrink to fit
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from w2s_jax import errors
 from w2s_jax.data import burns, formulas, lichess, sources
 from w2s_jax.data.choice import candidates, compared
 from w2s_jax.data.cities import city_records
@@ -19,7 +18,8 @@ from w2s_jax.data.city_formulas import formula_records, statement
 from w2s_jax.data.example import Example, coin, digest
 from w2s_jax.data.formulas import Parts
 from w2s_jax.data.sources import BuiltIn, Hub, Record, Source, WheelFile, class_field, text_field
-from w2s_jax.errors import UserError
+from w2s_jax.runtime import errors
+from w2s_jax.runtime.errors import UserError
 
 Format = Callable[[Record], Iterable[Example]]
 REPLY = "\n\nAssistant:"  # of Anthropic's HH dialogues

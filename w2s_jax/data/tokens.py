@@ -7,7 +7,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int
 
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 
 # What a model reads: one text, or the candidates that one scalar head is to score.
 Text = str | tuple[str, ...]

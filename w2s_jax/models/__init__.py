@@ -15,9 +15,6 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh, Sharding
 
-from w2s_jax import downloads, errors, files, sharding
-from w2s_jax.downloads import WheelFile
-from w2s_jax.errors import UserError
 from w2s_jax.models import assembly, names, onnx_weights, weights
 from w2s_jax.models import tokenizer as tokenizers
 from w2s_jax.models.classifier import Classifier
@@ -30,6 +27,9 @@ from w2s_jax.models.preference import Preference, PreferenceModel
 from w2s_jax.models.registry import MODELS, ModelCard
 from w2s_jax.models.tokenizer import TextTokenizer
 from w2s_jax.models.weights import Tensors
+from w2s_jax.runtime import downloads, errors, files, sharding
+from w2s_jax.runtime.downloads import WheelFile
+from w2s_jax.runtime.errors import UserError
 
 ACCEPT_TERMS = "W2S_ACCEPT_GEMMA_TERMS"
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab*", "merges.txt"]

@@ -8,11 +8,11 @@ import jax
 import numpy as np
 from jax.sharding import Sharding
 
-from w2s_jax.errors import UserError
 from w2s_jax.models import names, weights
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.names import Row
 from w2s_jax.models.weights import Tensors
+from w2s_jax.runtime.errors import UserError
 
 CHUNK = 1 << 20  # numbers that are read at once
 

@@ -8,13 +8,13 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from w2s_jax import errors
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.decoder import Decoder
 from w2s_jax.models.encoder import Encoder
 from w2s_jax.models.layers import Lora, Settings
 from w2s_jax.models.packing import Packing
 from w2s_jax.models.pooling import Pooling, pool
+from w2s_jax.runtime import errors
 
 POOLINGS = ("last", "mean", "cls")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 
 ACTIVATIONS = {
     "silu": "silu",

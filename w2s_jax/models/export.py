@@ -9,12 +9,13 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from w2s_jax import files, models
-from w2s_jax.errors import UserError
+from w2s_jax import models
 from w2s_jax.models import Pretrained, names, weights
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.params import path_of
 from w2s_jax.models.pooling import Pooling
+from w2s_jax.runtime import files
+from w2s_jax.runtime.errors import UserError
 
 ARCHITECTURES = {  # transformers' classes: a language model or an encoder, and a classifier
     "bert": ("BertModel", None),

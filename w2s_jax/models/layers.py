@@ -13,11 +13,11 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
-from w2s_jax.errors import UserError
 from w2s_jax.models.attention import Form, mix, xla
 from w2s_jax.models.cache import joined
 from w2s_jax.models.config import ModelConfig, Rope
 from w2s_jax.models.packing import Layout, pack, spread
+from w2s_jax.runtime.errors import UserError
 
 ACTIVATIONS = {
     "silu": jax.nn.silu,

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from w2s_jax.errors import UserError
 from w2s_jax.models import names
 from w2s_jax.models.weights import Tensors
+from w2s_jax.runtime.errors import UserError
 
 
 def require(path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 
 Tree = Any
 Rules = Sequence[tuple[str, str]]

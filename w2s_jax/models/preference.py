@@ -7,10 +7,10 @@ from typing import Any, Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from w2s_jax.errors import UserError
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.language_model import LanguageModel, Lengths, Tokens
 from w2s_jax.models.packing import Packing
+from w2s_jax.runtime.errors import UserError
 
 
 @dataclass(frozen=True)

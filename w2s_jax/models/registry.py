@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from w2s_jax import files
-from w2s_jax.downloads import WheelFile
 from w2s_jax.models.config import ModelConfig
+from w2s_jax.runtime import files
+from w2s_jax.runtime.downloads import WheelFile
 
 
 @dataclass(frozen=True)

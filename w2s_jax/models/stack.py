@@ -6,7 +6,7 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from w2s_jax import errors
+from w2s_jax.runtime import errors
 
 REMAT = {
     "full": jax.checkpoint_policies.nothing_saveable,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from w2s_jax import files
-from w2s_jax.errors import UserError
+from w2s_jax.runtime import files
+from w2s_jax.runtime.errors import UserError
 
 # llama.cpp's names for how a BPE tokenizer cuts text into words, and whether each digit stands alone.
 PRE_TOKENIZERS = {"smollm": True, "gpt-2": False}

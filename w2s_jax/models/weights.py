@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from w2s_jax import files
-from w2s_jax.errors import UserError
 from w2s_jax.models import names
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.decoder import Decoder
 from w2s_jax.models.encoder import Encoder
+from w2s_jax.runtime import files
+from w2s_jax.runtime.errors import UserError
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 

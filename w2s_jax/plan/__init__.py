@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from w2s_jax import materials
 from w2s_jax.config import Advised, Decomposed, Ensemble, Errors, Experiment, Given, Method, Recursive, Supervisor
 from w2s_jax.data import arrays
+from w2s_jax.pipeline import materials
 from w2s_jax.plan.chips import topology
 from w2s_jax.plan.compilation import Compiled, Request, compile_for
 from w2s_jax.plan.roofline import Roofline, roofline

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from w2s_jax import errors, files, models
-from w2s_jax.errors import UserError
+from w2s_jax import models
 from w2s_jax.models.config import ModelConfig
+from w2s_jax.runtime import errors, files
+from w2s_jax.runtime.errors import UserError
 
 
 def _gpt2(layers: int, width: int, heads: int) -> dict[str, Any]:

@@ -4,8 +4,8 @@ import math
 import re
 from dataclasses import dataclass
 
-from w2s_jax import errors
-from w2s_jax.errors import UserError
+from w2s_jax.runtime import errors
+from w2s_jax.runtime.errors import UserError
 
 GIB = 2**30
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from w2s_jax.config import MeshConfig, Method
-from w2s_jax.errors import UserError
 from w2s_jax.plan.chips import CHIPS, Chip, Topology
 from w2s_jax.plan.counting import Costs
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.learner import Learner
 
 # No metadata server is asked and no log is kept. Several processes may load the library: none of them uses a chip.
@@ -118,10 +118,10 @@ def compile_here(request: Request) -> Compiled:
 
     import jax
 
-    from w2s_jax import materials
+    from w2s_jax.pipeline import materials
     from w2s_jax.plan import counting, lowering
     from w2s_jax.plan.architectures import architecture
-    from w2s_jax.sharding import make_mesh
+    from w2s_jax.runtime.sharding import make_mesh
 
     started = time.monotonic()
     mesh = make_mesh(**dataclasses.asdict(request.mesh), devices=devices)

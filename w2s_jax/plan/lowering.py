@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from w2s_jax import models, sharding
+from w2s_jax import models
 from w2s_jax.data.batching import Batch, EvalBatches, TrainBatches
 from w2s_jax.data.tokens import Tokens
 from w2s_jax.models import params as parameter_sets
@@ -20,6 +20,7 @@ from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.language_model import LanguageModel
 from w2s_jax.models.layers import Lora
 from w2s_jax.models.preference import PreferenceModel
+from w2s_jax.runtime import sharding
 from w2s_jax.train import generative
 from w2s_jax.train import state as train_state
 from w2s_jax.train import step as train_step

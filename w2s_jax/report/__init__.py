@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from w2s_jax import files, results
+from w2s_jax.evaluation import results
+from w2s_jax.evaluation.results import Results
 from w2s_jax.report import figures, html_page, story, table
-from w2s_jax.results import Results
+from w2s_jax.runtime import files
 
 
 def write(found: Results, folder: Path) -> list[Path]:

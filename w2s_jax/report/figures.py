@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from w2s_jax import files
+from w2s_jax.evaluation.results import Results
 from w2s_jax.report import grid, many, methods, single, style
 from w2s_jax.report.style import Figure
-from w2s_jax.results import Results
+from w2s_jax.runtime import files
 
 DPI = 200
 

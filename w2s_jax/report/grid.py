@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from w2s_jax.evaluation.results import Results, Summary
 from w2s_jax.report import style
 from w2s_jax.report.style import MUTED, Figure
-from w2s_jax.results import Results, Summary
 
 MANY = 24  # summaries, above which a row for each cannot be read
 VIEW = 1.0  # PGR whose colour is the strongest

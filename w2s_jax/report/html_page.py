@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from w2s_jax import results
+from w2s_jax.evaluation import results
+from w2s_jax.evaluation.results import Results
 from w2s_jax.report import figures, grid, story, style, table
 from w2s_jax.report.style import Figure
-from w2s_jax.results import Results
 
 STYLE = """
 :root { color-scheme: light dark;

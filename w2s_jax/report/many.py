@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from w2s_jax.evaluation.results import Across, Results, Summary
 from w2s_jax.metrics import PGR
 from w2s_jax.report import single, style, table
 from w2s_jax.report.grid import clash
 from w2s_jax.report.style import INK, MUTED, Figure
-from w2s_jax.results import Across, Results, Summary
 
 IDENTITY = ("task", "supervisor", "student", "method")
 SIZE_COLUMNS = (

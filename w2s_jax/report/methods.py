@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from w2s_jax.evaluation.results import Across, Comparison, Results, Summary
 from w2s_jax.report import many, story, style, table
 from w2s_jax.report.style import MUTED, Figure
-from w2s_jax.results import Across, Comparison, Results, Summary
 
 CAPTION = (
     "Methods side by side. Left: PGR of accuracy; dots are tasks, diamonds medians over the tasks where it is defined, "

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from w2s_jax.evaluation.results import Cell, Results, Summary
 from w2s_jax.metrics import Interval
 from w2s_jax.report import style, table
 from w2s_jax.report.grid import MANY
 from w2s_jax.report.style import INK, MUTED, Figure
-from w2s_jax.results import Cell, Results, Summary
 
 LEAST_IN_BIN = 25  # whose accuracy then has a standard error of .1 at most
 SUPERVISOR = {"color": MUTED, "marker": "s"}

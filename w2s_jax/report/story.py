@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from w2s_jax.evaluation.results import Across, Comparison, Results, Summary
 from w2s_jax.metrics import PGR
 from w2s_jax.report import table
-from w2s_jax.results import Across, Comparison, Results, Summary
 
 SURE = 0.05  # adjusted p, below which a difference is called sure
 COLUMNS = (

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from w2s_jax.results import Summary
+from w2s_jax.evaluation.results import Summary
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart, the ones that are weak on white last.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from w2s_jax.evaluation.oversight import AUDITED, Audit, Decomposition, Sandwich
+from w2s_jax.evaluation.results import Comparison, Mean, Results, Summary
 from w2s_jax.metrics import PGR
-from w2s_jax.oversight import AUDITED, Audit, Decomposition, Sandwich
-from w2s_jax.results import Comparison, Mean, Results, Summary
 
 LEGEND = (
     "Means over seeds ± standard error, on the test split. PGR = (student - supervisor) / (ceiling - supervisor), "

@@ -25,8 +25,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from w2s_jax import models
 from w2s_jax.data.tokens import Text, Tokens, ragged
-from w2s_jax.errors import UserError
 from w2s_jax.models.packing import Packing
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train import inference
 from w2s_jax.train.learner import Learner
 

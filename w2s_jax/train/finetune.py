@@ -14,13 +14,14 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from w2s_jax import models, sharding
+from w2s_jax import models
 from w2s_jax.data.batching import EvalBatches, TrainBatches
 from w2s_jax.data.tokens import Text, Tokens, encode
 from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.layers import Lora
 from w2s_jax.models.packing import Packing
+from w2s_jax.runtime import sharding
 from w2s_jax.train import answering
 from w2s_jax.train.answering import Answers, prompts
 from w2s_jax.train.learner import Learner

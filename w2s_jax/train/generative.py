@@ -13,14 +13,15 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 
-from w2s_jax import losses, models, sharding
+from w2s_jax import losses, models
 from w2s_jax.data.batching import TrainBatches
 from w2s_jax.data.tokens import Text, flatten
-from w2s_jax.errors import UserError
 from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.layers import Lora
 from w2s_jax.models.packing import Packing
+from w2s_jax.runtime import sharding
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.finetune import tokenize
 from w2s_jax.train.learner import Generative, Learner
 from w2s_jax.train.loop import LoopSettings, Progress, fit

@@ -8,10 +8,11 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from w2s_jax import models, sharding
+from w2s_jax import models
 from w2s_jax.data.batching import Batch, EvalBatches
 from w2s_jax.data.tokens import Tokens, encode
-from w2s_jax.errors import UserError
+from w2s_jax.runtime import sharding
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import Progress
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from w2s_jax.errors import UserError
 from w2s_jax.models.preference import Preference
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.loop import LoopSettings
 from w2s_jax.train.optimizer import OptimizerConfig
 

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from w2s_jax import checkpoint, metrics, processes
+from w2s_jax import metrics
 from w2s_jax.data.batching import TrainBatches
-from w2s_jax.errors import Interrupted, UserError
+from w2s_jax.runtime import checkpoint, processes
+from w2s_jax.runtime.errors import Interrupted, UserError
 from w2s_jax.train.profile import Profile
 from w2s_jax.train.state import TrainState
 from w2s_jax.train.step import Metrics

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from w2s_jax import errors
-from w2s_jax.errors import UserError
+from w2s_jax.runtime import errors
+from w2s_jax.runtime.errors import UserError
 
 Name = Literal["adamw", "adafactor", "sgd"]
 Schedule = Literal["constant", "linear", "cosine"]

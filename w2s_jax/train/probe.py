@@ -15,7 +15,7 @@ import optax
 from einops import rearrange
 from jaxtyping import Array, Float, Int
 
-from w2s_jax.errors import UserError
+from w2s_jax.runtime.errors import UserError
 
 AnyArray = Array | np.ndarray
 Loss = Callable[..., Float[Array, " b"]]

@@ -10,12 +10,13 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from w2s_jax import files, metrics, models, processes, sharding
+from w2s_jax import metrics, models
 from w2s_jax.data import arrays
 from w2s_jax.data.batching import EvalBatches
 from w2s_jax.data.tokens import Text, flatten
-from w2s_jax.errors import UserError
 from w2s_jax.models import Pretrained
+from w2s_jax.runtime import files, processes, sharding
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.finetune import EVAL_BATCH, Outcome, softmax, tokenize
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History, Progress

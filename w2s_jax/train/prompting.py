@@ -10,11 +10,12 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from w2s_jax import models, sharding
+from w2s_jax import models
 from w2s_jax.data.batching import bucket, pad
 from w2s_jax.data.tokens import Text, ragged
-from w2s_jax.errors import UserError
 from w2s_jax.models.cache import Cache, Past
+from w2s_jax.runtime import sharding
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train import inference
 from w2s_jax.train.finetune import softmax
 from w2s_jax.train.inference import Inference, Programs

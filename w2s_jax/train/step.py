@@ -12,9 +12,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from w2s_jax.data.batching import room
-from w2s_jax.errors import UserError
 from w2s_jax.models.packing import Packing
-from w2s_jax.sharding import activate, batch_ways, place_batch, replicated
+from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.sharding import activate, batch_ways, place_batch, replicated
 from w2s_jax.train.state import TrainState
 
 AnyArray = Array | np.ndarray

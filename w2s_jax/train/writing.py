@@ -11,9 +11,10 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from w2s_jax import files, models, sharding
+from w2s_jax import models
 from w2s_jax.models.cache import Cache
 from w2s_jax.models.tokenizer import TextTokenizer
+from w2s_jax.runtime import files, sharding
 from w2s_jax.train import inference
 from w2s_jax.train.inference import Programs
 from w2s_jax.train.learner import Learner

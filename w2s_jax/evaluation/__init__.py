@@ -1,0 +1,1 @@
+"""From finished stages to results: the schema, measuring, summarising, comparing, sealed scoring."""

@@ -1,0 +1,81 @@
+"""Two students, supervisors or methods of one experiment beside each other, on the same seeds and test examples."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from w2s_jax import metrics
+from w2s_jax.config import Experiment
+from w2s_jax.evaluation import measure, results
+from w2s_jax.evaluation.results import Measured
+from w2s_jax.metrics import PairedDifference
+from w2s_jax.pipeline.store import Store
+from w2s_jax.runtime import errors
+from w2s_jax.runtime.errors import UserError
+
+Axis = Literal["methods", "students", "supervisors"]
+FIELDS: dict[Axis, str] = {"methods": "method", "students": "student", "supervisors": "supervisor"}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One cell of the grid with a in its place, less the same with b.
+
+    Attributes:
+      names: the cell's task and what else it is of, but for the field that is compared.
+      seeds: those that both have.
+      accuracy, pgr: differences of the students' accuracy and of its PGR, each between its own supervisor and ceiling.
+      accuracy_holm, pgr_holm: p-values adjusted by Holm's method over all cells where the difference is defined,
+        accuracy and PGR each by itself.
+    """
+
+    names: dict[str, str]
+    seeds: tuple[int, ...]
+    accuracy: PairedDifference
+    pgr: PairedDifference
+    accuracy_holm: float | None
+    pgr_holm: float | None
+
+
+def compare(plan: Experiment, store: Store, axis: Axis, a: str, b: str) -> list[Compared]:
+    """a - b for every cell that is done for both.
+
+    Raises:
+      UserError: the experiment has no such name, or no two finished cells differ in these two alone.
+    """
+    names = list(getattr(plan, axis))
+    for name in (a, b):
+        if name not in names:
+            raise errors.unknown(axis.removesuffix("s"), name, names)
+    if a == b:
+        raise UserError(f"{a!r} beside itself; name two {axis}: {', '.join(names)}")
+    field = FIELDS[axis]
+    rest = [name for name in ("task", "supervisor", "student", "method") if name != field]
+    sides: dict[tuple[str, ...], dict[str, dict[int, Measured]]] = {}
+    for item in measure.finished(plan, store, lambda cell: getattr(cell, field) in (a, b)):
+        key = tuple(str(getattr(item.cell, name)) for name in rest)
+        side = str(getattr(item.cell, field))
+        sides.setdefault(key, {}).setdefault(side, {})[item.cell.seed] = item
+    pairs = {
+        key: (seeds, [[found[name][seed] for seed in seeds] for name in (a, b)])
+        for key, found in sides.items()
+        if a in found and b in found and (seeds := tuple(seed for seed in found[a] if seed in found[b]))
+    }
+    if not pairs:
+        raise UserError(f"{plan.name!r} holds no two finished cells that differ only in {a!r} and {b!r}")
+    of_task = functools.cache(lambda task: results.Bootstraps(task, results.resamples_for(len(pairs))))
+    differences = [_difference(ours, theirs, of_task(ours[0].cell.task)) for _, (ours, theirs) in pairs.values()]
+    adjusted = [metrics.holm([each[i].p for each in differences]) for i in (0, 1)]
+    return [
+        Compared(dict(zip(rest, key, strict=True)), seeds, *both, *holm)
+        for (key, (seeds, _)), both, holm in zip(pairs.items(), differences, zip(*adjusted, strict=True), strict=True)
+    ]
+
+
+def _difference(
+    ours: Sequence[Measured], theirs: Sequence[Measured], draw: results.Bootstraps
+) -> tuple[PairedDifference, PairedDifference]:
+    bootstrap = draw.of(ours)
+    a, b = ([item.predictions for item in items] for items in (ours, theirs))
+    return metrics.paired_difference(a, b, bootstrap=bootstrap), metrics.paired_pgr(a, b, bootstrap=bootstrap)

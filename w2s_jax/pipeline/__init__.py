@@ -1,0 +1,1 @@
+"""From an experiment to finished stages: the graph, what each stage is given, running, storing."""

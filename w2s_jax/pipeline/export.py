@@ -1,0 +1,108 @@
+"""Finished stages as Hugging Face folders."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from w2s_jax import models
+from w2s_jax.evaluation import results
+from w2s_jax.models import Pretrained
+from w2s_jax.models import export as hugging_face
+from w2s_jax.models import params as parameter_sets
+from w2s_jax.models.layers import Lora
+from w2s_jax.models.registry import MODELS
+from w2s_jax.pipeline import materials
+from w2s_jax.pipeline.store import MANIFEST, Store
+from w2s_jax.runtime import files
+from w2s_jax.runtime.errors import UserError
+
+
+def export(folder: Path, out: Path, model: str | None = None) -> tuple[list[Path], list[str]]:
+    """Writes a stage to `out`, or every stage of a run that can be to a folder of its own in `out`.
+
+    Args:
+      folder: of a stage (`runs/stages/...`) or of a run (`runs/quickstart`).
+      model: what a stage's model was made of, where that has no name. A run's config says it.
+
+    Returns:
+      The folders that were written, and one line for each stage of a run that was not.
+
+    Raises:
+      UserError: the stage has no model of its own, or one that has no Hugging Face form; or no stage of a run has.
+    """
+    folder, sources = Path(folder), [*MODELS] if model is None else [model]
+    if (folder / MANIFEST).exists():
+        export_stage(folder, out, sources)
+        return [out], []
+    found = results.load(folder)
+    sources += _models(found.config)
+    written, refused = [], []
+    for name in dict.fromkeys(name for cell in found.cells for name in cell.stages.values()):
+        try:
+            export_stage(folder.parent / "stages" / name, out / name, sources)
+            written.append(out / name)
+        except UserError as error:
+            refused.append(f"{name}: {error}")
+    if not written:
+        raise UserError(f"no stage of {folder} can be exported; {refused[0]}")
+    return written, refused
+
+
+def export_stage(folder: Path, out: Path, sources: Sequence[str]) -> None:
+    """Writes what one stage trained, adapters merged.
+
+    Args:
+      sources: names, folders or files of models, among which its own is found by its hash.
+    """
+    identity = _identity(folder)
+    trained, heads = _trained(folder, identity, sources)
+    hugging_face.write(trained, out, pooling=identity["maker"]["learner"]["pooling"], **heads)
+
+
+def _trained(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> tuple[Pretrained, dict[str, Any]]:
+    """The backbone, and what else was trained: a classifier's `head`, a language model's `unembedding`."""
+    learner = identity["maker"]["learner"]
+    if learner["parameters"] == "probe":
+        raise UserError(f"{folder} is a probe on a published model; only what was finetuned can be exported")
+    start = _start(folder, identity, sources)
+    params = Store(folder.parent).params(folder.name)
+    heads = {"head": params.get("head", {}).get("kernel"), "unembedding": params.get("unembed", {}).get("embedding")}
+    backbone = params.get("backbone", {})
+    paths = [parameter_sets.path_of(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(backbone)]
+    if any(path.endswith("/lora_a") for path in paths):
+        whole = parameter_sets.combine(start.params, backbone)
+        backbone = parameter_sets.merge_lora(whole, Lora(learner["lora_rank"]).scale)
+    elif backbone:
+        backbone = models.cut(backbone, start.config)
+    return dataclasses.replace(start, params=backbone or start.params), heads
+
+
+def _start(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> Pretrained:
+    """What the stage started from: the published model, or one whose generative finetuning is a stage."""
+    learner = identity["maker"]["learner"]
+    body = identity["needs"]["body"]
+    if body is not None:
+        found = min(folder.parent.glob(f"*-{body[:12]}"))
+        return _trained(found, _identity(found), sources)[0]
+    for source in dict.fromkeys(sources):
+        if materials.model_fingerprint(source) == learner["model"]:
+            return models.load(source, read_layer=learner["read_layer"])
+    raise UserError(f"{folder} was made from a model that is none of {', '.join(sources)}; name it with --model")
+
+
+def _identity(folder: Path) -> dict[str, Any]:
+    identity = files.read_json(folder / MANIFEST)["identity"]
+    if "learner" not in identity.get("maker", {}):
+        raise UserError(f"{folder} has no model of its own: it combines or simulates labels")
+    return identity
+
+
+def _models(config: Any) -> list[str]:
+    """The models that a config names, however deep."""
+    if isinstance(config, Mapping):
+        own = [config["model"]] if "model" in config else []
+        return own + _models([*config.values()])
+    return [name for part in config for name in _models(part)] if isinstance(config, list) else []

@@ -1,0 +1,167 @@
+"""The mesh, and one table from a model's logical axes to it. Nothing here knows a model's name.
+
+A Flax module names the axes of its parameters (`nn.with_logical_partitioning`) and activations
+(`nn.with_logical_constraint`); `RULES` says over which mesh axes each of those names is cut.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+
+from w2s_jax.runtime import errors
+from w2s_jax.runtime.errors import UserError
+
+AXES = ("data", "fsdp", "tensor")
+BATCH_AXES = ("data", "fsdp")
+RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
+    ("batch", BATCH_AXES),
+    ("vocab", "tensor"),
+    ("mlp", "tensor"),
+    ("heads", "tensor"),
+    ("kv_heads", "tensor"),
+    ("embed", "fsdp"),
+    ("length", None),
+    ("head_dim", None),
+    ("layers", None),
+    ("classes", None),
+)
+
+
+def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
+    """Devices, by default all, as a `data` x `fsdp` x `tensor` mesh with Auto axis types.
+
+    Args:
+      data: copies of the parameters, each with its share of the batch.
+      fsdp: pieces that parameters and batch are cut into, parameters gathered when needed.
+      tensor: pieces that each layer's matrices are cut into.
+      One of the three may be -1: it takes the devices that the others leave.
+
+    Raises:
+      UserError: the product is not the device count.
+    """
+    devices = jax.devices() if devices is None else devices
+    count, sizes = len(devices), [data, fsdp, tensor]
+    text = f"mesh data={data}, fsdp={fsdp}, tensor={tensor}"
+    if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
+        raise UserError(f"{text}: sizes are 1 or more, and at most one is -1")
+    if -1 in sizes:
+        sizes[sizes.index(-1)] = count // math.prod(size for size in sizes if size != -1)
+    if math.prod(sizes) != count:
+        raise UserError(f"{text} does not fit {count} devices; the product must be {count}")
+    return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Every device holds the whole array."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The first axis, the batch, cut over `data` and `fsdp`."""
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
+def batch_ways(mesh: Mesh | None) -> int:
+    """How many pieces a batch is cut into; without a mesh it is one."""
+    return 1 if mesh is None else _ways(BATCH_AXES, mesh)
+
+
+def param_shardings(boxed: Any, mesh: Mesh | None) -> Any:
+    """Where each parameter lies, from its logical axis names.
+
+    A dimension that its mesh axes do not divide stays whole (GPT-2's 50257 tokens, one key-value head), as does a
+    leaf without names.
+
+    Args:
+      boxed: what `jax.eval_shape(module.init, ...)` gives: parameters with their Flax boxes. Arrays work too.
+      mesh: None is this process's first device, which then holds all of it.
+
+    Returns:
+      The tree without boxes, a sharding for each parameter.
+
+    Raises:
+      UserError: a logical axis is not in `RULES`.
+    """
+
+    if mesh is None:
+        alone = SingleDeviceSharding(jax.local_devices()[0])
+        return jax.tree.map(lambda _: alone, nn.unbox(boxed))
+
+    def sharding(leaf: Any, spec: PartitionSpec) -> NamedSharding:
+        axes = nn.logical_to_mesh_axes(_names(spec), RULES) or PartitionSpec()
+        fits = [axis if size % _ways(axis, mesh) == 0 else None for axis, size in zip(axes, leaf.shape, strict=False)]
+        return NamedSharding(mesh, PartitionSpec(*fits))
+
+    return jax.tree.map(sharding, nn.unbox(boxed), nn.get_partition_spec(boxed))
+
+
+def place(tree: Any, shardings: Any) -> Any:
+    """Puts arrays on devices, each device receiving only its piece.
+
+    Args:
+      tree: numpy or JAX arrays. With several processes, each holds the whole of every array that is not of them all.
+      shardings: a tree of shardings, or a prefix of `tree`, such as one sharding for all.
+    """
+    return jax.tree.map(lambda sharding, part: jax.tree.map(lambda leaf: _put(leaf, sharding), part), shardings, tree)
+
+
+def place_batch(batch: Any, mesh: Mesh) -> Any:
+    """Puts a batch's arrays on devices, cut along their first axis.
+
+    Raises:
+      UserError: the devices do not divide the batch.
+    """
+    rows, ways = len(jax.tree.leaves(batch)[0]), batch_ways(mesh)
+    if rows % ways:
+        raise UserError(f"a batch of {rows} cannot be cut over data x fsdp = {ways} devices; use a multiple of {ways}")
+    return place(batch, batch_sharding(mesh))
+
+
+def init_sharded(init: Callable[[], Any], mesh: Mesh) -> Any:
+    """Runs `init` so that no device ever holds the whole model.
+
+    Args:
+      init: makes the boxed parameters, e.g. `lambda: module.init(key, tokens, lengths)`.
+
+    Returns:
+      The parameters without boxes, sharded as `param_shardings` says.
+    """
+    shardings = param_shardings(jax.eval_shape(init), mesh)
+    return jax.jit(lambda: nn.unbox(init()), out_shardings=shardings)()
+
+
+@contextlib.contextmanager
+def activate(mesh: Mesh | None) -> Iterator[None]:
+    """Within it, a module's `nn.with_logical_constraint` applies to this mesh. None does nothing."""
+    if mesh is None:
+        yield
+    else:
+        with jax.set_mesh(mesh), nn.logical_axis_rules(RULES):
+            yield
+
+
+def _put(leaf: Any, sharding: Sharding) -> jax.Array:
+    global_array = isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+    if global_array or sharding.is_fully_addressable:
+        return jax.device_put(leaf, sharding)
+    array = np.asarray(leaf)
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+def _names(spec: PartitionSpec) -> list[str | None]:
+    known = [name for name, _ in RULES]
+    for axis in spec:
+        if axis is not None and axis not in known:
+            raise errors.unknown("logical axis", axis, known)
+    return list(spec)
+
+
+def _ways(axis: str | tuple[str, ...] | None, mesh: Mesh) -> int:
+    axes = (axis,) if isinstance(axis, str) else axis or ()
+    return math.prod(mesh.shape[name] for name in axes)

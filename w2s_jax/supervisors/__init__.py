@@ -1,0 +1,1 @@
+"""Kinds of weak supervisors, one file a kind."""

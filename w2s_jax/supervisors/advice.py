@@ -1,0 +1,179 @@
+"""What a strong model says to a judge: debates and consultancies, written once for every text, and kept.
+
+<root>/<hash of the advisor, the protocol and its options>/
+    <hash of some texts>.jsonl  a line for each: `text`, and `said`, a list of `answer` (a class) and `argument`
+    <hash of some texts>.json   the SHA-256 of that file
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import filelock
+from jax.sharding import Mesh
+
+from w2s_jax import models
+from w2s_jax.config import Advised
+from w2s_jax.data.example import coin, digest
+from w2s_jax.data.tokens import Text
+from w2s_jax.pipeline import materials
+from w2s_jax.runtime import files, processes
+from w2s_jax.runtime.errors import UserError
+from w2s_jax.train import inference
+from w2s_jax.train.loop import Progress
+from w2s_jax.train.writing import Writer
+
+SILENT = 16  # texts for none of which anything is written are no chance
+PART = 256  # texts whose transcripts are written together: a killed process loses so many at most
+
+
+class Argument(NamedTuple):
+    """What was said, and for which class."""
+
+    answer: int
+    argument: str
+
+
+Transcript = tuple[Argument, ...]
+
+
+def check(maker: Advised, texts: Sequence[Text], answers: Sequence[str]) -> None:
+    """Finds what would stop the advisor.
+
+    Raises:
+      UserError: a task of more than two classes, or of comparisons, or an advisor that cannot write, or not all of its
+        arguments after these texts.
+    """
+    if models.outline(maker.advisor.model)[0].is_encoder:
+        raise UserError(f"{maker.advisor.model} is an encoder, which writes nothing; choose a decoder as advisor")
+    if len(answers) != 2 or not all(isinstance(text, str) for text in texts):
+        raise UserError(f"a {maker.protocol} needs a task of two classes whose examples are one text each")
+    arguments = maker.turns * maker.sides
+    headings = "".join(_heading(maker, answer) for answer in answers) * maker.turns
+    inference.encode_prompts(maker.advisor, [f"{text}{headings}" for text in texts], arguments * maker.tokens)
+
+
+def consulted(text: Text) -> int:
+    """The class that a consultant argues for, decided by the text: whether it is true plays no part."""
+    return coin("consultancy", str(text))
+
+
+def speakers(protocol: str, text: Text) -> tuple[int, ...]:
+    """The classes that are argued for in each turn, in order."""
+    if protocol == "consultancy":
+        return (consulted(text),)
+    first = coin("debate", str(text))
+    return first, 1 - first
+
+
+def transcripts(
+    maker: Advised,
+    texts: Sequence[Text],
+    answers: Sequence[str],
+    root: Path,
+    progress: Progress,
+    mesh: Mesh | None = None,
+) -> dict[Text, Transcript]:
+    """Every text's transcript, read from `root` as far as it was written before. Of several processes one writes.
+
+    Args:
+      answers: what the two classes are called.
+      progress: told (transcripts written, those missing, NaN).
+
+    Raises:
+      UserError: the advisor is no decoder or writes nothing, a prompt is too long, or a file was truncated or edited.
+    """
+    what = {**materials.advice_identity(maker), "answers": list(answers)}
+    folder = root / files.sha256_text(files.canonical(what))[:16]
+    with _alone(folder):
+        found = _stored(folder)
+        missing = processes.lead(lambda: sorted({str(text) for text in texts} - found.keys()))
+        writer = Writer(maker.advisor, mesh) if missing else None
+        for start in range(0, len(missing), PART):
+            assert writer is not None
+            part = missing[start : start + PART]
+            said = _held(maker, part, answers, writer)
+            if len(part) >= SILENT and not any(each.argument for transcript in said for each in transcript):
+                raise UserError(f"{maker.advisor.model} wrote no argument for {len(part)} texts: try another `heading`")
+            processes.lead(lambda part=part, said=said: _write(folder, part, said))
+            found |= dict(zip(part, said, strict=True))
+            progress(start + len(part), len(missing), float("nan"))
+    return {text: found[str(text)] for text in texts}
+
+
+def with_transcripts(
+    maker: Advised, texts: Sequence[Text], said: Mapping[Text, Transcript], answers: Sequence[str]
+) -> list[Text]:
+    """What the judge reads of these rows: each text and what was said of it, or, shuffled, of another of them."""
+    shown = {text: text for text in texts}
+    if maker.shuffled:
+        order = sorted(shown, key=lambda text: digest("shuffled", str(text)))
+        shown = dict(zip(order, order[1:] + order[:1], strict=True))
+    return [str(text) + spoken(said[shown[text]], maker, answers) for text in texts]
+
+
+def _held(maker: Advised, texts: Sequence[str], answers: Sequence[str], writer: Writer) -> list[Transcript]:
+    said: list[Transcript] = [()] * len(texts)
+    for _ in range(maker.turns):
+        for place in range(maker.sides):
+            sides = [speakers(maker.protocol, text)[place] for text in texts]
+            prompts = [
+                text + spoken(before, maker, answers) + _heading(maker, answers[side])
+                for text, before, side in zip(texts, said, sides, strict=True)
+            ]
+            written = writer(prompts, tokens=maker.tokens, temperature=maker.temperature, seed=maker.seed)
+            said = [
+                (*before, Argument(*each)) for before, each in zip(said, zip(sides, written, strict=True), strict=True)
+            ]
+    return said
+
+
+def spoken(said: Transcript, maker: Advised, answers: Sequence[str]) -> str:
+    """A transcript as it follows its text."""
+    return "".join(f"{_heading(maker, answers[each.answer])} {each.argument}" for each in said)
+
+
+def _heading(maker: Advised, answer: str) -> str:
+    return maker.heading.replace("{answer}", answer)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Other jobs wait for this one's transcripts, which they will read."""
+    lock = filelock.FileLock(folder / ".lock")
+    processes.lead(lambda: _acquire(lock, folder))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(lock: filelock.BaseFileLock, folder: Path) -> None:
+    with files.disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+
+
+def _write(folder: Path, texts: Sequence[str], said: Sequence[Transcript]) -> None:
+    rows = [
+        {"text": text, "said": [each._asdict() for each in transcript]}
+        for text, transcript in zip(texts, said, strict=True)
+    ]
+    path = folder / f"{files.sha256_text(files.canonical(list(texts)))[:16]}.jsonl"
+    files.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    path.chmod(0o444)
+    files.write_json(path.with_suffix(".json"), {"sha256": files.sha256_file(path)})
+
+
+def _stored(folder: Path) -> dict[str, Transcript]:
+    found = {}
+    for manifest in sorted(folder.glob("*.json")):
+        path = manifest.with_suffix(".jsonl")
+        if not path.exists() or files.sha256_file(path) != files.read_json(manifest)["sha256"]:
+            raise UserError(f"transcripts {path} were truncated or edited; delete {folder} and run again")
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            found[row["text"]] = tuple(Argument(**each) for each in row["said"])
+    return found
