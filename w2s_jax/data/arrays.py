@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from w2s_jax.data.example import Example
+from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
 
 SUFFIX = ".npz"
@@ -92,6 +93,14 @@ def examples(path: str) -> list[Example]:
         Example(f"{row:08d}", text_of(row), int(label), str(group))
         for row, (label, group) in enumerate(zip(labels, groups, strict=True))
     ]
+
+
+@functools.lru_cache(maxsize=32)
+def fingerprint(reference: str) -> str:
+    """SHA-256 of the file that holds the array, and its name there."""
+    path, _, name = reference.rpartition(":")
+    read(reference)
+    return files.sha256_text(files.canonical([files.sha256_file(Path(path)), name]))
 
 
 def text_of(row: int) -> str:

@@ -1,178 +1,123 @@
 """Joins finished stages with ground truth, which no student saw, into results."""
 
-import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from w2s_jax import config, metrics
-from w2s_jax.config import Advised, Decomposed, Errors, Experiment, Recursive
-from w2s_jax.data import formulas
-from w2s_jax.evaluation import oversight, results
+from w2s_jax import metrics, models, serialize
+from w2s_jax.config import Experiment
+from w2s_jax.data import arrays
+from w2s_jax.data.task_data import TaskData, Tasks
+from w2s_jax.evaluation import results
 from w2s_jax.evaluation.results import Results, TaskFacts
-from w2s_jax.pipeline import experiment, materials
-from w2s_jax.pipeline.experiment import CellStages, Stage
+from w2s_jax.metrics.findings import Finding
+from w2s_jax.pipeline.graph import CellStages
 from w2s_jax.pipeline.store import PREDICTIONS, Finished, Store
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.supervisors import advice, recursion
-from w2s_jax.train.learner import Learner
+from w2s_jax.stages.base import Stage
+from w2s_jax.stages.measuring import CellKey, Setting
+from w2s_jax.supervisors import supervisor
 
-Judges = Mapping[tuple[str, str, int], Stage]  # each (task, supervisor, seed)'s
 
-
-def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results | None:
+def measure(
+    experiment: Experiment, cells: Sequence[CellStages], tasks: Tasks, store: Store, made: Mapping[str, Any]
+) -> Results | None:
     """The results of every cell whose stages are all done; None if there is none."""
     read = functools.cache(store.read)
-    planned = list(experiment.cells(plan))
-    cells = _done(planned, store, read)
-    if not cells:
+    measured = _done(cells, store, read)
+    if not measured:
         return None
-    summaries, comparisons = results.summarise(cells)
-    judges = {(cell.task, cell.supervisor, cell.seed): cell.stages["supervisor"] for cell in planned}
+    summaries, comparisons = results.summarise(measured)
     return Results(
-        name=plan.name,
-        config=config.asdict(plan),
+        name=experiment.name,
+        config=serialize.to_json(experiment),
         made=made,
-        tasks=tuple(_facts(task, plan.seeds[0]) for task in plan.tasks),
-        cells=tuple(item.cell for item in cells),
+        tasks=tuple(_facts(tasks[task], experiment.seeds[0]) for task in experiment.tasks),
+        cells=tuple(item.cell for item in measured),
         summaries=summaries,
         comparisons=comparisons,
-        parameters=_sizes(plan),
+        parameters=_sizes(experiment),
         across=results.over_tasks(summaries),
-        sandwiches=tuple(_sandwiches(plan, cells, judges, read)),
-        audits=tuple(_audits(plan, cells)),
-        decompositions=tuple(_decompositions(plan, cells, judges, read)),
+        findings=tuple(_findings(experiment, cells, measured, tasks, read)),
     )
 
 
-def finished(plan: Experiment, store: Store, wanted: Callable[[CellStages], bool]) -> list[results.Measured]:
+def finished(
+    cells: Iterable[CellStages], store: Store, wanted: Callable[[CellStages], bool]
+) -> list[results.Measured]:
     """The wanted cells whose stages are all done, measured, with the predictions behind them."""
-    return _done(filter(wanted, experiment.cells(plan)), store, functools.cache(store.read))
+    return _done(filter(wanted, cells), store, functools.cache(store.read))
 
 
 def _done(cells: Iterable[CellStages], store: Store, read: Callable[[str], Finished]) -> list[results.Measured]:
+    check = _Lineage(read)
     return [
-        _cell(cell, {role: read(stage.folder) for role, stage in cell.stages.items()})
+        _cell(cell, {role: read(stage.name) for role, stage in cell.stages.items()}, check)
         for cell in cells
-        if all(store.done(stage.folder) for stage in cell.stages.values())
+        if all(store.done(stage.name) for stage in cell.stages.values())
     ]
 
 
-def _sandwiches(
-    plan: Experiment, measured: Sequence[results.Measured], judges: Judges, read: Callable[[str], Finished]
-) -> Iterator[oversight.Sandwich]:
-    """Every supervisor with an advisor, beside its judge alone, where the experiment holds both."""
-    pairs = [
-        (alone, assisted, maker)
-        for assisted, supervisor in plan.supervisors.items()
-        if (maker := config.advice(supervisor)) is not None
-        for alone, other in plan.supervisors.items()
-        if other == maker.judge
-    ]
-    for task, (unassisted, assisted, maker), student in itertools.product(plan.tasks, pairs, plan.students):
-        same = [item for item in measured if (item.cell.task, item.cell.student) == (task.title, student)]
-        alone, helped = (
-            {item.cell.seed: item.predictions for item in same if item.cell.supervisor == name}
-            for name in (unassisted, assisted)
+class _Lineage:
+    """Checks that every finished stage read the very predictions that the stages it needs now hold."""
+
+    def __init__(self, read: Callable[[str], Finished]) -> None:
+        self._read = read
+        self._checked: set[str] = set()
+
+    def __call__(self, stage: Stage) -> None:
+        """Looks at a stage, those that it needs, those that these need, and so on.
+
+        Raises:
+          UserError: one of them learned from other labels than there are now.
+        """
+        if stage.name in self._checked:
+            return
+        self._checked.add(stage.name)
+        for need in stage.needs:
+            self(need)
+            learned = self._read(stage.name).manifest["made"]["read"][need.name]
+            if learned != self._read(need.name).manifest["files"][PREDICTIONS]:
+                raise UserError(f"{stage.name} read other predictions than {need.name} now holds; delete {stage.name}")
+
+
+def _findings(
+    experiment: Experiment,
+    cells: Sequence[CellStages],
+    measured: Sequence[results.Measured],
+    tasks: Tasks,
+    read: Callable[[str], Finished],
+) -> Iterator[Finding]:
+    """What every kind of supervisor measures of its own."""
+    supervisors = {name: supervisor(each) for name, each in experiment.supervisors.items()}
+    stages = {(cell.task, cell.supervisor, cell.seed): cell.stages["supervisor"] for cell in cells}
+    found = {
+        CellKey(c.task, c.supervisor, c.student, c.method, c.seed): item.predictions
+        for item in measured
+        if (c := item.cell)
+    }
+    for name, each in supervisors.items():
+        yield from each.measures(
+            Setting(
+                name=name,
+                supervisors=supervisors,
+                students=experiment.students,
+                methods=experiment.methods,
+                tasks=tuple(tasks[task] for task in experiment.tasks),
+                seeds=experiment.seeds,
+                cells=found,
+                stage=lambda task, name, seed: stages[task.config.title, name, seed],
+                read=lambda stage: read(stage.name).predictions,
+            )
         )
-        asked = _zero_shot(plan, maker, student)
-        model = {item.cell.seed: item.predictions.student for item in same if item.cell.method == asked}
-        seeds = [seed for seed in plan.seeds if seed in alone and seed in helped and (asked is None or seed in model)]
-        texts = [materials.splits(task, seed).test.texts for seed in seeds]
-        argues = maker.protocol == "consultancy" and not maker.shuffled
-        recursive = isinstance(plan.supervisors[assisted], Recursive)
-        if seeds:
-            yield oversight.sandwich(
-                {"task": task.title, "unassisted": unassisted, "assisted": assisted, "student": student},
-                seeds,
-                [dataclasses.replace(alone[seed], student=helped[seed].supervisor) for seed in seeds],
-                [model[seed] for seed in seeds] if asked else [],
-                [np.array([advice.consulted(text) for text in each]) for each in texts] if argues else [],
-                [_policy(judges[task.title, assisted, seed].members[0], read) for seed in seeds] if recursive else [],
-            )
 
 
-def _policy(stage: Stage, read: Callable[[str], Finished]) -> dict[str, float]:
-    """What best-of-n under a reward model does on the test split."""
-    test = materials.splits(stage.task, stage.seed).test
-    assert isinstance(stage.maker, Recursive)
-    assert test.labels is not None
-    rated = read(stage.folder).predictions
-    reward = recursion.rewards(stage.maker, experiment.candidates(stage.maker, [test]), rated)
-    right = np.array([advice.speakers(stage.maker.advised.protocol, str(text)) for text in test.texts])
-    right = right == test.labels[:, None]
-    return oversight.policy(rated.for_split("test", test.ids), test.labels, reward, right)
-
-
-def _zero_shot(plan: Experiment, maker: Advised, student: str) -> str | None:
-    """The method that asks the advisor itself, where the experiment has one."""
-    if plan.students[student].model != maker.advisor.model:
-        return None
-    asks = (name for name, how in plan.methods.items() if how.learn == "prompt" and not how.options.get("shots"))
-    return next(asks, None)
-
-
-def _predictions(measured: Sequence[results.Measured]) -> dict[tuple[str, str, str, str, int], metrics.Cell]:
-    """On test, by (task, supervisor, student, method, seed)."""
-    cells = [(item.cell, item.predictions) for item in measured]
-    return {(c.task, c.supervisor, c.student, c.method, c.seed): found for c, found in cells}
-
-
-def _audits(plan: Experiment, measured: Sequence[results.Measured]) -> Iterator[oversight.Audit]:
-    """Every student of simulated errors, beside the student of the supervisor that they stand for."""
-    found = _predictions(measured)
-    pairs = [
-        (overseer, name)
-        for name, maker in plan.supervisors.items()
-        if isinstance(maker, Errors)
-        for overseer, other in plan.supervisors.items()
-        if other == maker.like
-    ]
-    for task, (overseer, name), student, method in itertools.product(plan.tasks, pairs, plan.students, plan.methods):
-        keys = [[(task.title, who, student, method, seed) for who in (overseer, name)] for seed in plan.seeds]
-        both = [(honest, errors) for honest, errors in keys if honest in found and errors in found]
-        if both:
-            yield oversight.audit(
-                {"task": task.title, "overseer": overseer, "errors": name, "student": student, "method": method},
-                [honest[-1] for honest, _ in both],
-                [found[honest] for honest, _ in both],
-                [found[errors] for _, errors in both],
-            )
-
-
-def _decompositions(
-    plan: Experiment, measured: Sequence[results.Measured], judges: Judges, read: Callable[[str], Finished]
-) -> Iterator[oversight.Decomposition]:
-    """Every student of labels of parts, beside the same judge's of whole rows where the experiment has them."""
-    found = _predictions(measured)
-    makers = {name: maker for name, maker in plan.supervisors.items() if isinstance(maker, Decomposed)}
-    for task, name, student, method in itertools.product(plan.tasks, makers, plan.students, plan.methods):
-        flat = next((other for other, each in plan.supervisors.items() if each == makers[name].judge), None)
-        whose = [name] if flat is None else [name, flat]
-        keys = {seed: [(task.title, who, student, method, seed) for who in whose] for seed in plan.seeds}
-        seeds = [seed for seed, wanted in keys.items() if all(key in found for key in wanted)]
-        trees, queries, parts = materials.trees(task), [], []
-        for seed in seeds:
-            (judge,) = judges[task.title, name, seed].members
-            test = materials.splits(judge.task, seed).test
-            assert test.labels is not None
-            parts.append(metrics.accuracy(read(judge.folder).predictions.for_split("test", test.ids), test.labels))
-            rows = materials.splits(task, seed).transfer.texts
-            queries.append(float(np.mean([len(formulas.atoms(trees[text])) for text in rows])))
-        if seeds:
-            names = {"task": task.title, "decomposed": name, "flat": flat, "student": student, "method": method}
-            cells = [found[keys[seed][0]] for seed in seeds]
-            beside = [found[keys[seed][1]].supervisor for seed in seeds] if flat is not None else []
-            yield oversight.decomposition(names, seeds, queries, parts, cells, beside)
-
-
-def _cell(cell: CellStages, finished: Mapping[str, Finished]) -> results.Measured:
-    student = cell.stages["student"]
-    _check_teacher(cell, finished)
-    splits = materials.splits(student.task, cell.seed)
+def _cell(cell: CellStages, finished: Mapping[str, Finished], check: Callable[[Stage], None]) -> results.Measured:
+    for stage in cell.stages.values():
+        check(stage)
+    splits = cell.stages["student"].splits
     test, validation = splits.test, splits.validation
     assert test.labels is not None
     assert validation.labels is not None
@@ -180,7 +125,7 @@ def _cell(cell: CellStages, finished: Mapping[str, Finished]) -> results.Measure
     history = finished["student"].history
     return results.measure(
         names={name: getattr(cell, name) for name in ("task", "supervisor", "student", "method", "seed")},
-        stages={role: stage.folder for role, stage in cell.stages.items()},
+        stages={role: stage.name for role, stage in cell.stages.items()},
         test=metrics.Cell(**probs, labels=test.labels, groups=np.array(test.groups)),
         weak_validation=finished["supervisor"].predictions.for_split("validation", validation.ids),
         ceiling_validation=finished["ceiling"].predictions.for_split("validation", validation.ids),
@@ -191,25 +136,20 @@ def _cell(cell: CellStages, finished: Mapping[str, Finished]) -> results.Measure
     )
 
 
-def _check_teacher(cell: CellStages, finished: Mapping[str, Finished]) -> None:
-    """A student counts only beside the very labels it learned from; those of a chain are checked link by link."""
-    if cell.stages["student"].teacher is not cell.stages["supervisor"]:
-        return
-    learned = finished["student"].manifest["made"]["teacher_predictions"]
-    if learned != finished["supervisor"].manifest["files"][PREDICTIONS]:
-        student, supervisor = cell.stages["student"].folder, cell.stages["supervisor"].folder
-        raise UserError(f"{student} learned from other labels than {supervisor} now holds; delete {student}")
+def _sizes(experiment: Experiment) -> dict[str, int]:
+    """Parameters of each model whose number is known, by display name."""
+    trained = {name: supervisor(each).trains() for name, each in experiment.supervisors.items()}
+    learners = {**trained, **experiment.students}
+    return {
+        name: models.size(learner.model, read_layer=learner.read_layer)
+        for name, learner in learners.items()
+        if learner is not None and not arrays.is_array(learner.model)
+    }
 
 
-def _sizes(plan: Experiment) -> dict[str, int]:
-    learners = {**plan.supervisors, **plan.students}
-    sizes = {name: materials.model_size(maker) for name, maker in learners.items() if isinstance(maker, Learner)}
-    return {name: size for name, size in sizes.items() if size is not None}
-
-
-def _facts(task: config.TaskConfig, seed: int) -> TaskFacts:
-    splits = materials.splits(task, seed)
+def _facts(task: TaskData, seed: int) -> TaskFacts:
+    splits = task.splits(seed)
     sizes = {name: len(getattr(splits, name)) for name in ("supervisor", "transfer", "validation", "test")}
     assert splits.test.labels is not None
     balance = np.bincount(splits.test.labels, minlength=splits.n_classes) / len(splits.test)
-    return TaskFacts(task.title, sizes, splits.n_classes, tuple(balance.tolist()))
+    return TaskFacts(task.config.title, sizes, splits.n_classes, tuple(balance.tolist()))

@@ -7,6 +7,7 @@
     curve.npy            validation probabilities at each evaluation, float32 [E, N, C]
     params/              the selected parameters (Orbax), if they are kept
     progress/            a checkpoint of work that is not finished
+    failed.txt           the last lines of the error, where the stage failed
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from w2s_jax.runtime import checkpoint, files, processes
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.loop import History
 
-SCHEMA = "w2s_jax/stage/1"
+SCHEMA = "w2s_jax/stage/2"
 MANIFEST, PREDICTIONS, HISTORY, CURVE = "manifest.json", "predictions.parquet", "history.json", "curve.npy"
 
 
@@ -51,6 +52,10 @@ class Store:
 
     def progress(self, name: str) -> Path:
         return self.folder(name) / "progress"
+
+    def failed(self, name: str) -> Path:
+        """Where the last lines of a stage's error lie, if it failed."""
+        return self.folder(name) / "failed.txt"
 
     @contextlib.contextmanager
     def claim(self, name: str) -> Iterator[bool]:
@@ -108,6 +113,7 @@ class Store:
         hashes = {path: files.sha256_file(folder / path) for path in (PREDICTIONS, HISTORY, CURVE)}
         files.write_json(folder / MANIFEST, {"schema": SCHEMA, "identity": identity, "files": hashes, "made": made})
         checkpoint.remove(self.progress(name))
+        self.failed(name).unlink(missing_ok=True)
 
     def params(self, name: str) -> Any:
         """The parameters that a finished stage kept, as they were saved.

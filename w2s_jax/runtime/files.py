@@ -1,6 +1,7 @@
 """Files that are whole or absent: atomic writes, content hashes, canonical JSON."""
 
 import contextlib
+import dataclasses
 import errno
 import hashlib
 import json
@@ -76,6 +77,11 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} does not exist") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not whole JSON ({error}); delete it and run again") from error
+
+
+def as_json(value: Any) -> Any:
+    """A dataclass, and those in it, as JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(value)))
 
 
 def canonical(value: Any) -> str:

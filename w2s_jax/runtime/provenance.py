@@ -1,6 +1,7 @@
 """What made a result: command, date, versions, hardware, memory."""
 
 import datetime
+import functools
 import importlib.metadata
 import platform
 import resource
@@ -43,6 +44,7 @@ def _version(package: str) -> str | None:
         return None
 
 
+@functools.cache  # two programs are started; the checkout that runs does not change under a process
 def _git_commit() -> str | None:
     """The commit of this package's checkout, with a `+` if its files were changed since; None outside a checkout."""
     folder = Path(__file__).parent.parent

@@ -8,25 +8,45 @@
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import filelock
-from jax.sharding import Mesh
 
 from w2s_jax import models
-from w2s_jax.config import Advised
 from w2s_jax.data.example import coin, digest
+from w2s_jax.data.task_data import TaskData
 from w2s_jax.data.tokens import Text
-from w2s_jax.pipeline import materials
 from w2s_jax.runtime import files, processes
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.stages import cost
+from w2s_jax.stages.base import Session, model_fingerprint
+from w2s_jax.stages.cost import Work
 from w2s_jax.train import inference
-from w2s_jax.train.loop import Progress
+from w2s_jax.train.learner import Learner
 from w2s_jax.train.writing import Writer
 
 SILENT = 16  # texts for none of which anything is written are no chance
 PART = 256  # texts whose transcripts are written together: a killed process loses so many at most
+
+
+@dataclass(frozen=True)
+class Debating:
+    """What decides transcripts, besides texts and answers. Attributes are those of `Advised`."""
+
+    advisor: Learner
+    protocol: Literal["debate", "consultancy"]
+    turns: int
+    tokens: int
+    temperature: float
+    seed: int
+    heading: str
+
+    @property
+    def sides(self) -> int:
+        """How many speak in each turn."""
+        return 2 if self.protocol == "debate" else 1
 
 
 class Argument(NamedTuple):
@@ -39,7 +59,23 @@ class Argument(NamedTuple):
 Transcript = tuple[Argument, ...]
 
 
-def check(maker: Advised, texts: Sequence[Text], answers: Sequence[str]) -> None:
+def identity(maker: Debating) -> dict[str, Any]:
+    """What decides an advisor's transcripts, besides texts and answers, as JSON values."""
+    advisor = {name: getattr(maker.advisor, name) for name in ("max_tokens", "too_long", "dtype")}
+    options = {name: getattr(maker, name) for name in ("protocol", "turns", "tokens", "temperature", "seed", "heading")}
+    return {"advisor": {"model": model_fingerprint(maker.advisor.model), **advisor}, **options}
+
+
+def work(maker: Debating, task: TaskData) -> Work:
+    """Every argument's prompt is read, with all that was said before it, and the argument written; once for a task."""
+    arguments = maker.turns * maker.sides
+    length = cost.mean_length(maker.advisor.model, tuple(task.texts[: cost.SAMPLE]), maker.advisor.max_tokens)
+    tokens = arguments * length + maker.tokens * arguments * (arguments + 1) / 2
+    flops = 2 * len(task.texts) * tokens * models.size(maker.advisor.model, embeddings=True)
+    return Work(flops, ("transcripts", files.canonical(identity(maker)), task.config))
+
+
+def check(maker: Debating, texts: Sequence[Text], answers: Sequence[str]) -> None:
     """Finds what would stop the advisor.
 
     Raises:
@@ -69,28 +105,24 @@ def speakers(protocol: str, text: Text) -> tuple[int, ...]:
 
 
 def transcripts(
-    maker: Advised,
-    texts: Sequence[Text],
-    answers: Sequence[str],
-    root: Path,
-    progress: Progress,
-    mesh: Mesh | None = None,
+    maker: Debating, texts: Sequence[Text], answers: Sequence[str], session: Session
 ) -> dict[Text, Transcript]:
-    """Every text's transcript, read from `root` as far as it was written before. Of several processes one writes.
+    """Every text's transcript, read from `session.transcripts` as far as it was written before.
+
+    Of several processes one writes.
 
     Args:
       answers: what the two classes are called.
-      progress: told (transcripts written, those missing, NaN).
 
     Raises:
       UserError: the advisor is no decoder or writes nothing, a prompt is too long, or a file was truncated or edited.
     """
-    what = {**materials.advice_identity(maker), "answers": list(answers)}
-    folder = root / files.sha256_text(files.canonical(what))[:16]
+    what = {**identity(maker), "answers": list(answers)}
+    folder = session.transcripts / files.sha256_text(files.canonical(what))[:16]
     with _alone(folder):
         found = _stored(folder)
         missing = processes.lead(lambda: sorted({str(text) for text in texts} - found.keys()))
-        writer = Writer(maker.advisor, mesh) if missing else None
+        writer = Writer(maker.advisor, session.mesh) if missing else None
         for start in range(0, len(missing), PART):
             assert writer is not None
             part = missing[start : start + PART]
@@ -99,22 +131,26 @@ def transcripts(
                 raise UserError(f"{maker.advisor.model} wrote no argument for {len(part)} texts: try another `heading`")
             processes.lead(lambda part=part, said=said: _write(folder, part, said))
             found |= dict(zip(part, said, strict=True))
-            progress(start + len(part), len(missing), float("nan"))
+            session.progress(start + len(part), len(missing), float("nan"))
     return {text: found[str(text)] for text in texts}
 
 
 def with_transcripts(
-    maker: Advised, texts: Sequence[Text], said: Mapping[Text, Transcript], answers: Sequence[str]
+    maker: Debating,
+    texts: Sequence[Text],
+    said: Mapping[Text, Transcript],
+    answers: Sequence[str],
+    shuffled: bool = False,
 ) -> list[Text]:
-    """What the judge reads of these rows: each text and what was said of it, or, shuffled, of another of them."""
+    """What the judge reads of these examples: each text and its transcript, or, shuffled, another one's."""
     shown = {text: text for text in texts}
-    if maker.shuffled:
+    if shuffled:
         order = sorted(shown, key=lambda text: digest("shuffled", str(text)))
         shown = dict(zip(order, order[1:] + order[:1], strict=True))
     return [str(text) + spoken(said[shown[text]], maker, answers) for text in texts]
 
 
-def _held(maker: Advised, texts: Sequence[str], answers: Sequence[str], writer: Writer) -> list[Transcript]:
+def _held(maker: Debating, texts: Sequence[str], answers: Sequence[str], writer: Writer) -> list[Transcript]:
     said: list[Transcript] = [()] * len(texts)
     for _ in range(maker.turns):
         for place in range(maker.sides):
@@ -130,12 +166,12 @@ def _held(maker: Advised, texts: Sequence[str], answers: Sequence[str], writer: 
     return said
 
 
-def spoken(said: Transcript, maker: Advised, answers: Sequence[str]) -> str:
+def spoken(said: Transcript, maker: Debating, answers: Sequence[str]) -> str:
     """A transcript as it follows its text."""
     return "".join(f"{_heading(maker, answers[each.answer])} {each.argument}" for each in said)
 
 
-def _heading(maker: Advised, answer: str) -> str:
+def _heading(maker: Debating, answer: str) -> str:
     return maker.heading.replace("{answer}", answer)
 
 

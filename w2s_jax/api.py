@@ -1,0 +1,137 @@
+"""Running experiments from Python: what the command line does, without printing."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from w2s_jax.config import Experiment
+from w2s_jax.data.task_data import Tasks
+from w2s_jax.evaluation import results as schema
+from w2s_jax.evaluation.measure import measure
+from w2s_jax.evaluation.results import Results
+from w2s_jax.pipeline import graph, schedule
+from w2s_jax.pipeline.graph import CellStages
+from w2s_jax.pipeline.schedule import Failure
+from w2s_jax.pipeline.session import Session
+from w2s_jax.pipeline.store import Store
+from w2s_jax.runtime import processes, provenance
+from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.progress import Reporter
+from w2s_jax.runtime.sharding import make_mesh
+from w2s_jax.stages.base import Stage
+
+
+class Run(NamedTuple):
+    """What became of one experiment.
+
+    Attributes:
+      results: None if no cell is complete, and in any process but the first of several.
+      failures: the stages of the whole sweep that failed.
+    """
+
+    results: Results | None
+    failures: list[Failure]
+
+
+def run(experiment: Experiment, reporter: Reporter | None = None) -> Results:
+    """Runs what an experiment lacks, and returns its results, which are also saved to `<out>/<name>/results.json`.
+
+    What was computed before is reused; a run that was stopped resumes.
+
+    Args:
+      reporter: who is told of progress; None writes it to standard error.
+
+    Raises:
+      UserError: bad input, or a stage that failed; all others are done and kept then.
+
+    Example:
+      >>> import w2s_jax as w2s                                   # doctest: +SKIP
+      >>> results = w2s.run(w2s.load_experiment("quickstart"))    # doctest: +SKIP
+      >>> results.to_frame()                                      # doctest: +SKIP
+    """
+    (found,) = sweep([experiment], reporter or Reporter())
+    if found.failures:
+        first = found.failures[0]
+        raise UserError(f"{len(found.failures)} stages failed; {first.stage.title}: {first.reason}")
+    if found.results is None:
+        raise UserError("only the first of several processes has results")
+    schema.save(found.results, Path(experiment.out) / experiment.name)
+    return found.results
+
+
+def sweep(experiments: Sequence[Experiment], reporter: Reporter, *, traces: Path | None = None) -> list[Run]:
+    """Runs whatever several experiments lack, as one list of stages, and measures each.
+
+    Args:
+      traces: where a few steps of every stage that trains are profiled; None profiles none.
+
+    Raises:
+      UserError: they have not one output folder and one mesh; what is wrong with a stage that is missing.
+    """
+    started = time.monotonic()
+    made = provenance.made()
+    first = experiments[0]
+    if any((each.out, each.mesh) != (first.out, first.mesh) for each in experiments):
+        raise UserError("experiments of one sweep share their stages: give all of them one `out` and one `mesh`")
+    planned = Planned(experiments)
+    session = Session(planned.store, reporter, _mesh(first), traces, planned.tasks)
+    schedule.check_one_job(planned.stages, planned.store)
+    missing = schedule.missing(planned.stages, planned.store)
+    with processes.together():
+        schedule.check(missing, session.mesh)
+    kept = {
+        stage.name
+        for each, cells in zip(experiments, planned.cells, strict=True)
+        if each.keep_params
+        for stage in graph.stages(cells)
+    }
+    with reporter.listening():
+        failures = schedule.run_stages(planned.stages, session, kept)
+    spent = {"seconds": round(time.monotonic() - started, 1), "peak_memory_bytes": provenance.peak_memory()}
+    with processes.together():
+        if not processes.is_leader():
+            return [Run(None, failures) for _ in experiments]
+        pairs = zip(experiments, planned.cells, strict=True)
+        return [Run(measure(each, cells, planned.tasks, planned.store, made | spent), failures) for each, cells in pairs]
+
+
+class Planned:
+    """The cells and distinct stages of several experiments, before anything runs.
+
+    Attributes:
+      cells: of each experiment.
+      stages: of all, each after those it needs.
+    """
+
+    def __init__(self, experiments: Sequence[Experiment], tasks: Tasks | None = None) -> None:
+        self.tasks = tasks or Tasks()
+        with processes.together():
+            self.cells: list[list[CellStages]] = [list(graph.cells(each, self.tasks)) for each in experiments]
+            self.stages: list[Stage] = graph.stages([cell for cells in self.cells for cell in cells])
+        self.store = open_store(experiments[0])
+
+    def status(self) -> list[tuple[Stage, str]]:
+        """Every stage, and whether it is `done`, `started`, `failed` or `to do`."""
+
+        def state(stage: Stage) -> str:
+            if self.store.done(stage.name):
+                return "done"
+            if self.store.failed(stage.name).exists():
+                return "failed"
+            return "started" if self.store.started(stage.name) else "to do"
+
+        return [(stage, state(stage)) for stage in self.stages]
+
+
+def open_store(experiment: Experiment) -> Store:
+    """The stages of all experiments of one output folder, which share them."""
+    return Store(Path(experiment.out) / "stages")
+
+
+def _mesh(experiment: Experiment) -> Mesh | None:
+    return None if jax.device_count() == 1 else make_mesh(**dataclasses.asdict(experiment.mesh))

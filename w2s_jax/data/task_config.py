@@ -1,0 +1,50 @@
+"""Which task an experiment is on, and how many examples each split gets."""
+
+from dataclasses import dataclass
+
+from w2s_jax.runtime.errors import UserError
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """A task and the sizes of its splits, counted in examples.
+
+    Attributes:
+      name: a name from `w2s tasks`; a local .jsonl, .csv or .parquet file with `text` and `label`, or with `chosen` and
+        `rejected` (and `prompt`); a .npz file of arrays; or `my_file.py:my_task`.
+      source: read instead of the task's own source, in its format: a local file or folder, `tfds:glue/cola:train`, or
+        `hf:org/name@revision:data/*.parquet`.
+      pool: how many examples all seeds draw their splits from; None is the whole task. With cached features the pool is
+        what has to be computed.
+      supervisor: the split that the supervisor is trained on, with ground truth.
+      transfer: weak labels for the student, ground truth for the ceiling.
+      validation: for choosing a checkpoint; weak labels for the student.
+      test: where everything is measured.
+      balance: drop examples of the larger classes, so that chance is 1 / classes (Burns et al. 2023, A.1).
+      easy: the supervisor learns only from examples of at most this difficulty, and all others are harder (Burns et
+        al. 2023, App. C: easy-to-hard generalization).
+      shrink: where the splits would take more than 95% of the task's examples, make all four smaller in proportion.
+
+    Raises:
+      UserError: `shrink` together with `easy`.
+    """
+
+    name: str = "cities"
+    source: str | None = None
+    pool: int | None = None
+    supervisor: int = 1000
+    transfer: int = 1000
+    validation: int = 200
+    test: int = 500
+    balance: bool = True
+    easy: float | None = None
+    shrink: bool = False
+
+    def __post_init__(self) -> None:
+        if self.shrink and self.easy is not None:
+            raise UserError("shrink counts examples, not easy ones; where `easy` is set, give sizes that fit")
+
+    @property
+    def title(self) -> str:
+        """What results call it."""
+        return self.name if self.easy is None else f"{self.name}, easy to hard"

@@ -1,0 +1,178 @@
+"""A task in memory: its examples, and the splits that each seed draws from them."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from w2s_jax.data import arrays, formulas, sources, tasks
+from w2s_jax.data import splits as data_splits
+from w2s_jax.data.example import Example
+from w2s_jax.data.formulas import Tree
+from w2s_jax.data.splits import Split, Splits, SplitSizes
+from w2s_jax.data.task_config import TaskConfig
+from w2s_jax.data.tasks import Task
+from w2s_jax.data.tokens import Text
+from w2s_jax.runtime import files, references
+from w2s_jax.runtime.errors import UserError
+
+
+def definition_of(name: str) -> Task:
+    """A registered task, one of the user's own Python file, or one made of a local table or arrays.
+
+    Raises:
+      UserError: no such task or file.
+    """
+    if name.endswith(arrays.SUFFIX):
+        n_classes = 1 + max(example.label for example in arrays.examples(name))
+        return Task(Path(name).name, "your own arrays", sources.Local(name), lambda record: (), max(n_classes, 2))
+    reference = references.split(name)
+    return tasks.get(name) if reference is None else references.named(*reference, kind=Task)
+
+
+class TaskData:
+    """The examples of one `TaskConfig`. Everything is read on first use, and once."""
+
+    def __init__(self, config: TaskConfig) -> None:
+        self.config = config
+        self._splits: dict[int, Splits] = {}
+
+    @functools.cached_property
+    def definition(self) -> Task:
+        """What the task is, as opposed to its examples."""
+        return definition_of(self.config.name)
+
+    @property
+    def n_classes(self) -> int:
+        return self.definition.n_classes
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What the classes are called when a model is asked or told about them."""
+        return answers(self.definition)
+
+    @functools.cached_property
+    def asking_fingerprint(self) -> str:
+        """SHA-256 of the answers and the prompt templates."""
+        return files.sha256_text(files.canonical([list(self.answers), list(self.definition.templates)]))
+
+    @functools.cached_property
+    def examples(self) -> tuple[Example, ...]:
+        """All examples, or whole groups drawn from them until there are `pool`, the same for every seed."""
+        config = self.config
+        if config.name.endswith(arrays.SUFFIX):
+            found = arrays.examples(config.name)
+        else:
+            found = tasks.load_task(self.definition, config.source)
+        classes = self.n_classes if config.balance else None
+        return tuple(found if config.pool is None else data_splits.draw_pool(found, config.pool, classes))
+
+    @functools.cached_property
+    def texts(self) -> tuple[Text, ...]:
+        """Every text that any seed can draw."""
+        return tuple(example.text for example in self.examples)
+
+    def splits(self, seed: int) -> Splits:
+        """The four splits that a seed draws."""
+        if seed not in self._splits:
+            self._splits[seed] = self._draw(seed)
+        return self._splits[seed]
+
+    def _draw(self, seed: int) -> Splits:
+        config = self.config
+        sizes = SplitSizes(config.supervisor, config.transfer, config.validation, config.test)
+        if config.shrink:
+            sizes = data_splits.fitting(self.examples, sizes, config.balance, self.n_classes)
+        return data_splits.make_splits(
+            list(self.examples), sizes, seed, config.balance, self.n_classes, config.easy
+        )
+
+    @functools.cached_property
+    def trees(self) -> dict[Text, Tree]:
+        """The formula of every text that any seed can draw.
+
+        Raises:
+          UserError: the texts are not formulas.
+        """
+        parts = getattr(self.definition, "parts", None)
+        if parts is None:
+            known = ", ".join(sorted(name for name, each in tasks.TASKS.items() if each.parts is not None))
+            raise UserError(
+                f"the texts of task {self.config.name!r} do not come apart; those of {known} do: see data.tasks.Task"
+            )
+        return {text: parts.tree(str(text)) for text in self.texts}
+
+    @functools.cached_property
+    def parts(self) -> "PartsData":
+        """The statements that the texts are formulas of, as a task.
+
+        Raises:
+          UserError: the texts are not formulas, or the two tasks have not both two classes.
+        """
+        _ = self.trees
+        parts = self.definition.parts
+        assert parts is not None
+        sizes = {name: getattr(self.config, name) for name in SplitSizes._fields}
+        found = PartsData(TaskConfig(parts.task, **sizes), self)
+        if {self.n_classes, found.n_classes} != {2}:
+            raise UserError(
+                f"task {self.config.name!r} and its parts', {parts.task!r}, must both have two classes"
+            )
+        return found
+
+
+class PartsData(TaskData):
+    """The statements that another task's texts are formulas of. Each split holds those of the other's split."""
+
+    def __init__(self, config: TaskConfig, whole: TaskData) -> None:
+        super().__init__(config)
+        self.whole = whole
+
+    @functools.cached_property
+    def examples(self) -> tuple[Example, ...]:
+        return tuple(tasks.load_task(self.definition))
+
+    @functools.cached_property
+    def texts(self) -> tuple[Text, ...]:
+        return tuple(sorted({text for tree in self.whole.trees.values() for text in formulas.atoms(tree)}))
+
+    def _draw(self, seed: int) -> Splits:
+        """The different statements of each split's texts; for the supervisor at most as many as it has texts."""
+        whole = self.whole.splits(seed)
+        learned = self._statements(whole.supervisor, len(whole.supervisor))
+        others = (self._statements(split) for split in (whole.transfer, whole.validation, whole.test))
+        return Splits(learned, *others, whole.n_classes)
+
+    def _statements(self, split: Split, most: int | None = None) -> Split:
+        groups: dict[str, str] = {}
+        for text, group in zip(split.texts, split.groups, strict=True):
+            for atom in formulas.atoms(self.whole.trees[text]):
+                groups.setdefault(atom, group)
+        unknown = next((atom for atom in groups if atom not in self._known), None)
+        if unknown is not None:
+            raise UserError(
+                f"a part of task {self.whole.config.name!r} is no text of task {self.config.name!r}: {unknown!r}"
+            )
+        found = [self._known[atom] for atom in list(groups)[:most]]
+        labels = np.array([example.label for example in found], np.int32)
+        return Split(tuple(e.id for e in found), tuple(groups)[:most], labels, tuple(groups.values())[:most])
+
+    @functools.cached_property
+    def _known(self) -> dict[Text, Example]:
+        return {example.text: example for example in self.examples}
+
+
+def answers(definition: Task) -> tuple[str, ...]:
+    """What a task's classes are called: as it says, else No and Yes, or their numbers."""
+    default = ("No", "Yes") if definition.n_classes == 2 else tuple(map(str, range(definition.n_classes)))
+    return definition.answers or default
+
+
+class Tasks:
+    """The tasks of one run, each read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[TaskConfig, TaskData] = {}
+
+    def __getitem__(self, config: TaskConfig) -> TaskData:
+        return self._known.setdefault(config, TaskData(config))

@@ -1,0 +1,135 @@
+"""What one run owns: tasks, finished stages, cached features and predictions, devices, and how stages are trained."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from jax.sharding import Mesh
+
+from w2s_jax import models
+from w2s_jax.data.predictions import Predictions
+from w2s_jax.data.task_data import Tasks
+from w2s_jax.data.tokens import Text
+from w2s_jax.models import Pretrained
+from w2s_jax.pipeline.store import Store
+from w2s_jax.runtime import processes
+from w2s_jax.runtime.progress import Reporter
+from w2s_jax.stages.base import Fit, Stage
+from w2s_jax.train import probing, restore
+from w2s_jax.train.finetune import Outcome, finetune
+from w2s_jax.train.learner import Learner
+from w2s_jax.train.loop import Progress
+from w2s_jax.train.probing import Body, Features, Problem
+
+
+class Session:
+    """What one run owns: nothing of it outlives the run, and nothing is computed twice within it.
+
+    Args:
+      traces: where a few steps of every stage that trains are profiled; None profiles none.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        reporter: Reporter,
+        mesh: Mesh | None = None,
+        traces: Path | None = None,
+        tasks: Tasks | None = None,
+    ) -> None:
+        self.store, self.reporter, self.mesh, self._traces = store, reporter, mesh, traces
+        self.tasks = Tasks() if tasks is None else tasks
+        self.progress: Progress = reporter.step
+        self.transcripts = store.root.parent / "transcripts"
+        self._read = functools.lru_cache(maxsize=256)(lambda name: store.read(name).predictions)
+        self._features: dict[tuple[Learner, tuple[Text, ...], str | None], Features] = {}
+
+    def read(self, stage: Stage) -> Predictions:
+        """The predictions of a finished stage."""
+        return self._read(stage.name)
+
+    def features(self, learner: Learner, texts: tuple[Text, ...], body: Stage | None) -> Features:
+        """The pooled hidden states of these texts, computed once and cached. The last few are kept in memory."""
+        key = _reading(learner), texts, None if body is None else body.key
+        if key not in self._features:
+            root = self.store.root.parent / "features"
+            start = None if body is None else Body(body.key, functools.partial(self._trained, body))
+            if len(self._features) >= 16:
+                del self._features[next(iter(self._features))]
+            self._features[key] = probing.features(key[0], texts, root, self.progress, start, self.mesh)
+        return self._features[key]
+
+    def pretrained(self, learner: Learner, body: Stage | None) -> Pretrained:
+        """The parameters that a learner starts from: published ones, or those that a stage trained."""
+        if body is not None:
+            return self._trained(body)
+        return models.load_sharded(learner.model, self.mesh, read_layer=learner.read_layer)
+
+    def folder(self, stage: Stage) -> Path:
+        """Where unfinished work of a stage is checkpointed."""
+        return self.store.progress(stage.name)
+
+    def profile(self, stage: Stage) -> Path | None:
+        """Where a trace of the stage's steps goes, if it is wanted; of several processes the first traces."""
+        if self._traces is None or not processes.is_leader():
+            return None
+        folder = self._traces / stage.name
+        self.reporter.note(f"a profile of some of its steps: {folder}")
+        return folder
+
+    def make(self, stages: Sequence[Stage]) -> list[Outcome]:
+        """The outcomes of one stage, or of several of one group, which are fitted together."""
+        made = [stage.make(self) for stage in stages]
+        fits = [each for each in made if isinstance(each, Fit)]
+        trained = iter(self._fit([s for s, each in zip(stages, made, strict=True) if isinstance(each, Fit)], fits))
+        return [next(trained) if isinstance(each, Fit) else each for each in made]
+
+    def _fit(self, stages: Sequence[Stage], fits: Sequence[Fit]) -> list[Outcome]:
+        if not fits:
+            return []
+        first = fits[0]
+        if first.learner.parameters != "probe":
+            return [self._finetune(stage, fit) for stage, fit in zip(stages, fits, strict=True)]
+        texts = first.texts
+        if texts is None:
+            texts = tuple(text for fit in fits for text in fit.lesson.texts)
+        found = self.features(first.learner, texts, stages[0].body)
+        problems = [_problem(stage, fit) for stage, fit in zip(stages, fits, strict=True)]
+        return probing.probe(first.learner, found, first.loss, problems)
+
+    def _finetune(self, stage: Stage, fit: Fit) -> Outcome:
+        return finetune(
+            fit.learner,
+            self.pretrained(fit.learner, stage.body),
+            fit.loss,
+            **_problem(stage, fit)._asdict(),
+            mesh=self.mesh,
+            folder=self.folder(stage),
+            profile=self.profile(stage),
+            progress=self.progress,
+            answers=fit.answers,
+        )
+
+    def _trained(self, stage: Stage) -> Pretrained:
+        """What a finished stage trained, as something to start from."""
+        assert stage.learner is not None
+        adapted = stage.role == "adapted"
+        read: Callable = functools.partial(self.store.params_sharded, stage.name)
+        return restore.restore(stage.learner, adapted, read, self.mesh)
+
+
+def _problem(stage: Stage, fit: Fit) -> Problem:
+    lesson = fit.lesson
+    return Problem(
+        train=(lesson.train.split.texts, lesson.train.targets),
+        validation=(lesson.validation.split.texts, lesson.validation.targets),
+        predict={name: split.texts for name, split in lesson.predict.items()},
+        seed=stage.seed,
+    )
+
+
+def _reading(learner: Learner) -> Learner:
+    """The fields that decide features, all others at their defaults: learners that differ elsewhere share them."""
+    names = ("model", "read_layer", "pooling", "max_tokens", "too_long", "dtype")
+    return replace(Learner(parameters="probe"), **{name: getattr(learner, name) for name in names})

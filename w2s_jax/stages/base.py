@@ -1,0 +1,343 @@
+"""What all stages have in common: examples they are given, the hash that names them, and what making one returns."""
+
+import abc
+import functools
+import json
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float
+
+from w2s_jax import losses, models
+from w2s_jax.data import arrays
+from w2s_jax.data.predictions import Predictions
+from w2s_jax.data.splits import Split, Splits
+from w2s_jax.data.task_data import TaskData
+from w2s_jax.data.tokens import Text
+from w2s_jax.models import Pretrained
+from w2s_jax.runtime import files, references
+from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.registry import Registry
+from w2s_jax.stages.cost import Work
+from w2s_jax.train.finetune import Outcome, softmax
+from w2s_jax.train.learner import Learner
+from w2s_jax.train.loop import History, Progress
+from w2s_jax.train.probing import Features
+
+# Raised when a change to the code changes what equal inputs give: stages made before are then not reused.
+VERSION = 3
+LEAST = 1e-7  # the smallest probability whose logarithm is a logit
+
+Labels = Mapping[str, Float[np.ndarray, "n c"]]  # class probabilities of every example of each split
+
+
+class Logits(dict[str, Float[np.ndarray, "n c"]]):
+    """Labels as unnormalised log-probabilities."""
+
+
+class Labelled(NamedTuple):
+    """Examples, and the class probabilities to learn from them, float32 [N, C]."""
+
+    split: Split
+    targets: Float[np.ndarray, "n c"]
+
+
+class Shown(NamedTuple):
+    """The examples that a stage is given. Where it must not know the truth, the truth is not there."""
+
+    train: Split
+    validation: Split
+    predict: dict[str, Split]
+
+
+class Lesson(NamedTuple):
+    """What a model is to learn, and the splits that it then labels."""
+
+    train: Labelled
+    validation: Labelled
+    predict: dict[str, Split]
+
+    def reread(self, read: Callable[[str, Split], Sequence[Text]]) -> "Lesson":
+        """The same examples with other texts: `read(split's name, split)` gives them."""
+
+        def of(name: str, split: Split) -> Split:
+            return replace(split, texts=tuple(read(name, split)))
+
+        train = self.train._replace(split=of("train", self.train.split))
+        validation = self.validation._replace(split=of("validation", self.validation.split))
+        return Lesson(train, validation, {name: of(name, split) for name, split in self.predict.items()})
+
+    @property
+    def texts(self) -> tuple[Text, ...]:
+        """Every text that is learned or labelled."""
+        splits = (self.train.split, self.validation.split, *self.predict.values())
+        return tuple(text for split in splits for text in split.texts)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A model to be trained; its predictions are then the stage's.
+
+    Attributes:
+      learner: the model, and how it is trained.
+      loss: bound, `(logits, targets, *, step, total_steps, where) -> [B]`.
+      lesson: what it learns and labels.
+      answers: what the classes are called, for a learner that writes them.
+      texts: for a probe, the texts whose features are computed together; None is those of all lessons that are fitted
+        together.
+    """
+
+    learner: Learner
+    loss: Callable[..., Any]
+    lesson: Lesson
+    answers: tuple[str, ...]
+    texts: tuple[Text, ...] | None = None
+
+
+class Session(Protocol):
+    """What runs the stages: finished stages, caches, devices, and who is told of progress."""
+
+    mesh: Mesh | None
+    progress: Progress
+    transcripts: Path
+
+    def read(self, stage: "Stage") -> Predictions:
+        """The predictions of a finished stage."""
+
+    def features(self, learner: Learner, texts: tuple[Text, ...], body: "Stage | None") -> Features:
+        """The learner's pooled hidden states of these texts, computed once and cached."""
+
+    def pretrained(self, learner: Learner, body: "Stage | None") -> Pretrained:
+        """The parameters that a learner starts from: published ones, or those that a stage trained."""
+
+    def folder(self, stage: "Stage") -> Path:
+        """Where unfinished work of a stage is checkpointed."""
+
+    def profile(self, stage: "Stage") -> Path | None:
+        """Where a trace of some of a stage's steps is written; None writes none."""
+
+
+class Stage(abc.ABC):
+    """One artefact: the predictions of one model, or its parameters. Its folder is named by the hash of its inputs.
+
+    Attributes:
+      role: the first word of its folder and title.
+      task, seed: whose examples it is given.
+    """
+
+    role: ClassVar[str]
+    task: TaskData
+    seed: int
+
+    @property
+    @abc.abstractmethod
+    def needs(self) -> tuple["Stage", ...]:
+        """The stages whose results it reads."""
+
+    @functools.cached_property
+    @abc.abstractmethod
+    def shown(self) -> Shown:
+        """The examples that it is given."""
+
+    @abc.abstractmethod
+    def own_identity(self) -> dict[str, Any]:
+        """What decides its bits besides its examples, its seed and the stages it needs, as JSON values."""
+
+    @abc.abstractmethod
+    def make(self, session: Session) -> Fit | Outcome:
+        """Its predictions, or the model whose training gives them."""
+
+    @abc.abstractmethod
+    def describe(self) -> str:
+        """What it is, in a few words, without task and seed: `supervisor minilm-l6`."""
+
+    @property
+    def learner(self) -> Learner | None:
+        """The model that it trains or asks; None where it does neither."""
+        return None
+
+    @property
+    def body(self) -> "Stage | None":
+        """The stage whose parameters its model starts from; None is the published model."""
+        return None
+
+    @property
+    def members(self) -> tuple["Stage", ...]:
+        """Where it combines several supervisors, these."""
+        return ()
+
+    @property
+    def group(self) -> Hashable | None:
+        """Stages of one group train together, as one program; None is a stage that is made by itself."""
+        return None
+
+    @property
+    def asks(self) -> bool:
+        """Whether a model is told what the classes are called."""
+        return self.learner is not None and self.learner.output == "text"
+
+    def check(self, mesh: Mesh | None) -> None:
+        """Finds what would stop this stage, before anything is computed.
+
+        Raises:
+          UserError: the first problem.
+        """
+
+    def work(self) -> Iterator[Work]:
+        """How much there is to compute, for an estimate of time."""
+        return iter(())
+
+    @functools.cached_property
+    def splits(self) -> Splits:
+        """The task's splits, ground truth included: for `shown`, and for whoever measures afterwards."""
+        return self.task.splits(self.seed)
+
+    @functools.cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides this stage's bits, as JSON values."""
+        shown = self.shown
+        return {
+            "version": VERSION,
+            "stage": self.role,
+            **self.own_identity(),
+            "seed": self.seed,
+            "needs": [need.key for need in self.needs],
+            "train": shown.train.fingerprint,
+            "validation": shown.validation.fingerprint,
+            "predicts": {name: split.fingerprint for name, split in shown.predict.items()},
+            "asking": self.task.asking_fingerprint if self.asks else None,
+        }
+
+    @functools.cached_property
+    def key(self) -> str:
+        """SHA-256 of the identity."""
+        return files.sha256_text(files.canonical(self.identity))
+
+    @functools.cached_property
+    def name(self) -> str:
+        """Of its folder: `student-cities-s0-0123456789ab`. It tells the task, so equal tasks of two names have two."""
+        task = re.sub(r"[^A-Za-z0-9_-]", "-", Path(self.task.config.name).stem)
+        return f"{self.role}-{task}-s{self.seed}-{self.key[:12]}"
+
+    @property
+    def kind(self) -> str:
+        """Stages of one kind take equally long."""
+        config = self.task.config
+        sizes = [config.supervisor, config.transfer, config.validation, config.test]
+        return files.canonical([self.role, config.name, sizes, self.own_identity()])
+
+    @property
+    def title(self) -> str:
+        """`student smollm2-135m, confidence on cities, seed 0`."""
+        return f"{self.describe()} on {self.task.config.title}, seed {self.seed}"
+
+
+def labelled(stage: Stage, labels: Labels | Logits) -> Outcome:
+    """Labels that no training gave, as a stage's outcome. The history is of one evaluation, after no step.
+
+    Raises:
+      UserError: a split has no labels, or others than class probabilities of its examples.
+    """
+    if not isinstance(labels, Logits):
+        labels = Logits({name: np.log(np.maximum(probs, LEAST)) for name, probs in labels.items()})
+    values = {name: np.asarray(each, np.float32) for name, each in labels.items()}
+    missing = [name for name in ("validation", *stage.shown.predict) if name not in values]
+    if missing:
+        raise UserError(f"{stage.describe()} gave no labels of the {' and '.join(missing)} split")
+    for name, split in {**stage.shown.predict, "validation": stage.shown.validation}.items():
+        if values[name].shape != (len(split), stage.task.n_classes) or not np.isfinite(values[name]).all():
+            raise UserError(
+                f"{stage.describe()} gave labels of shape {values[name].shape} for {len(split)} examples of the {name} "
+                f"split; they must be finite, [{len(split)}, {stage.task.n_classes}]"
+            )
+    history = History([], [0], [0.0], softmax(values["validation"])[None], 0)
+    return Outcome({name: values[name] for name in stage.shown.predict}, history, None)
+
+
+def with_truth(split: Split, n_classes: int) -> Labelled:
+    """A split's ground truth as targets, and the split without it."""
+    assert split.labels is not None
+    return Labelled(split.without_truth(), np.eye(n_classes, dtype=np.float32)[split.labels])
+
+
+def part(split: Split, index: int, parts: int) -> Split:
+    """The index-th of so many parts of a split, whole groups in one."""
+    if parts == 1:
+        return split
+    names = list(dict.fromkeys(split.groups))
+    mine = {name for place, name in enumerate(names) if place * parts // len(names) == index}
+    return split.take(np.array([row for row, group in enumerate(split.groups) if group in mine], np.int32))
+
+
+def on_task(learner: Learner, task: TaskData) -> Learner:
+    """The learner on this task, whose own file holds the features that are called `:name`."""
+    return replace(learner, model=arrays.of_file(learner.model, task.config.name))
+
+
+def learner_identity(learner: Learner) -> dict[str, Any]:
+    """What a stage's key says of a learner: its model by content, and nothing that changes no bit."""
+    found = files.as_json(learner)
+    del found["loop"]["checkpoint_seconds"]
+    return {**found, "model": model_fingerprint(learner.model)}
+
+
+def identity_of(value: Any) -> Any:
+    """What a key says of a user's object: the code of its class and its fields; a learner's model by content."""
+    if isinstance(value, Learner):
+        return learner_identity(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        found = {field.name: identity_of(getattr(value, field.name)) for field in fields(value)}
+        return {"kind": references.find(type(value), Registry("kind")).identity, **found}
+    if isinstance(value, Mapping):
+        return {str(key): identity_of(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [identity_of(each) for each in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return {"kind": references.find(type(value), Registry("kind")).identity}
+
+
+def model_fingerprint(model: str) -> str:
+    """SHA-256 of a model's files, or of the features that stand for one."""
+    return arrays.fingerprint(model) if arrays.is_array(model) else models.fingerprint(model)
+
+
+def bound_loss(function: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:
+    """The loss with its hyperparameters. Equal ones are one function, so that a step compiles once.
+
+    Raises:
+      UserError: an option that the loss does not have, or that it needs and is not given.
+    """
+    return _bound(function, files.canonical(dict(options)))
+
+
+@functools.lru_cache(maxsize=64)
+def _bound(function: Callable[..., Any], options: str) -> Callable[..., Any]:
+    return losses.bind(function, **json.loads(options))
+
+
+def fit_group(stage: Stage, loss: str, options: Mapping[str, Any], reads: Hashable = None) -> Hashable | None:
+    """The group of a stage that trains a probe: those of one model, task and loss are fitted as one program.
+
+    Args:
+      loss, options: of the training.
+      reads: where it reads other texts than the task's, what decides these.
+    """
+    learner, body = stage.learner, stage.body
+    if learner is None or learner.parameters != "probe":
+        return None
+    start = None if body is None else (body.key, stage.role == "supervisor")
+    return reads, learner, stage.task, start, loss, str(sorted(options.items()))
+
+
+def feature_texts(stage: Stage) -> tuple[Text, ...]:
+    """Every text whose features a probe may need: for any seed, or for its own if that trained the backbone."""
+    if stage.body is None:
+        return stage.task.texts
+    shown = stage.shown
+    return tuple(text for split in (shown.train, shown.validation, *shown.predict.values()) for text in split.texts)

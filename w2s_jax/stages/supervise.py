@@ -1,0 +1,237 @@
+"""A supervisor's labels as a stage, and what a kind of supervisor is."""
+
+import functools
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float
+
+from w2s_jax import losses
+from w2s_jax.data.splits import Split
+from w2s_jax.data.task_data import TaskData
+from w2s_jax.data.tasks import Task
+from w2s_jax.data.tokens import Text
+from w2s_jax.metrics.findings import Finding
+from w2s_jax.stages import checks, cost
+from w2s_jax.stages.base import (
+    Fit,
+    Labels,
+    Lesson,
+    Session,
+    Shown,
+    Stage,
+    feature_texts,
+    fit_group,
+    identity_of,
+    labelled,
+    learner_identity,
+    on_task,
+    with_truth,
+)
+from w2s_jax.stages.cost import Work
+from w2s_jax.stages.measuring import Setting
+from w2s_jax.stages.truth import TRUTH_LOSS, adapted, on_truth
+from w2s_jax.train.finetune import Outcome
+from w2s_jax.train.learner import Learner
+
+LABELLED = ("transfer", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """All that a supervisor may see when it labels.
+
+    Attributes:
+      definition: what the task is: its answers, its templates, how its texts come apart.
+      path: the task's name in the config, which is the path of the user's own file.
+      answers: what the classes are called.
+      seed: of the experiment.
+      lesson: ground truth of the supervisor split and of validation, and the splits to label, without theirs.
+      needs: the stages that the supervisor asked for, in its order.
+      read: the class probabilities [N, C] that one of them gives a split's examples, by their ids.
+      truth: only for a supervisor that declares `simulated`: ground truth of the splits to label, by name; else empty.
+      session: the devices, who is told of progress, and the folder of transcripts.
+    """
+
+    definition: Task
+    path: str
+    answers: tuple[str, ...]
+    seed: int
+    lesson: Lesson
+    needs: tuple[Stage, ...]
+    read: "Callable[[Stage, str, tuple[str, ...]], Float[np.ndarray, 'n c']]"
+    truth: Mapping[str, np.ndarray]
+    session: Session
+    learner: Learner | None
+    texts: tuple[Text, ...]
+
+    @property
+    def splits(self) -> Mapping[str, Split]:
+        """The splits to label, by name."""
+        return self.lesson.predict
+
+    def fit(self, lesson: Lesson | None = None, *, reread: bool = False) -> Fit:
+        """The supervisor's own learner, to be trained with cross entropy; its predictions are the labels.
+
+        Args:
+          lesson: None is all of `self.lesson`.
+          reread: the lesson holds other texts than the task's.
+        """
+        assert self.learner is not None
+        texts = None if reread else self.texts
+        return on_truth(self.learner, self.answers, self.lesson if lesson is None else lesson, texts)
+
+
+class Supervisor(Protocol):
+    """A kind of supervisor: a frozen dataclass that answers these questions; nothing else asks what kind it is.
+
+    A class of one's own inherits from this one, and needs `label` alone.
+
+    Attributes:
+      splits: the splits that it labels.
+      simulated: it is told ground truth of what it labels.
+      combines: the stages that it needs are supervisors whose labels it combines: label transforms may look at them.
+      asks: a model is told what the classes are called.
+    """
+
+    splits: ClassVar[tuple[str, ...]] = LABELLED
+    simulated: ClassVar[bool] = False
+    combines: ClassVar[bool] = False
+    asks: ClassVar[bool] = False
+
+    def label(self, inputs: Inputs) -> Labels | Fit:
+        """Class probabilities of every split of `inputs.splits`, or the model whose training gives them."""
+        ...
+
+    def trains(self) -> Learner | None:
+        """The model that it trains to get its labels; None where it trains none."""
+        return None
+
+    def needs(self, task: TaskData, seed: int) -> tuple[Stage, ...]:
+        """The stages that it reads."""
+        return ()
+
+    def identity(self, task: TaskData) -> dict[str, Any]:
+        """What decides its labels besides examples, seed, its learner and the stages that it needs: by default all its
+        fields, and the code of its class."""
+        found: dict[str, Any] = identity_of(self)
+        return found
+
+    def reads(self) -> Hashable:
+        """Where its learner reads other texts than the task's, what decides these; None where it reads the task's."""
+        return None
+
+    def learners(self) -> tuple[Learner, ...]:
+        """The models that it trains, those of its members included: for planning and for sizes."""
+        learner = self.trains()
+        return () if learner is None else (learner,)
+
+    def describe(self) -> str:
+        """What it is, in a few words, as progress and reports show it."""
+        return type(self).__name__
+
+    def check(self, task: TaskData, seed: int) -> None:
+        """Finds what would stop it, before anything is computed.
+
+        Raises:
+          UserError: the first problem.
+        """
+
+    def work(self, task: TaskData, seed: int) -> Iterable[Work]:
+        """How much there is to compute besides its learner's training, for an estimate of time."""
+        return ()
+
+    def measures(self, setting: Setting) -> Iterable[Finding]:
+        """What it measures of its own, from finished stages and ground truth."""
+        return ()
+
+
+@dataclass(frozen=True, eq=False)
+class Supervise(Stage):
+    """The labels of one supervisor."""
+
+    role = "supervisor"
+    task: TaskData
+    seed: int
+    supervisor: Supervisor
+
+    @property
+    def learner(self) -> Learner | None:
+        learner = self.supervisor.trains()
+        return None if learner is None else on_task(learner, self.task)
+
+    @functools.cached_property
+    def body(self) -> Stage | None:
+        return adapted(self.task, self.seed, self.supervisor.trains())
+
+    @functools.cached_property
+    def own_needs(self) -> tuple[Stage, ...]:
+        """What the supervisor asked for."""
+        return self.supervisor.needs(self.task, self.seed)
+
+    @property
+    def needs(self) -> tuple[Stage, ...]:
+        return self.own_needs + (() if self.body is None else (self.body,))
+
+    @property
+    def members(self) -> tuple[Stage, ...]:
+        return self.own_needs if self.supervisor.combines else ()
+
+    @functools.cached_property
+    def shown(self) -> Shown:
+        splits = self.splits
+        predict = {name: getattr(splits, name).without_truth() for name in self.supervisor.splits}
+        return Shown(splits.supervisor, splits.validation, predict)
+
+    @property
+    def group(self) -> Hashable | None:
+        return fit_group(self, TRUTH_LOSS, {}, self.supervisor.reads())
+
+    @property
+    def asks(self) -> bool:
+        return self.supervisor.asks or super().asks
+
+    def own_identity(self) -> dict[str, Any]:
+        learner = None if self.learner is None else learner_identity(self.learner)
+        return {"supervisor": self.supervisor.identity(self.task), "learner": learner}
+
+    def check(self, mesh: Mesh | None) -> None:
+        self.supervisor.check(self.task, self.seed)
+        if self.learner is not None:
+            checks.learner(self.task, self.learner, mesh)
+            checks.loss(self.task, self.learner, TRUTH_LOSS, losses.cross_entropy, {})
+
+    def make(self, session: Session) -> Fit | Outcome:
+        shown, n_classes = self.shown, self.task.n_classes
+        lesson = Lesson(with_truth(shown.train, n_classes), with_truth(shown.validation, n_classes), shown.predict)
+        truth = {name: getattr(self.splits, name).labels for name in shown.predict} if self.supervisor.simulated else {}
+        inputs = Inputs(
+            definition=self.task.definition,
+            path=self.task.config.name,
+            answers=self.task.answers,
+            seed=self.seed,
+            lesson=lesson,
+            needs=self.own_needs,
+            read=lambda stage, split, ids: session.read(stage).for_split(split, ids),
+            truth=truth,
+            session=session,
+            learner=self.learner,
+            texts=feature_texts(self) if self.learner is not None else (),
+        )
+        said = self.supervisor.label(inputs)
+        return said if isinstance(said, Fit) else labelled(self, said)
+
+    def describe(self) -> str:
+        return f"supervisor {self.supervisor.describe()}"
+
+    def work(self) -> Iterator[Work]:
+        yield from self.supervisor.work(self.task, self.seed)
+        learner, shown = self.learner, self.shown
+        if learner is not None:
+            count = sum(map(len, shown.predict.values()))
+            yield from cost.finetuning(learner, self.task.texts, len(shown.train), len(shown.validation), count)
+            shared = self.task.config, self.supervisor.reads(), self.body and self.body.key
+            yield from cost.features(learner, feature_texts(self), shared)

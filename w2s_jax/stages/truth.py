@@ -1,0 +1,224 @@
+"""Stages that learn ground truth of the transfer split, or its texts alone: ceilings, adapted backbones, truth probes."""
+
+import functools
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from w2s_jax import losses
+from w2s_jax.data.task_data import TaskData
+from w2s_jax.data.tokens import Text
+from w2s_jax.runtime.errors import UserError
+from w2s_jax.stages import checks, cost
+from w2s_jax.stages.base import (
+    Fit,
+    Lesson,
+    Session,
+    Shown,
+    Stage,
+    bound_loss,
+    feature_texts,
+    fit_group,
+    learner_identity,
+    on_task,
+    with_truth,
+)
+from w2s_jax.stages.cost import Work
+from w2s_jax.train import generative
+from w2s_jax.train.finetune import Outcome
+from w2s_jax.train.learner import Learner
+from w2s_jax.train.loop import History
+from w2s_jax.train.optimizer import OptimizerConfig
+
+TRUTH_LOSS = "cross_entropy"
+PROBE_OPTIMIZER, PROBE_EPOCHS = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3), 10
+
+
+def on_truth(learner: Learner, answers: tuple[str, ...], lesson: Lesson, texts: tuple[Text, ...] | None) -> Fit:
+    """Training with plain cross entropy, as on ground truth; arguments as in `Fit`."""
+    return Fit(learner, bound_loss(losses.cross_entropy, {}), lesson, answers, texts)
+
+
+@dataclass(frozen=True, eq=False)
+class Adapted(Stage):
+    """A backbone finetuned on the transfer split's texts alone, without labels (Burns et al. 2023, section 5.2.2)."""
+
+    role = "adapted"
+    task: TaskData
+    seed: int
+    adapting: Learner
+
+    @property
+    def learner(self) -> Learner:
+        return on_task(self.adapting, self.task)
+
+    @property
+    def needs(self) -> tuple[Stage, ...]:
+        return ()
+
+    @functools.cached_property
+    def shown(self) -> Shown:
+        return Shown(self.splits.transfer.without_truth(), self.splits.validation.without_truth(), {})
+
+    @property
+    def asks(self) -> bool:
+        return False
+
+    def own_identity(self) -> dict[str, Any]:
+        return {"learner": learner_identity(self.learner)}
+
+    def check(self, mesh: Mesh | None) -> None:
+        checks.learner(self.task, self.learner, mesh)
+
+    def make(self, session: Session) -> Outcome:
+        params, step_losses = generative.adapt(
+            self.learner,
+            session.pretrained(replace(self.learner, read_layer=None), None),
+            self.shown.train.texts,
+            seed=self.seed,
+            mesh=session.mesh,
+            folder=session.folder(self),
+            profile=session.profile(self),
+            progress=session.progress,
+        )
+        nothing = np.zeros((1, 0, self.task.n_classes), np.float32)
+        return Outcome({}, History(step_losses, [len(step_losses)], [0.0], nothing, 0), params)
+
+    def describe(self) -> str:
+        return f"generative finetuning of {self.adapting.model}"
+
+    def work(self) -> Iterator[Work]:
+        settings = self.learner.generative
+        assert settings is not None
+        count = settings.epochs * len(self.shown.train)
+        yield Work(3 * cost.reading(self.learner, self.task.texts, count))
+
+
+def adapted(task: TaskData, seed: int, learner: Learner | None) -> Adapted | None:
+    """The stage of generative finetuning, for a learner that begins with it."""
+    return None if learner is None or learner.generative is None else Adapted(task, seed, learner)
+
+
+@dataclass(frozen=True, eq=False)
+class Ceiling(Stage):
+    """The student's own learner on ground truth of the transfer split."""
+
+    role = "ceiling"
+    task: TaskData
+    seed: int
+    strong: Learner
+
+    @property
+    def learner(self) -> Learner:
+        return on_task(self.strong, self.task)
+
+    @functools.cached_property
+    def body(self) -> Stage | None:
+        return adapted(self.task, self.seed, self.strong)
+
+    @property
+    def needs(self) -> tuple[Stage, ...]:
+        return () if self.body is None else (self.body,)
+
+    @functools.cached_property
+    def shown(self) -> Shown:
+        return _shown_truth(self)
+
+    @property
+    def group(self) -> Hashable | None:
+        return fit_group(self, TRUTH_LOSS, {})
+
+    def own_identity(self) -> dict[str, Any]:
+        return {"learner": learner_identity(self.learner), "loss": TRUTH_LOSS}
+
+    def check(self, mesh: Mesh | None) -> None:
+        checks.learner(self.task, self.learner, mesh)
+        checks.loss(self.task, self.learner, TRUTH_LOSS, losses.cross_entropy, {})
+
+    def make(self, session: Session) -> Fit:
+        return on_truth(self.learner, self.task.answers, _truth_lesson(self), feature_texts(self))
+
+    def describe(self) -> str:
+        return f"ceiling {self.strong.model}"
+
+    def work(self) -> Iterator[Work]:
+        shown = self.shown
+        labelled = sum(map(len, shown.predict.values()))
+        yield from cost.finetuning(self.learner, self.task.texts, len(shown.train), len(shown.validation), labelled)
+        yield from cost.features(self.learner, feature_texts(self), (self.task.config, self.body and self.body.key))
+
+
+@dataclass(frozen=True, eq=False)
+class TruthProbe(Stage):
+    """A linear probe on ground truth, on a finetuned student's hidden states: how salient the task has become in them.
+
+    Burns et al. 2023, section 5.2.3.
+    """
+
+    role = "truth-probe"
+    task: TaskData
+    seed: int
+    student: Stage
+
+    def __post_init__(self) -> None:
+        learner = self.student.learner
+        if learner is None or learner.parameters not in ("full", "lora"):
+            raise UserError("readout='truth_probe' needs a finetuned student: parameters='full' or 'lora'")
+
+    @functools.cached_property
+    def learner(self) -> Learner:
+        trained = self.student.learner
+        assert trained is not None
+        return replace(
+            trained,
+            parameters="probe",
+            preference=None,
+            output="head",
+            epochs=PROBE_EPOCHS,
+            dropout=0.0,
+            optimizer=PROBE_OPTIMIZER,
+            loop=replace(trained.loop, patience=None),
+        )
+
+    @property
+    def body(self) -> Stage:
+        return self.student
+
+    @property
+    def needs(self) -> tuple[Stage, ...]:
+        return (self.student,)
+
+    @functools.cached_property
+    def shown(self) -> Shown:
+        return _shown_truth(self)
+
+    @property
+    def group(self) -> Hashable | None:
+        return fit_group(self, TRUTH_LOSS, {})
+
+    def own_identity(self) -> dict[str, Any]:
+        return {"learner": learner_identity(self.learner), "loss": TRUTH_LOSS}
+
+    def make(self, session: Session) -> Fit:
+        return on_truth(self.learner, self.task.answers, _truth_lesson(self), feature_texts(self))
+
+    def describe(self) -> str:
+        return f"truth probe on {self.student.describe()}"
+
+    def work(self) -> Iterator[Work]:
+        yield from cost.features(self.learner, feature_texts(self), self.student.key)
+
+
+def _shown_truth(stage: Stage) -> Shown:
+    """The transfer and validation splits with ground truth; the test split, to be labelled, without it."""
+    splits = stage.splits
+    predict = {"validation": splits.validation.without_truth(), "test": splits.test.without_truth()}
+    return Shown(splits.transfer, splits.validation, predict)
+
+
+def _truth_lesson(stage: Stage) -> Lesson:
+    shown, n_classes = stage.shown, stage.task.n_classes
+    return Lesson(with_truth(shown.train, n_classes), with_truth(shown.validation, n_classes), shown.predict)

@@ -1,0 +1,132 @@
+"""Labels from elsewhere: of another model, of people, or of any program."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from w2s_jax.data import arrays, sources
+from w2s_jax.data.splits import Split
+from w2s_jax.data.task_data import TaskData
+from w2s_jax.runtime import files
+from w2s_jax.runtime.errors import UserError
+from w2s_jax.stages.base import Labels
+from w2s_jax.stages.supervise import LABELLED, Inputs, Supervisor
+from w2s_jax.supervisors.registry import SUPERVISORS
+
+
+@SUPERVISORS.register
+@dataclass(frozen=True)
+class Given(Supervisor):
+    """A supervisor whose labels come from elsewhere: from another model, or from people.
+
+    Attributes:
+      probs: an array, `file.npz:name` or `:name`, [examples, classes], as the task's examples; or a .jsonl, .csv or
+        .parquet table with `id`, and `label` or `probs`. `w2s ask` writes the examples to be labelled.
+    """
+
+    probs: str
+
+    def label(self, inputs: Inputs) -> Labels:
+        reference, n_classes = _on_task(self.probs, inputs.path), len(inputs.answers)
+        return {name: labels_of(reference, split, n_classes) for name, split in inputs.splits.items()}
+
+    def identity(self, task: TaskData) -> dict[str, Any]:
+        return {"given": fingerprint(_on_task(self.probs, task.config.name))}
+
+    def check(self, task: TaskData, seed: int) -> None:
+        splits = task.splits(seed)
+        for name in LABELLED:
+            labels_of(_on_task(self.probs, task.config.name), getattr(splits, name), task.n_classes)
+
+    def describe(self) -> str:
+        return self.probs
+
+
+def _on_task(reference: str, path: str) -> str:
+    return arrays.of_file(reference, path) if arrays.is_array(reference) else reference
+
+
+def fingerprint(reference: str) -> str:
+    """SHA-256 of an array, or of a table that people filled in."""
+    if arrays.is_array(reference):
+        return arrays.fingerprint(reference)
+    if not Path(reference).is_file():
+        raise UserError(f"{reference} does not exist")
+    return files.sha256_file(Path(reference))
+
+
+def labels_of(reference: str, split: Split, n_classes: int) -> Float[np.ndarray, "n c"]:
+    """Class probabilities of a split's examples, from an array or a table.
+
+    Raises:
+      UserError: it holds no probabilities, or of another number of classes or examples than the task.
+    """
+    if not arrays.is_array(reference):
+        return read(reference, split.ids, n_classes)
+    table = arrays.probabilities(reference)
+    if table.shape[1] != n_classes:
+        raise UserError(f"{reference} has {table.shape[1]} classes; the task has {n_classes}")
+    return table[arrays.rows([str(text) for text in split.texts], reference, len(table))]
+
+
+def read(path: str, ids: Sequence[str], n_classes: int) -> Float[np.ndarray, "n c"]:
+    """What a table says of these examples, as class probabilities; a `label` is certain.
+
+    Args:
+      path: a .jsonl, .csv or .parquet table with `id`, and `label` or `probs`: a list, or, in a .csv, a JSON list such
+        as `[0.2, 0.8]`. Other examples and columns do not matter.
+
+    Raises:
+      UserError: an example has no answer, two, or one that is no class and no probabilities.
+    """
+    found: dict[str, np.ndarray] = {}
+    for record in sources.Local(path).records():
+        identifier = str(sources.field(record, "id"))
+        if identifier in found:
+            raise UserError(f"{path}: {identifier!r} is there twice")
+        found[identifier] = answer(path, identifier, record, n_classes)
+    missing = [identifier for identifier in ids if identifier not in found]
+    if missing:
+        raise UserError(f"{path} lacks an answer for {len(missing)} of {len(ids)} examples, {missing[0]!r} among them")
+    return np.stack([found[identifier] for identifier in ids])
+
+
+def answer(path: object, identifier: str, record: sources.Record, n_classes: int) -> Float[np.ndarray, " c"]:
+    """The class probabilities of one line of a table, from its `probs` or else its `label`; an empty cell is none.
+
+    Raises:
+      UserError: it has neither, both that contradict each other, or one that is no class and no probabilities.
+    """
+    given, label = record.get("probs"), record.get("label")
+    has_probs, has_label = (not (value is None or value == "") for value in (given, label))
+    if not has_probs and not has_label:
+        raise UserError(f"{path}: {identifier!r} has neither a label nor probs")
+    probs = _probabilities(path, identifier, given, n_classes) if has_probs else None
+    if not has_label:
+        assert probs is not None
+        return probs
+    number = sources.class_field(record, "label")
+    if not 0 <= number < n_classes:
+        raise UserError(f"{path}: label {number} of {identifier!r} is none of the {n_classes} classes")
+    if probs is None:
+        return np.eye(n_classes, dtype=np.float32)[number]
+    if probs[number] < probs.max():
+        raise UserError(f"{path}: label and probs of {identifier!r} contradict each other; give one of them")
+    return probs
+
+
+def _probabilities(path: object, identifier: str, given: Any, n_classes: int) -> Float[np.ndarray, " c"]:
+    try:
+        probs = np.asarray(json.loads(given) if isinstance(given, str) else given, np.float32)
+    except (ValueError, TypeError):
+        probs = np.empty(0, np.float32)
+    if probs.shape != (n_classes,) or not (probs >= 0).all() or abs(probs.sum() - 1) > 1e-3:
+        raise UserError(
+            f"{path}: probs of {identifier!r} must be {n_classes} numbers, not negative, with sum 1, not {given!r}"
+        )
+    return probs / probs.sum()
