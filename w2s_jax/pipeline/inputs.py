@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from w2s_jax import label_transforms, metrics
+from w2s_jax import metrics
 from w2s_jax.data import formulas
 from w2s_jax.data.predictions import Predictions
 from w2s_jax.data.splits import Split
@@ -15,6 +15,7 @@ from w2s_jax.data.tokens import Text
 from w2s_jax.pipeline import experiment, materials
 from w2s_jax.pipeline.experiment import Stage
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.supervisors import combining, error_structure
 
 Read = Callable[[Stage], Predictions]
 
@@ -111,7 +112,7 @@ def _drawn(stage: Stage, train: Labelled, read: Read) -> np.ndarray:
     assert stage.draw is not None
     seed = int(np.random.default_rng([stage.seed, stage.draw.member]).integers(2**31))
     if stage.draw.how == "bagging":
-        return label_transforms.bootstrap_rows(len(train.split), seed)
+        return combining.bootstrap_rows(len(train.split), seed)
     weights, _ = boosting(stage.members, train, read)
     return np.random.default_rng(seed).choice(len(weights), len(weights), p=weights).astype(np.int32)
 
@@ -121,7 +122,7 @@ def boosting(members: Sequence[Stage], train: Labelled, read: Read) -> tuple[np.
     weights, votes = np.full(len(train.split), 1 / len(train.split)), []
     for member in members:
         probs = read(member).for_split("supervisor", train.split.ids)
-        vote, weights = label_transforms.boosting_round(probs, train.targets.argmax(axis=1), weights)
+        vote, weights = combining.boosting_round(probs, train.targets.argmax(axis=1), weights)
         votes.append(vote)
     return weights, votes
 
@@ -134,9 +135,7 @@ def combine(stage: Stage, how: str, read: Read) -> dict[str, Float[np.ndarray, "
     found = {}
     for name, split in data.predict.items():
         probs = np.stack([member.for_split(name, split.ids) for member in members])
-        found[name] = (
-            label_transforms.average(probs) if votes is None else label_transforms.vote(probs, np.array(votes))
-        )
+        found[name] = combining.average(probs) if votes is None else combining.vote(probs, np.array(votes))
     return found
 
 
@@ -163,12 +162,12 @@ def simulate(stage: Stage, kind: str, read: Read) -> dict[str, Float[np.ndarray,
         accuracy = metrics.accuracy(real, split.labels)
         seed = int(np.random.default_rng([stage.seed, place]).integers(2**31))
         if kind == "independent":
-            said = label_transforms.independent_errors(split.labels, splits.n_classes, accuracy, seed)
+            said = error_structure.independent_errors(split.labels, splits.n_classes, accuracy, seed)
         else:
             lengths = np.array([sum(map(len, text)) for text in split.texts])
             key = {"longest": lengths, "shortest": -lengths, "unsure": -real.max(axis=1)}[kind]
-            said = label_transforms.errors_on(key, split.labels, splits.n_classes, accuracy)
-        found[name] = label_transforms.with_confidences(said, real, split.labels, seed)
+            said = error_structure.errors_on(key, split.labels, splits.n_classes, accuracy)
+        found[name] = error_structure.with_confidences(said, real, split.labels, seed)
     return found
 
 

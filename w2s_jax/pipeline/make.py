@@ -29,7 +29,7 @@ from w2s_jax.runtime import errors, processes
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.progress import Reporter
 from w2s_jax.supervisors import advice, recursion
-from w2s_jax.train import generative, probing, prompting
+from w2s_jax.train import ccs, generative, probing, prompting
 from w2s_jax.train.finetune import Outcome, finetune, softmax
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History
@@ -330,12 +330,10 @@ def _ccs(stage: Stage, given: StageInputs, workshop: Workshop) -> Outcome:
         return [found.matrix[found.rows(column)] for column in ccs_texts(texts, answers)]
 
     training = pairs(given.train.split.texts)
-    fitted = label_transforms.fit_ccs(*training, seed=stage.seed, **cast(Any, stage.method.options))
-    fitted = label_transforms.oriented(fitted, label_transforms.predict_ccs(fitted, *training), given.train.targets)
+    fitted = ccs.fit_ccs(*training, seed=stage.seed, **cast(Any, stage.method.options))
+    fitted = ccs.oriented(fitted, ccs.predict_ccs(fitted, *training), given.train.targets)
     splits = {**given.predict, "validation": given.validation.split}
-    return _labelled(
-        stage, {name: label_transforms.predict_ccs(fitted, *pairs(split.texts)) for name, split in splits.items()}
-    )
+    return _labelled(stage, {name: ccs.predict_ccs(fitted, *pairs(split.texts)) for name, split in splits.items()})
 
 
 def given_labels(stage: Stage, reference: str) -> dict[str, Float[np.ndarray, "n c"]]:

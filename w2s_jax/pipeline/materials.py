@@ -200,7 +200,7 @@ def label_context(step: LabelStep) -> tuple[str, ...]:
 
 def _label_function(step: LabelStep) -> Callable[..., Any]:
     reference = config.split_reference(step.name)
-    return label_transforms.get(step.name) if reference is None else config.named(*reference)
+    return label_transforms.LABEL_TRANSFORMS.find(step.name) if reference is None else config.named(*reference)
 
 
 def _label_identity(step: LabelStep) -> dict[str, Any]:
