@@ -135,7 +135,7 @@ def test_a_config_that_is_none(tmp_path, capsys, text, says):
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("def loss(logits, targets):\n    return (logits * targets).mean()", "one value a row"),
+        ("def loss(logits, targets):\n    return (logits * targets).mean()", "one value per example"),
         ("def loss(logits, targets):\n    return undefined_name", "undefined_name"),
         ("loss = 3", "not a function"),
         ("def other(): pass", "has no 'loss'"),

@@ -46,7 +46,7 @@ def test_fragments_are_what_a_config_takes(fragment: str) -> None:
         options = built.options if built.learn == "train" else {}
         losses.bind(losses.get(built.loss), **options)
         for step in built.labels:
-            label_transforms.bind(label_transforms.get(step.name), **step.options)
+            label_transforms.bind(label_transforms.LABEL_TRANSFORMS.find(step.name), **step.options)
     if isinstance(built, TaskConfig):
         assert tasks.get(built.name).name == built.name
 

@@ -1,6 +1,8 @@
 """Losses against PyTorch in float64, written here from the formulas, and one battery over every name."""
 
+import doctest
 import functools
+import importlib
 import itertools
 
 import jax
@@ -11,7 +13,8 @@ import pytest
 import scipy.special
 
 from w2s_jax import losses
-from w2s_jax.losses import LOSSES, bind
+from w2s_jax.losses import LOSSES, algebra, bind
+from w2s_jax.losses.base import check_hyperparameter
 from w2s_jax.runtime.errors import UserError
 
 torch = pytest.importorskip("torch")
@@ -256,7 +259,7 @@ def test_result_is_float32_whatever_comes_in(name):
     np.testing.assert_array_equal(values, expected)
     np.testing.assert_allclose(gradient, slope, rtol=1e-2, atol=1e-6)  # the gradient itself is bfloat16
     context = {key: {"step": jnp.int32(STEP), "total_steps": TOTAL}.get(key) for key in ("step", "total_steps")}
-    unbound = losses._call(LOSSES[name], *low, {**context, "where": jnp.ones(len(logits), bool)})
+    unbound = algebra.call(LOSSES[name], *low, {**context, "where": jnp.ones(len(logits), bool)})
     assert unbound.dtype == jnp.float32
     np.testing.assert_allclose(unbound, expected, rtol=1e-5, atol=1e-6)
 
@@ -654,8 +657,8 @@ def test_bind_wants_required_hyperparameters_and_two_arguments():
         lambda logits, targets: optax.softmax_cross_entropy(logits, targets)[:, None],
     ],
 )
-def test_a_loss_that_is_not_one_value_a_row_is_refused(wrong):
-    with pytest.raises(UserError, match=r"one value a row, shape \(4,\)"):
+def test_a_loss_that_is_not_one_value_per_example_is_refused(wrong):
+    with pytest.raises(UserError, match=r"one value per example, shape \(4,\)"):
         run(wrong, *batch(4))
 
 
@@ -697,7 +700,7 @@ def test_hyperparameters_out_of_range_are_refused(name, options):
 
 def test_text_is_no_number():
     with pytest.raises(UserError, match=r"radius must be a number from 0 to 0\.5, not 'midweak'"):
-        losses._check("radius", "midweak", 0, 0.5)
+        check_hyperparameter("radius", "midweak", 0, 0.5)
 
 
 def test_a_hyperparameter_may_be_traced():
@@ -719,6 +722,14 @@ def test_get():
     assert losses.get("kl") is losses.kl
     with pytest.raises(UserError, match="did you mean 'confidence'"):
         losses.get("confidense")
+
+
+@pytest.mark.parametrize(
+    "module", ["base", "algebra", "targets", "weights", "divergences", "weak_to_strong", "noise_robust"]
+)
+def test_the_examples_in_docstrings_run(module):
+    failed, attempted = doctest.testmod(importlib.import_module(f"w2s_jax.losses.{module}"))
+    assert failed == 0 < attempted
 
 
 def test_evidential_learns_from_a_head_that_starts_at_zero():

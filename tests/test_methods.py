@@ -10,7 +10,7 @@ import pytest
 from tests import tiny as make
 from tests.test_experiment import bits, quiet
 from w2s_jax.config import Advised, Ensemble, Errors, Experiment, Given, LabelStep, Method, TaskConfig
-from w2s_jax.label_transforms import STEPS
+from w2s_jax.label_transforms import LABEL_TRANSFORMS
 from w2s_jax.pipeline import experiment, inputs, materials, runner
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train import finetune
@@ -141,7 +141,7 @@ def test_simulated_errors_are_as_many_as_the_real_supervisors(tmp_path, kind):
         assert confidence[wrong].max() <= confidence[~wrong].min()
 
 
-@pytest.mark.parametrize("name", sorted(set(STEPS) - {"assign", "learned_weights", "em_posterior"}))
+@pytest.mark.parametrize("name", sorted(set(LABEL_TRANSFORMS) - {"assign", "learned_weights", "em_posterior"}))
 def test_every_step_of_label_work_runs_in_the_graph(tmp_path, name):
     options = {"threshold": 0.5} if name == "confidence_filter" else {}
     plan = probes(tmp_path, methods={"naive": Method(), "work": Method(labels=(LabelStep(name, options),))}, seeds=(0,))

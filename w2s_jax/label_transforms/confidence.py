@@ -1,52 +1,67 @@
-"""Choosing rows by what the weak labels themselves say."""
+"""Choosing examples by the weak labels themselves."""
 
 import numpy as np
 from jaxtyping import Float
 
-from w2s_jax.label_transforms.steps import Labels, check_range, kept, most_of
+from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, Labels, kept, most_of
+from w2s_jax.runtime.checks import check_range
 from w2s_jax.runtime.errors import UserError
 
 
+@LABEL_TRANSFORMS.register
 def confidence_filter(
     weak: Float[np.ndarray, "n c"], *, threshold: float = 0.75, share: float | None = None, balanced: bool = False
 ) -> Labels:
-    """Keeps the rows whose largest weak probability is above the threshold, or the most confident share of them.
+    """Keeps the examples whose largest weak probability is above the threshold, or the most confident share of them.
 
-    Source: Anthropic's automated weak-to-strong researcher (2026), `confident-only`, threshold .75.
+    >>> weak = np.array([[0.1, 0.9], [0.3, 0.7], [0.8, 0.2], [0.45, 0.55]], np.float32)
+    >>> confidence_filter(weak).rows.tolist()
+    [0, 2]
+    >>> confidence_filter(weak, share=0.25).rows.tolist()
+    [0]
 
     Args:
       threshold: in [0, 1].
-      share: in (0, 1]; keep `round(share * n)` rows instead, whatever their confidence.
-      balanced: count the share in each class of weak labels, so that their balance stays.
+      share: in (0, 1]; keep `round(share * n)` examples instead, whatever their confidence.
+      balanced: take the share of each class of weak labels, so that their balance stays.
 
     Raises:
-      UserError: balanced without a share.
+      UserError: balanced without a share, or a hyperparameter out of range.
+
+    References:
+      Anthropic's automated weak-to-strong researcher, 2026, `confident-only`, threshold .75.
     """
     check_range("threshold", threshold, 0, 1)
     confidence = weak.max(axis=1)
     if share is None:
         if balanced:
-            raise UserError("balanced counts a share of each class; give confidence_filter a share too")
+            raise UserError("balanced takes a share of each class; give confidence_filter a share too")
         return kept(weak, confidence > threshold)
     check_range("share", share, 1e-9, 1)
     return kept(weak, most_of(confidence, share, weak.argmax(axis=1) if balanced else np.zeros(len(weak), np.int64)))
 
 
+@LABEL_TRANSFORMS.register
 def random_rows(weak: Float[np.ndarray, "n c"], *, share: float = 0.5, seed: int) -> Labels:
-    """Keeps `round(share * n)` rows by chance: what a filter is to be compared with.
+    """Keeps `round(share * n)` examples by chance: what a filter is to be compared with.
 
     Args:
       share: in (0, 1].
+
+    Raises:
+      UserError: a share out of range.
     """
     check_range("share", share, 1e-9, 1)
     drawn = np.random.default_rng(seed).permutation(len(weak))[: round(share * len(weak))]
     return kept(weak, np.isin(np.arange(len(weak)), drawn))
 
 
+@LABEL_TRANSFORMS.register
 def balanced_resample(weak: Float[np.ndarray, "n c"], *, seed: int) -> Labels:
-    """As many rows as before, equally many of each class of weak labels that occurs.
+    """As many examples as before, equally many of each class of weak labels that occurs.
 
-    A class with too few is repeated whole, and then in part by chance; of one with too many, some are left out.
+    A class with too few is repeated whole, and then in part by chance; of one with too many, some are left out by
+    chance.
     """
     generator = np.random.default_rng(seed)
     classes = [np.flatnonzero(weak.argmax(axis=1) == label) for label in range(weak.shape[1])]

@@ -1,48 +1,70 @@
-"""Weak labels beside those of the nearest rows in the student's hidden states."""
+"""Weak labels compared with those of the nearest examples in the student's hidden states."""
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from w2s_jax.label_transforms.steps import Labels, check_count, check_range, drop_farthest, kept, relabelled
+from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, Labels, drop_farthest, kept, relabelled
+from w2s_jax.runtime.checks import check_count, check_range
 from w2s_jax.runtime.errors import UserError
 
 
+@LABEL_TRANSFORMS.register
 def knn_relabel(weak: Float[np.ndarray, "n c"], *, features: Float[np.ndarray, "n d"], k: int = 50) -> Labels:
-    """The mean of the weak labels of the k nearest other rows (EleutherAI 2024; Euclidean distance).
+    """Relabels every example with the mean of the weak labels of its k nearest other examples (Euclidean distance).
 
-    A row is not its own neighbour: EleutherAI/w2s counts it, which pulls every label towards itself.
+    An example is not its own neighbour: EleutherAI/w2s counts it, which pulls every label towards itself.
 
     Args:
-      k: neighbours, 1 or more; all other rows where there are not so many.
+      k: neighbours, 1 or more; all other examples where there are fewer.
+
+    Raises:
+      UserError: k is out of range, or there are fewer than two examples.
+
+    References:
+      EleutherAI 2024, https://github.com/EleutherAI/w2s.
     """
     return relabelled(weak[neighbours(features, k)[1]].mean(axis=1))
 
 
+@LABEL_TRANSFORMS.register
 def knn_filter(
     weak: Float[np.ndarray, "n c"], *, features: Float[np.ndarray, "n d"], k: int = 50, drop: float = 0.1
 ) -> Labels:
-    """Drops the share of rows whose weak label is farthest from the mean of their neighbours' (EleutherAI 2024).
+    """Drops the share of examples whose weak label is farthest from the mean of their neighbours'.
 
     Args:
       k: neighbours, as in `knn_relabel`.
       drop: in [0, 1), the share that is dropped.
+
+    Raises:
+      UserError: a hyperparameter is out of range, or there are fewer than two examples.
+
+    References:
+      EleutherAI 2024, https://github.com/EleutherAI/w2s.
     """
     return drop_farthest(weak, weak[neighbours(features, k)[1]].mean(axis=1), drop)
 
 
+@LABEL_TRANSFORMS.register
 def topo_filter(
     weak: Float[np.ndarray, "n c"], *, features: Float[np.ndarray, "n d"], k: int = 50, zeta: float = 0.5
 ) -> Labels:
-    """Keeps the largest strongly connected component of each weak class, and of these rows those among their like.
+    """TopoFilter: keeps the largest connected component of each weak class, without the examples at its border.
 
-    Every row has edges to its k nearest other rows; a class keeps the edges between its own rows. Of the rows in the
-    largest components, those stay of whose k nearest (among these rows) at least the share zeta has the same class
-    (TopoFilter, Wu et al. 2020). EleutherAI/w2s has the same components, which alone often drop more than it allows;
-    where they do not, it fills up to 10% of all rows with those farthest from their neighbours' labels.
+    Every example has edges to its k nearest other examples; a class keeps the edges between its own examples. Of those
+    in the largest strongly connected component of each class, an example stays if at least the share zeta of its k
+    nearest (among them) has its class. EleutherAI/w2s has the same components, which alone often drop more than it
+    allows; where they do not, it fills up to 10% of all examples with those farthest from their neighbours' labels.
 
     Args:
       k: neighbours, 1 or more.
       zeta: in [0, 1]; 0 keeps the components whole.
+
+    Raises:
+      UserError: a hyperparameter is out of range, or there are fewer than two examples.
+
+    References:
+      Wu et al. 2020, A Topological Filter for Learning with Label Noise, arXiv 2012.04835.
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
@@ -66,10 +88,14 @@ def topo_filter(
 
 
 def neighbours(features: Float[np.ndarray, "n d"], k: int) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, "n k"]]:
-    """Distances to the k nearest other rows of every row, and which they are."""
+    """Distances to the k nearest other examples of every example, and which they are.
+
+    Raises:
+      UserError: k is out of range, or there are fewer than two examples.
+    """
     from sklearn.neighbors import NearestNeighbors
 
     check_count("k", k)
     if len(features) < 2:
-        raise UserError("neighbours need at least two rows")
+        raise UserError("neighbours need at least two examples")
     return NearestNeighbors(n_neighbors=min(k, len(features) - 1)).fit(features).kneighbors()

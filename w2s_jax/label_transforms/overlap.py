@@ -1,25 +1,26 @@
-"""Overlap density: rows that hold both what the supervisor knows and what only the student can learn."""
+"""Overlap density: examples that hold both what the supervisor knows and what only the student can learn."""
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, Labels, kept, most_of
 from w2s_jax.label_transforms.neighbours import neighbours
 from w2s_jax.label_transforms.probes import out_of_fold
-from w2s_jax.label_transforms.steps import Labels, check_range, kept, most_of
+from w2s_jax.runtime.checks import check_range
 from w2s_jax.runtime.errors import UserError
 
 CHUNK = 1024
 
 
 class Overlap(NamedTuple):
-    """What each row is. The rest is easy: known to the supervisor, and unlike anything hard.
+    """What kind each example is. Those that are neither are easy: known to the supervisor, and unlike anything hard.
 
     Attributes:
       hard: the supervisor is unsure of it.
       both: it is not hard, and like something hard.
-      score: of a row that is not hard, the largest |cosine| with a hard row; 0 of hard ones.
+      score: of an example that is not hard, the largest |cosine| with a hard one; 0 of hard ones.
     """
 
     hard: Bool[np.ndarray, " n"]
@@ -28,21 +29,24 @@ class Overlap(NamedTuple):
 
     @property
     def density(self) -> float:
-        """The share of rows that hold both (Shin et al. 2024)."""
+        """The share of examples that hold both."""
         return float(self.both.mean())
 
 
 def overlap(weak: Float[np.ndarray, "n c"], features: Float[np.ndarray, "n d"]) -> Overlap:
-    """Sorts rows into hard, easy and both (Shin et al. 2024, arXiv 2412.03881).
+    """Sorts examples into hard, easy and both.
 
-    A row is hard below the change point of the sorted confidences `(C max p - 1) / (C - 1)`; for two classes that is
-    `2 |p - 1/2|`. Of the others, those above the change point of the sorted scores hold both.
+    An example is hard below the change point of the sorted confidences `(C max p - 1) / (C - 1)`; for two classes that
+    is `2 |p - 1/2|`. Of the others, those above the change point of the sorted scores hold both.
 
     Raises:
-      UserError: fewer than four rows, or weak labels that are all equally confident, as hard labels are.
+      UserError: fewer than four examples, or weak labels that are all equally confident, as hard labels are.
+
+    References:
+      Shin et al. 2024, Weak-to-Strong Generalization Through the Data-Centric Lens, arXiv 2412.03881.
     """
     if len(weak) < 4:
-        raise UserError(f"overlap density needs four rows or more, not {len(weak)}")
+        raise UserError(f"overlap density needs four examples or more, not {len(weak)}")
     classes = weak.shape[1]
     confidence = (classes * weak.max(axis=1) - 1) / (classes - 1)
     hard = confidence < change_point(confidence)
@@ -58,13 +62,20 @@ def overlap(weak: Float[np.ndarray, "n c"], features: Float[np.ndarray, "n d"]) 
     return Overlap(hard, both, score)
 
 
+@LABEL_TRANSFORMS.register
 def overlap_filter(
     weak: Float[np.ndarray, "n c"], *, features: Float[np.ndarray, "n d"], share: float | None = None
 ) -> Labels:
-    """Keeps the rows that hold both, or the share of all rows that are not hard with the largest score.
+    """Keeps the examples that hold both; or those with the largest score, none of them hard.
 
     Args:
-      share: in (0, 1]; None keeps what lies above the change point.
+      share: in (0, 1], of all examples; None keeps what lies above the change point.
+
+    Raises:
+      UserError: as `overlap`, or a share out of range.
+
+    References:
+      Shin et al. 2024, Weak-to-Strong Generalization Through the Data-Centric Lens, arXiv 2412.03881.
     """
     found = overlap(weak, features)
     if share is None:
@@ -76,6 +87,7 @@ def overlap_filter(
     return kept(weak, keep & ~found.hard)
 
 
+@LABEL_TRANSFORMS.register
 def overlap_score_filter(
     weak: Float[np.ndarray, "n c"],
     *,
@@ -86,18 +98,23 @@ def overlap_score_filter(
     l2: float = 1e-2,
     folds: int = 5,
 ) -> Labels:
-    """Keeps the share of each weak class with the largest sum of four scores, each less its mean over its deviation.
+    """Keeps the share of each weak class with the largest sum of four standardised scores.
 
-    What the out-of-fold probe gives the weak class; what the k nearest other rows' mean label gives it; density, the
-    negative mean distance to these rows; and how near the entropy of the weak label is to half of the largest possible.
-
-    Source: Anthropic's automated weak-to-strong researcher (2026), "overlap density"; how the scores are measured is
-    not given there and is ours.
+    The scores are what the out-of-fold probe gives the weak class; what the mean label of the k nearest other examples
+    gives it; density, the negative mean distance to these; and how near the entropy of the weak label is to half of
+    the largest possible.
 
     Args:
       share: in (0, 1].
       k: neighbours, as in `knn_relabel`.
       l2, folds: of the probe, as in `logistic_relabel`.
+
+    Raises:
+      UserError: a hyperparameter is out of range, or there are too few examples.
+
+    References:
+      Anthropic's automated weak-to-strong researcher, 2026, "overlap density". How the scores are measured is not given
+      there and is ours.
     """
     from scipy.stats import entropy
 
@@ -116,9 +133,12 @@ def _standardised(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 
 
 def change_point(values: Float[np.ndarray, " n"]) -> float:
-    """The value where the sorted values are best cut in two: the least sum of squares about the two means.
+    """Where the sorted values are best cut in two: the first value of the upper part.
 
-    The first value of the upper part; binary segmentation with one break and squared loss.
+    The best cut has the least sum of squares about the two means: binary segmentation with one break and squared loss.
+
+    >>> change_point(np.array([0.9, 0.1, 0.2, 1.0]))
+    0.9
     """
     ordered = np.sort(np.asarray(values, np.float64))
     n = len(ordered)

@@ -4,13 +4,15 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import expit
 
-from w2s_jax.label_transforms.steps import Labels, check_count, check_range, relabelled
+from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, Labels, relabelled
+from w2s_jax.runtime.checks import check_count, check_range
 from w2s_jax.runtime.errors import UserError
 
 LEAST = 1e-6
 _STARTING_ROUNDS = 50
 
 
+@LABEL_TRANSFORMS.register
 def em_posterior(
     weak: Float[np.ndarray, "n c"],
     *,
@@ -19,17 +21,15 @@ def em_posterior(
     temperature: float = 1.0,
     l2: float = 1.0,
 ) -> Labels:
-    """`P(y | weak label, x)`, proportional to `P(weak label | y, x) P(y | x)`.
+    """Relabels with `P(y | weak label, x)`, proportional to `P(weak label | y, x) P(y | x)`.
 
     The prior is the strong model's: the sigmoid of its mean log-odds over views, each view centred, so that both
-    classes are as likely. The channel says how often a supervisor says 1 where the truth is 1 and where it is 0:
-    `TPR(x) = sigmoid(a . phi)`, `FPR(x) = sigmoid(b . phi)` with phi = (1, confidence of the weak label, mean and
+    classes are equally likely. The channel is how often the supervisor answers 1 where the truth is 1 and where it is
+    0: `TPR(x) = sigmoid(a . phi)`, `FPR(x) = sigmoid(b . phi)` with phi = (1, confidence of the weak label, mean and
     standard deviation of the views' log-odds, share of views on the mean's side). Expectation maximisation fits a and
-    b by logistic regression, weighted with the posterior. It starts from the one TPR and FPR for all rows that fit
+    b by logistic regression, weighted by the posterior. It starts from the one TPR and FPR for all examples that fit
     best (Dawid & Skene 1979, with the prior given), which takes the supervisor to be better than chance. The prior is
-    taken at its word: views that are sure of themselves and at chance carry their errors into the result.
-
-    Source: Anthropic's automated weak-to-strong researcher (2026), "EM posterior"; details not given there are ours.
+    taken at face value: views that are sure of themselves and at chance carry their errors into the result.
 
     Args:
       rounds: of expectation maximisation with a and b, 1 or more.
@@ -37,7 +37,11 @@ def em_posterior(
       l2: of a and b on standardised phi, > 0.
 
     Raises:
-      UserError: more than two classes.
+      UserError: more than two classes, or a hyperparameter out of range.
+
+    References:
+      Dawid & Skene 1979, Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm.
+      Anthropic's automated weak-to-strong researcher, 2026, "EM posterior"; details not given there are ours.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -47,15 +51,15 @@ def em_posterior(
     check_range("temperature", temperature, LEAST, 1 / LEAST)
     check_range("l2", l2, LEAST, 1 / LEAST)
     phi, prior = _evidence(weak, views)
-    said = weak.argmax(axis=1)
+    chosen = weak.argmax(axis=1)
     log_odds = prior
-    if len(np.unique(said)) == 2:
-        posterior = _constant_channel(said, prior)
+    if len(np.unique(chosen)) == 2:
+        posterior = _constant_channel(chosen, prior)
         for _ in range(rounds):
             likelihood = []
             for weights in (posterior, 1 - posterior):
-                channel = LogisticRegression(C=1 / l2, max_iter=1000).fit(phi, said, sample_weight=weights)
-                likelihood.append(channel.predict_log_proba(phi)[np.arange(len(said)), said])
+                channel = LogisticRegression(C=1 / l2, max_iter=1000).fit(phi, chosen, sample_weight=weights)
+                likelihood.append(channel.predict_log_proba(phi)[np.arange(len(chosen)), chosen])
             log_odds = prior + likelihood[0] - likelihood[1]
             posterior = np.clip(expit(log_odds), LEAST, 1 - LEAST)
     softened = expit(log_odds / temperature)
@@ -74,16 +78,16 @@ def _evidence(
     return (phi - phi.mean(axis=0)) / np.maximum(phi.std(axis=0), LEAST), mean.astype(np.float64)
 
 
-def _constant_channel(said: Int[np.ndarray, " n"], prior: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """P(y = 1) under the TPR and FPR that maximise the likelihood of what was said, from .75 and .25 on.
+def _constant_channel(chosen: Int[np.ndarray, " n"], prior: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """P(y = 1) under the TPR and FPR that maximise the likelihood of the weak labels, starting from .75 and .25.
 
     From the prior alone a channel that depends on x would be the same for both classes, and from the weak labels'
-    own probabilities, hard labels would be believed for ever.
+    own probabilities, hard labels would be believed forever.
     """
     rates = np.array([0.75, 0.25])
     for _ in range(_STARTING_ROUNDS):
-        of_one, of_zero = np.where(said == 1, rates[:, None], 1 - rates[:, None])
+        of_one, of_zero = np.where(chosen == 1, rates[:, None], 1 - rates[:, None])
         posterior = expit(prior + np.log(of_one) - np.log(of_zero))
         weights = np.clip(np.stack([posterior, 1 - posterior]), LEAST, 1)
-        rates = np.clip(weights @ said / weights.sum(axis=1), LEAST, 1 - LEAST)
+        rates = np.clip(weights @ chosen / weights.sum(axis=1), LEAST, 1 - LEAST)
     return np.clip(posterior, LEAST, 1 - LEAST)

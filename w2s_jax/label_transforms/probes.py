@@ -1,4 +1,4 @@
-"""Weak labels beside what logistic regression, fitted to other rows, makes of the student's hidden states."""
+"""Weak labels compared with what logistic regression, fitted to other examples, predicts from hidden states."""
 
 import numpy as np
 from jaxtyping import Float
@@ -6,10 +6,12 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
-from w2s_jax.label_transforms.steps import Labels, check_count, check_range, drop_farthest, farthest, relabelled
+from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, Labels, drop_farthest, farthest, relabelled
+from w2s_jax.runtime.checks import check_count, check_range
 from w2s_jax.runtime.errors import UserError
 
 
+@LABEL_TRANSFORMS.register
 def logistic_relabel(
     weak: Float[np.ndarray, "n c"],
     *,
@@ -18,22 +20,27 @@ def logistic_relabel(
     l2: float = 1e-2,
     folds: int = 5,
 ) -> Labels:
-    """What logistic regression on the weak labels of the other folds says of every row (EleutherAI 2024, `logreg`).
+    """Relabels every example with what logistic regression on the weak labels of the other folds predicts.
 
     In-sample, as EleutherAI/w2s has it, a probe of many features repeats the labels it was given. It minimises
-    `mean CE(softmax(z W + b), weak) + l2 / 2 |W|^2` by L-BFGS; z are features standardised over the fitted rows, where
-    the authors take them as they are. scikit-learn's for two classes: `LogisticRegression(C=2 / (l2 rows))` on z.
+    `mean CE(softmax(z W + b), weak) + l2 / 2 |W|^2` by L-BFGS; z are features standardised over the fitted examples,
+    where the authors take them as they are. For two classes it is scikit-learn's `LogisticRegression(C=2 / (l2 n))` on
+    z, with n fitted examples.
 
     Args:
       l2: >= 0; the authors' blog post has 1e-2.
       folds: 2 or more.
 
     Raises:
-      UserError: more folds than rows.
+      UserError: more folds than examples, or a hyperparameter out of range.
+
+    References:
+      EleutherAI 2024, https://github.com/EleutherAI/w2s, `logreg`.
     """
     return relabelled(out_of_fold(weak, features, seed, l2, folds))
 
 
+@LABEL_TRANSFORMS.register
 def logistic_filter(
     weak: Float[np.ndarray, "n c"],
     *,
@@ -43,15 +50,22 @@ def logistic_filter(
     folds: int = 5,
     drop: float = 0.1,
 ) -> Labels:
-    """Drops the share of rows whose weak label is farthest from what `logistic_relabel` says (EleutherAI 2024).
+    """Drops the share of examples whose weak label is farthest from what `logistic_relabel` predicts.
 
     Args:
       l2, folds: as in `logistic_relabel`.
       drop: in [0, 1), the share that is dropped.
+
+    Raises:
+      UserError: as `logistic_relabel`.
+
+    References:
+      EleutherAI 2024, https://github.com/EleutherAI/w2s.
     """
     return drop_farthest(weak, out_of_fold(weak, features, seed, l2, folds), drop)
 
 
+@LABEL_TRANSFORMS.register
 def logistic_smooth(
     weak: Float[np.ndarray, "n c"],
     *,
@@ -61,14 +75,18 @@ def logistic_smooth(
     folds: int = 5,
     share: float = 0.4,
 ) -> Labels:
-    """Labels the share of rows that `logistic_filter` would drop `1 / C` for every class, and keeps them.
-
-    Anthropic's automated weak-to-strong researcher (2026) smooths the 40% that are hardest to learn so; it ranks rows
-    by how far the loss falls in training, for which the distance to an out-of-fold probe stands in.
+    """Keeps all examples, and labels those that `logistic_filter` would drop `1 / C` for every class.
 
     Args:
       l2, folds: as in `logistic_relabel`.
-      share: in [0, 1).
+      share: in [0, 1), of all examples.
+
+    Raises:
+      UserError: as `logistic_relabel`.
+
+    References:
+      Anthropic's automated weak-to-strong researcher, 2026, which smooths the 40% that are hardest to learn. It ranks
+      examples by how far the loss falls in training; here the distance to an out-of-fold probe stands in for that.
     """
     targets = np.array(weak, np.float32)
     targets[farthest(weak, out_of_fold(weak, features, seed, l2, folds), share)] = 1 / weak.shape[1]
@@ -78,11 +96,15 @@ def logistic_smooth(
 def out_of_fold(
     weak: Float[np.ndarray, "n c"], features: Float[np.ndarray, "n d"], seed: int, l2: float, folds: int
 ) -> Float[np.ndarray, "n c"]:
-    """Class probabilities of every row, by the logistic regression that did not see it."""
+    """Class probabilities of every example, by the logistic regression that did not see it.
+
+    Raises:
+      UserError: more folds than examples, or a hyperparameter out of range.
+    """
     check_range("l2", l2, 0, np.inf)
     check_count("folds", folds, 2)
     if folds > len(weak):
-        raise UserError(f"folds must be at most the {len(weak)} rows, not {folds}")
+        raise UserError(f"folds must be at most the {len(weak)} examples, not {folds}")
     fold = np.random.default_rng(seed).permutation(len(weak)) % folds
     probs = np.empty(weak.shape, np.float64)
     for index in range(folds):
@@ -97,7 +119,7 @@ def out_of_fold(
 def _logistic(
     z: Float[np.ndarray, "n d"], targets: Float[np.ndarray, "n c"], l2: float
 ) -> tuple[Float[np.ndarray, "d c"], Float[np.ndarray, " c"]]:
-    """L-BFGS in the coordinates where the curvature at even odds is the identity: ten steps, whatever the features."""
+    """L-BFGS in coordinates where the curvature at even odds is the identity: about ten steps, whatever the features."""
     (n, d), c = z.shape, targets.shape[1]
     curvature = (z.T @ z).astype(np.float64) * ((c - 1) / c**2 / n)
     curvature += np.eye(d) * (l2 + 1e-6 * max(np.trace(curvature) / d, 1e-6))

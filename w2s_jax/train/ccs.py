@@ -9,17 +9,17 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from w2s_jax.label_transforms.steps import check_count
+from w2s_jax.runtime.checks import check_count
 from w2s_jax.runtime.errors import UserError
 
 AnyScalar = float | Array
 
 
 class Ccs(NamedTuple):
-    """A linear probe on hidden states, each answer's less its own mean and over its own deviation.
+    """A linear probe on hidden states, standardised separately for each of the two answers.
 
     Attributes:
-      mean, deviation: of the training rows, by answer.
+      mean, deviation: over the training pairs, by answer.
       loss: of the try that was kept.
     """
 
@@ -40,23 +40,26 @@ def fit_ccs(
     learning_rate: float = 1e-3,
     weight_decay: float = 0.01,
 ) -> Ccs:
-    """Minimises `(p1 - (1 - p0))^2 + min(p0, p1)^2` (Burns et al. 2022, arXiv 2212.03827, eq. 1 and 2).
+    """The probe that minimises `(p1 - (1 - p0))^2 + min(p0, p1)^2`.
 
     p0 and p1 are the probe's probabilities of yes for a text with the answer no and with the answer yes. All tries run
-    at once, from random directions, with AdamW on all rows; the one with the least loss is kept. Which side means yes
-    cannot be known without labels: see `oriented`. Tries, steps, rate and decay are the authors'. The pairs are not
-    quite theirs: each side has its own mean taken off, as there, and is then divided by its own standard deviation,
-    which their released code leaves out by default (`var_normalize=False`).
+    at once, from random directions, with AdamW on all pairs; the one with the lowest loss is kept. Which side means yes
+    cannot be known without labels: see `oriented`. Tries, steps, rate and decay are the authors'. The normalisation is
+    not quite theirs: each side's own mean is subtracted, as there, and the result divided by its own standard
+    deviation, which their released code leaves out by default (`var_normalize=False`).
 
     Args:
       negative, positive: hidden states of the texts with the answer no and with yes.
       tries, steps: 1 or more.
 
     Raises:
-      UserError: the two are not equally many, or every try ends in a loss that is not finite.
+      UserError: the two do not pair up, or every try ends in a loss that is not finite.
+
+    References:
+      Burns et al. 2022, Discovering Latent Knowledge, equations 1 and 2, arXiv 2212.03827.
     """
     if negative.shape != positive.shape or len(negative) < 2:
-        raise UserError(f"CCS needs pairs: {negative.shape} and {positive.shape} are not two rows or more of each")
+        raise UserError(f"CCS needs two pairs or more, not {negative.shape} and {positive.shape}")
     check_count("tries", tries)
     check_count("steps", steps)
     both = np.stack([negative, positive]).astype(np.float32)
@@ -72,7 +75,7 @@ def fit_ccs(
 
 
 def oriented(ccs: Ccs, probs: Float[np.ndarray, "n 2"], like: Float[np.ndarray, "n 2"]) -> Ccs:
-    """The probe, turned round if most of its answers `probs` are against the labels `like` of the same rows."""
+    """The probe, reversed if most of its answers `probs` contradict the labels `like` of the same examples."""
     agree = (probs.argmax(axis=1) == like.argmax(axis=1)).mean()
     return ccs if agree >= 0.5 else ccs._replace(weights=-ccs.weights, bias=-ccs.bias)
 

@@ -1,4 +1,7 @@
-"""Label work: planted structure that each step must find, closed forms, and what every step must keep."""
+"""Label transforms: planted structure that each must find, closed forms, and what every one of them must keep."""
+
+import doctest
+import importlib
 
 import numpy as np
 import pytest
@@ -7,8 +10,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsRegressor
 
 from w2s_jax import label_transforms
-from w2s_jax.label_transforms.overlap import change_point
+from w2s_jax.label_transforms import LABEL_TRANSFORMS
+from w2s_jax.label_transforms.overlap import change_point, overlap
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.supervisors import combining, error_structure
+from w2s_jax.train import ccs
 
 RNG = np.random.default_rng(0)
 
@@ -26,8 +32,8 @@ def planted(n=400, d=10, noise=0.2, seed=0):
     return features, truth, np.stack([1 - p, p], axis=1).astype(np.float32)
 
 
-def given(step, features, truth, weak):
-    """Everything a step may ask to see."""
+def given(transform, features, truth, weak):
+    """Everything a label transform may ask to see."""
     n = len(weak)
     context = {
         "features": features,
@@ -36,19 +42,19 @@ def given(step, features, truth, weak):
         "views": np.stack([weak, np.roll(weak, 1, axis=0), np.full((n, 2), 0.5, np.float32)]),
         "seed": 3,
     }
-    return {name: context[name] for name in label_transforms.context_of(step)}
+    return {name: context[name] for name in label_transforms.context_of(transform)}
 
 
 def accuracy(labels, truth):
     return float((labels.targets.argmax(axis=1) == truth[labels.rows]).mean())
 
 
-@pytest.mark.parametrize("name", sorted(label_transforms.STEPS))
+@pytest.mark.parametrize("name", sorted(LABEL_TRANSFORMS))
 @pytest.mark.parametrize("n", [24, 400])
-def test_every_step_gives_rows_and_probabilities_and_the_same_bits_twice(name, n):
+def test_every_transform_gives_rows_and_probabilities_and_the_same_bits_twice(name, n):
     features, truth, weak = planted(n)
-    step = label_transforms.bind(label_transforms.get(name))
-    first, second = (step(weak, **given(label_transforms.get(name), features, truth, weak)) for _ in range(2))
+    transform = label_transforms.bind(LABEL_TRANSFORMS.find(name))
+    first, second = (transform(weak, **given(LABEL_TRANSFORMS.find(name), features, truth, weak)) for _ in range(2))
     assert len(first.rows) > 0
     np.testing.assert_array_equal(first.rows, second.rows)
     np.testing.assert_array_equal(first.targets, second.targets)
@@ -59,9 +65,9 @@ def test_every_step_gives_rows_and_probabilities_and_the_same_bits_twice(name, n
 def test_the_order_of_rows_does_not_matter(name):
     features, truth, weak = planted()
     order = np.random.default_rng(1).permutation(len(weak))
-    step = label_transforms.get(name)
-    straight = step(weak, **given(step, features, truth, weak))
-    shuffled = step(weak[order], **given(step, features[order], truth[order], weak[order]))
+    transform = LABEL_TRANSFORMS.find(name)
+    straight = transform(weak, **given(transform, features, truth, weak))
+    shuffled = transform(weak[order], **given(transform, features[order], truth[order], weak[order]))
     assert set(order[shuffled.rows]) == set(straight.rows)
     back = dict(zip(order[shuffled.rows], shuffled.targets, strict=True))
     np.testing.assert_allclose([back[row] for row in straight.rows], straight.targets, atol=1e-5)
@@ -70,15 +76,15 @@ def test_the_order_of_rows_does_not_matter(name):
 @pytest.mark.parametrize("name", ["knn_relabel", "knn_filter", "logistic_relabel", "logistic_filter"])
 def test_neighbours_and_probes_mend_random_errors(name):
     features, truth, weak = planted()
-    step = label_transforms.get(name)
+    transform = LABEL_TRANSFORMS.find(name)
     before = float((weak.argmax(axis=1) == truth).mean())
-    after = accuracy(step(weak, **given(step, features, truth, weak)), truth)
+    after = accuracy(transform(weak, **given(transform, features, truth, weak)), truth)
     assert after > (0.95 if "relabel" in name else before + 0.05)
 
 
 def test_knn_is_that_of_scikit_learn_without_the_row_itself():
     features, _, weak = planted(60)
-    ours = label_transforms.get("knn_relabel")(weak, features=features, k=5).targets
+    ours = LABEL_TRANSFORMS.find("knn_relabel")(weak, features=features, k=5).targets
     for row in range(60):
         others = np.delete(np.arange(60), row)
         theirs = KNeighborsRegressor(5).fit(features[others], weak[others]).predict(features[row : row + 1])[0]
@@ -91,40 +97,40 @@ def test_logistic_relabel_is_out_of_fold():
     features = rng.normal(size=(100, 300)).astype(np.float32)
     said = rng.integers(0, 2, 100)
     weak = np.eye(2, dtype=np.float32)[said] * 0.8 + 0.1
-    found = label_transforms.get("logistic_relabel")(weak, features=features, seed=0)
+    found = LABEL_TRANSFORMS.find("logistic_relabel")(weak, features=features, seed=0)
     assert LogisticRegression(max_iter=1000).fit(features, said).score(features, said) == 1.0
     assert abs(accuracy(found, said) - 0.5) < 0.2, "pure noise cannot be predicted from other rows"
 
 
 def test_topo_filter_leaves_out_what_is_far_from_its_class():
     features, truth, weak = planted(noise=0.1)
-    kept = label_transforms.get("topo_filter")(weak, features=features, k=10)
+    kept = LABEL_TRANSFORMS.find("topo_filter")(weak, features=features, k=10)
     assert accuracy(kept, truth) > 0.99
     assert len(kept.rows) > 300
-    loose = label_transforms.get("topo_filter")(weak, features=features, k=10, zeta=0.0)
+    loose = LABEL_TRANSFORMS.find("topo_filter")(weak, features=features, k=10, zeta=0.0)
     assert set(kept.rows) <= set(loose.rows)
 
 
 def test_random_rows_keep_their_labels_and_as_many_as_asked():
     weak = np.random.default_rng(0).dirichlet([1, 1], size=90).astype(np.float32)
-    step = label_transforms.get("random_rows")
-    rows, targets = step(weak, share=1 / 3, seed=1)
+    transform = LABEL_TRANSFORMS.find("random_rows")
+    rows, targets = transform(weak, share=1 / 3, seed=1)
     assert len(rows) == len(set(rows.tolist())) == 30
     np.testing.assert_array_equal(targets, weak[rows])
-    assert rows.tolist() != step(weak, share=1 / 3, seed=2)[0].tolist()
+    assert rows.tolist() != transform(weak, share=1 / 3, seed=2)[0].tolist()
 
 
 def test_confidence_filter_keeps_what_it_says():
     weak = np.array([[0.1, 0.9], [0.3, 0.7], [0.8, 0.2], [0.45, 0.55]], np.float32)
-    step = label_transforms.get("confidence_filter")
-    assert step(weak).rows.tolist() == [0, 2]
-    assert step(weak, share=0.75).rows.tolist() == [0, 1, 2]
-    assert step(weak, share=0.25, balanced=True).rows.tolist() == [0, 2]
+    transform = LABEL_TRANSFORMS.find("confidence_filter")
+    assert transform(weak).rows.tolist() == [0, 2]
+    assert transform(weak, share=0.75).rows.tolist() == [0, 1, 2]
+    assert transform(weak, share=0.25, balanced=True).rows.tolist() == [0, 2]
 
 
 def test_resampling_balances_the_classes():
     weak = np.eye(3, dtype=np.float32)[[0] * 20 + [1] * 7 + [2] * 3]
-    drawn = label_transforms.get("balanced_resample")(weak, seed=0)
+    drawn = LABEL_TRANSFORMS.find("balanced_resample")(weak, seed=0)
     assert np.bincount(drawn.targets.argmax(axis=1)).tolist() == [10, 10, 10]
     np.testing.assert_array_equal(drawn.targets, weak[drawn.rows])
 
@@ -145,11 +151,11 @@ def test_overlap_finds_rows_that_hold_both_patterns():
     features += RNG.normal(0, 0.02, features.shape).astype(np.float32)
     p = np.where(kind == 1, 0.52, 0.95)
     weak = np.stack([1 - p, p], axis=1).astype(np.float32)
-    found = label_transforms.overlap(weak, features)
+    found = overlap(weak, features)
     np.testing.assert_array_equal(found.hard, kind == 1)
     np.testing.assert_array_equal(found.both, kind == 2)
     assert found.density == pytest.approx(1 / 3)
-    assert set(label_transforms.get("overlap_filter")(weak, features=features).rows) == set(range(100, 150))
+    assert set(LABEL_TRANSFORMS.find("overlap_filter")(weak, features=features).rows) == set(range(100, 150))
 
 
 def test_em_posterior_beats_channel_and_prior():
@@ -161,7 +167,7 @@ def test_em_posterior_beats_channel_and_prior():
     odds = (2 * truth - 1) * 0.4 + rng.normal(0, np.sqrt(0.8), n) + rng.normal(0, 0.1, (3, n))  # calibrated
     views = np.stack([1 - expit(odds), expit(odds)], axis=-1).astype(np.float32)
     prior = float(((odds.mean(axis=0) > 0) == truth).mean())
-    found = accuracy(label_transforms.get("em_posterior")(weak, views=views), truth)
+    found = accuracy(LABEL_TRANSFORMS.find("em_posterior")(weak, views=views), truth)
     assert found > max(prior, 0.7) + 0.02
 
 
@@ -170,29 +176,29 @@ def test_boosting_is_samme():
     probs = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]], np.float32)
     labels = np.array([0, 1, 1, 1])
     weights = np.array([0.1, 0.2, 0.3, 0.4])
-    vote, new = label_transforms.boosting_round(probs, labels, weights)
+    vote, new = combining.boosting_round(probs, labels, weights)
     assert vote == pytest.approx(np.log(0.7 / 0.3))
     expected = weights * np.where([False, False, True, False], np.exp(vote), 1)
     np.testing.assert_allclose(new, expected / expected.sum())
     assert new[2] == pytest.approx(0.5), "the rows that were wrong weigh as much as all others"
-    none, same = label_transforms.boosting_round(1 - probs, labels, weights)
+    none, same = combining.boosting_round(1 - probs, labels, weights)
     assert none == 0
     np.testing.assert_allclose(same, weights)
 
 
 def test_votes_and_averages():
     members = RNG.dirichlet([1, 1, 1], (3, 5)).astype(np.float32)
-    np.testing.assert_allclose(label_transforms.average(members), members.sum(axis=0) / 3)
-    np.testing.assert_allclose(label_transforms.vote(members, np.array([0.0, 2.0, 0.0])), members[1])
-    np.testing.assert_allclose(label_transforms.vote(members, np.zeros(3)), members.mean(axis=0))
+    np.testing.assert_allclose(combining.average(members), members.sum(axis=0) / 3)
+    np.testing.assert_allclose(combining.vote(members, np.array([0.0, 2.0, 0.0])), members[1])
+    np.testing.assert_allclose(combining.vote(members, np.zeros(3)), members.mean(axis=0))
 
 
 def test_learned_weights_find_the_good_supervisor():
     features, truth, good = planted(noise=0.05)
     bad = np.eye(2, dtype=np.float32)[RNG.integers(0, 2, len(truth))]
     members = np.stack([bad, good])
-    mean = label_transforms.average(members)
-    labels = label_transforms.get("learned_weights")(mean, members=members, features=features)
+    mean = combining.average(members)
+    labels = LABEL_TRANSFORMS.find("learned_weights")(mean, members=members, features=features)
     assert accuracy(labels, truth) > float((mean.argmax(axis=1) == truth).mean()) + 0.1
 
 
@@ -204,21 +210,21 @@ def test_assign_follows_the_expert_of_each_region():
     members = np.stack([np.where(first_half, right, wrong), np.where(first_half, wrong, right)]).astype(np.float32)
     student = (np.eye(2)[truth] * 0.6 + 0.2).astype(np.float32)
     student[:30] = student[:30, ::-1]
-    labels = label_transforms.get("assign")(members.mean(axis=0), members=members, student=student)
+    labels = LABEL_TRANSFORMS.find("assign")(members.mean(axis=0), members=members, student=student)
     assert accuracy(labels, truth) == pytest.approx(1 - 30 / n)
     doubtful = student.copy()
     doubtful[:60] = 0.5 + np.array([0.02, -0.02], np.float32)
-    kept = label_transforms.get("assign")(members.mean(axis=0), members=members, student=doubtful)
+    kept = LABEL_TRANSFORMS.find("assign")(members.mean(axis=0), members=members, student=doubtful)
     assert len(kept.rows) == n, "a label always agrees with a student that lies nearest to it"
 
 
 @pytest.mark.parametrize("accuracy_wanted", [0.5, 0.73, 1.0])
 def test_simulated_errors_have_the_accuracy_and_the_place(accuracy_wanted):
     labels = RNG.integers(0, 3, 200).astype(np.int32)
-    independent = label_transforms.independent_errors(labels, 3, accuracy_wanted, 0)
+    independent = error_structure.independent_errors(labels, 3, accuracy_wanted, 0)
     assert (independent.argmax(axis=1) == labels).sum() == round(accuracy_wanted * 200)
     key = RNG.permutation(200)
-    placed = label_transforms.errors_on(key, labels, 3, accuracy_wanted).argmax(axis=1)
+    placed = error_structure.errors_on(key, labels, 3, accuracy_wanted).argmax(axis=1)
     wrong = np.flatnonzero(placed != labels)
     assert len(wrong) == 200 - round(accuracy_wanted * 200)
     if len(wrong):
@@ -234,22 +240,31 @@ def test_ccs_finds_the_direction_and_is_turned_by_labels():
     direction[3] = 3
     yes = base + np.where(truth == 1, 1, -1)[:, None] * direction
     no = base - np.where(truth == 1, 1, -1)[:, None] * direction
-    found = label_transforms.fit_ccs(no, yes, seed=0)
+    found = ccs.fit_ccs(no, yes, seed=0)
     weak = np.eye(2, dtype=np.float32)[np.where(rng.random(n) < 0.35, 1 - truth, truth)]
-    found = label_transforms.oriented(found, label_transforms.predict_ccs(found, no, yes), weak)
-    assert (label_transforms.predict_ccs(found, no, yes).argmax(axis=1) == truth).mean() > 0.95
+    found = ccs.oriented(found, ccs.predict_ccs(found, no, yes), weak)
+    assert (ccs.predict_ccs(found, no, yes).argmax(axis=1) == truth).mean() > 0.95
     assert found.loss < 0.1
 
 
 def test_what_cannot_be_done_is_one_line():
     features, _, weak = planted(20)
-    with pytest.raises(UserError, match="label work 'knn'"):
-        label_transforms.get("knn")
-    with pytest.raises(UserError, match="option of label work 'knn_filter': 'kk'"):
-        label_transforms.bind(label_transforms.get("knn_filter"), kk=3)
+    with pytest.raises(UserError, match="label transform 'knn'"):
+        LABEL_TRANSFORMS.find("knn")
+    with pytest.raises(UserError, match="option of label transform 'knn_filter': 'kk'"):
+        label_transforms.bind(LABEL_TRANSFORMS.find("knn_filter"), kk=3)
     with pytest.raises(UserError, match="drop must be"):
-        label_transforms.get("knn_filter")(weak, features=features, drop=1.5)
+        LABEL_TRANSFORMS.find("knn_filter")(weak, features=features, drop=1.5)
     with pytest.raises(UserError, match="not probabilities"):
         label_transforms.bind(lambda weak: label_transforms.Labels(np.arange(20), weak * 2))(weak)
     with pytest.raises(UserError, match=r"outside 0\.\.19"):
         label_transforms.bind(lambda weak: label_transforms.Labels(np.arange(20) + 1, weak))(weak)
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["label_transforms.base", "label_transforms.confidence", "label_transforms.overlap", "supervisors.combining"],
+)
+def test_the_examples_in_docstrings_run(module):
+    failed, attempted = doctest.testmod(importlib.import_module(f"w2s_jax.{module}"))
+    assert failed == 0 < attempted

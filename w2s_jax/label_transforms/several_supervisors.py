@@ -1,4 +1,4 @@
-"""Several supervisors: what they say together, and which of them a student should believe."""
+"""Several supervisors: which of them a student should believe."""
 
 import functools
 from typing import Any
@@ -7,48 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from w2s_jax.label_transforms.steps import Labels, check_count, relabelled
+from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, Labels, relabelled
+from w2s_jax.runtime.checks import check_count
 from w2s_jax.runtime.errors import UserError
 
 LEAST = 1e-6
 
 
-def average(members: Float[np.ndarray, "m n c"]) -> Float[np.ndarray, "n c"]:
-    """The mean of the members' probabilities."""
-    return members.mean(axis=0)
-
-
-def bootstrap_rows(n: int, seed: int) -> Int[np.ndarray, " n"]:
-    """n rows drawn with replacement, for bagging (Breiman 1996)."""
-    return np.random.default_rng(seed).integers(0, n, n).astype(np.int32)
-
-
-def boosting_round(
-    probs: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"], weights: Float[np.ndarray, " n"]
-) -> tuple[float, Float[np.ndarray, " n"]]:
-    """A member's vote, and the weights of the rows for the next member (SAMME, Zhu et al. 2009; EnsemW2S 2024).
-
-    With e the weighted error: `vote = log((1 - e) / e) + log(C - 1)`, and a wrong row's weight times `exp(vote)`.
-    A member no better than chance gets no vote and changes no weight.
-
-    Returns:
-      The vote, and weights that sum to 1.
-    """
-    wrong = probs.argmax(axis=1) != labels
-    error = float(np.clip(weights[wrong].sum() / weights.sum(), LEAST, 1 - LEAST))
-    votes = float(max(np.log((1 - error) / error) + np.log(probs.shape[1] - 1), 0.0))
-    boosted = weights * np.exp(votes * wrong)
-    return votes, boosted / boosted.sum()
-
-
-def vote(members: Float[np.ndarray, "m n c"], votes: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n c"]:
-    """The members' probabilities weighted with their votes; the plain mean where nobody has one."""
-    weights = votes / votes.sum() if votes.sum() > 0 else np.full(len(votes), 1 / len(votes))
-    return np.einsum("m,mnc->nc", weights, members)
-
-
+@LABEL_TRANSFORMS.register
 def learned_weights(
     weak: Float[np.ndarray, "n c"],
     *,
@@ -60,28 +28,31 @@ def learned_weights(
     weight_rate: float = 0.1,
     l2: float = 1e-2,
 ) -> Labels:
-    """Labels `sum_m w_m members_m`, the weights learned together with a linear head on the features (RAVEN).
+    """RAVEN: relabels with `sum_m w_m members_m`, the weights learned together with a linear head on the features.
 
-    At first the head learns only from rows where all supervisors choose one class, with equal weights. Then head and
-    weights follow the gradient of one cross entropy; weights are clamped to 1e-6 and scaled to sum 1 after each step
-    (Jeon et al. 2025, arXiv 2510.21332). Steps are over all rows. For a probe this is the method itself; for a
-    finetuned student the weights are learned on its hidden states as they were before.
+    At first the head learns, with equal weights, only from examples where all supervisors choose one class. Then head
+    and weights follow the gradient of one cross entropy; after each step the weights are clamped to 1e-6 and scaled to
+    sum to 1. Every step is over all examples. For a probe this is the method itself; for a finetuned student the
+    weights are learned on its hidden states before finetuning.
 
     Args:
-      epochs: steps in all.
-      easy_epochs: of them with weights held equal.
+      epochs: steps in all, 1 or more.
+      easy_epochs: those of them with weights held equal, 0 or more.
       learning_rate: of the head (Adam).
-      weight_rate: of the weights (plain gradient).
+      weight_rate: of the weights (plain gradient descent).
       l2: of the head.
 
     Raises:
-      UserError: more easy epochs than epochs.
+      UserError: more easy epochs than epochs, or a hyperparameter out of range.
+
+    References:
+      Jeon et al. 2025, arXiv 2510.21332.
     """
     check_count("epochs", epochs)
     check_count("easy_epochs", easy_epochs, 0)
     if easy_epochs > epochs:
         raise UserError(f"easy_epochs must be at most the {epochs} epochs, not {easy_epochs}")
-    weights = _learned(
+    learned = _learned(
         jnp.asarray(members, jnp.float32),
         jnp.asarray(features, jnp.float32),
         learning_rate,
@@ -90,7 +61,8 @@ def learned_weights(
         epochs=epochs,
         easy_epochs=easy_epochs,
     )
-    return relabelled(vote(members, np.asarray(weights, np.float64)))
+    weights = np.asarray(learned, np.float64)
+    return relabelled(np.einsum("m,mnc->nc", weights / weights.sum(), members))
 
 
 @functools.partial(jax.jit, static_argnames=("epochs", "easy_epochs"))
@@ -131,14 +103,17 @@ def _learned(
     return jax.lax.scan(update, start, jnp.arange(epochs))[0][2]
 
 
+@LABEL_TRANSFORMS.register
 def assign(
     weak: Float[np.ndarray, "n c"], *, members: Float[np.ndarray, "m n c"], student: Float[np.ndarray, "n c"]
 ) -> Labels:
-    """Each row's label is that of the supervisor nearest to the student, and rows that student doubts are left out.
+    """Relabels each example by the supervisor nearest to the student, and drops the examples that the student doubts.
 
-    `s = argmin_m KL(student || members_m)`; the rate r is the share of rows where the student's class is that label's,
-    and the `r n` rows stay in which the student gives that class the most probability (co-supervised learning, Liu &
-    Alahi 2024, arXiv 2402.15505).
+    The nearest supervisor is `argmin_m KL(student || members_m)`. With r the share of examples where the student's
+    class is that supervisor's, the `r n` examples stay for which the student gives that class the highest probability.
+
+    References:
+      Liu & Alahi 2024, Co-Supervised Learning, arXiv 2402.15505.
     """
     safe = np.maximum(members, LEAST)
     divergence = np.einsum("nc,mnc->mn", student, np.log(np.maximum(student, LEAST))[None] - np.log(safe))
