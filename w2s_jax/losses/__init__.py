@@ -20,7 +20,7 @@ import inspect
 import math
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ from w2s_jax.runtime.errors import UserError
 Loss = Callable[..., Float[Array, " b"]]
 Transform = Callable[..., Float[Array, "b c"]]
 Weight = Callable[..., Float[Array, " b"]]
-Coefficient = float | int | Array | optax.Schedule
+Coefficient: TypeAlias = float | int | Array | optax.Schedule
 Step = Int[Array, ""] | int
 Where = Bool[Array, " b"]
 
