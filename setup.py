@@ -10,6 +10,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=["w2s_jax", "w2s_jax.*"]),
+    package_data={"w2s_jax": ["py.typed"]},
     entry_points={"console_scripts": ["w2s = w2s_jax.cli:main"]},
     install_requires=[
         "jax>=0.10.2",

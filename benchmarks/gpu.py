@@ -133,10 +133,10 @@ def result(case: Case, seconds: float, device: str, software: str) -> dict[str, 
 
 
 def config(case: Case) -> Any:
-    from w2s_jax.models.config import ModelConfig
+    from w2s_jax.models import families
     from w2s_jax.plan.architectures import architecture
 
-    return ModelConfig.from_hf(TINY) if case.model == "tiny" else architecture(case.model)
+    return families.from_hf(TINY) if case.model == "tiny" else architecture(case.model)
 
 
 def learner(case: Case) -> Any:

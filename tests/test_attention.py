@@ -46,7 +46,7 @@ MODELS = {
         windowed=(True, False, True),
         **SIZES,
     ),
-    "bert": ModelConfig(family="bert", n_layers=2, n_kv_heads=4, norm="layer", token_types=2, **SIZES),
+    "bert": ModelConfig(family="bert", n_layers=2, n_kv_heads=4, norm="layer", token_types=2, causal=False, **SIZES),
 }
 TPU = AbstractMesh(
     (1,),

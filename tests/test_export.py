@@ -13,7 +13,7 @@ from tests.test_models_parity import FAMILIES, LENGTHS, assert_close, saved, tok
 from w2s_jax import cli, models
 from w2s_jax.config import Method
 from w2s_jax.evaluation import results
-from w2s_jax.models import assembly, export, names
+from w2s_jax.models import assembly, export, tensor_table
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.weights import Tensors
 from w2s_jax.pipeline import materials, runner
@@ -136,18 +136,18 @@ def test_every_layout_is_undone_by_its_inverse():
     sizes = {"family": "llama", "vocab_size": 7, "hidden_size": 12, "n_layers": 1, "n_heads": 4, "n_kv_heads": 2}
     config = ModelConfig(**sizes, head_dim=6, mlp_size=9, max_positions=5)
     shapes = {
-        names.SAME: (12, 12),
-        names.TRANSPOSED: (12, 12),
-        names.LESS_ONE: (12, 12),
-        names.SIDE_BY_SIDE: (12, 72),
-        names.HEAD_BY_HEAD: (72, 12),
-        names.PAIRED: (24, 12),
+        tensor_table.SAME: (12, 12),
+        tensor_table.TRANSPOSED: (12, 12),
+        tensor_table.MINUS_ONE: (12, 12),
+        tensor_table.SIDE_BY_SIDE: (12, 72),
+        tensor_table.HEAD_BY_HEAD: (72, 12),
+        tensor_table.PAIRED: (24, 12),
     }
     for layout, shape in shapes.items():
         array = np.random.default_rng(0).integers(-9, 9, shape).astype(np.float32)
         tensors = Tensors({"x": shape}, lambda _, *index, array=array: array[index])
-        row = names.Row(("q", "k", "v") if layout.turns else ("q",), "x", layout)
-        flat = (12, 24) if layout.turns or layout is names.PAIRED else (12, 12)
+        row = tensor_table.TensorRow(("q", "k", "v") if layout.turns else ("q",), "x", layout)
+        flat = (12, 24) if layout.turns or layout is tensor_table.PAIRED else (12, 12)
         parts = [np.empty(flat, np.float32) for _ in row.paths]
         for part, made in enumerate(parts):
             assembly._fill(made, tensors, row, part, [range(size) for size in flat], config, "x")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from w2s_jax.models.config import ModelConfig
+from w2s_jax.models import families
 from w2s_jax.models.registry import MODELS
 from w2s_jax.runtime.errors import UserError
 
@@ -97,10 +97,10 @@ PUBLISHED = {
 def test_older_words_mean_what_transformers_makes_of_them(name):
     transformers = pytest.importorskip("transformers")
     given = dict(PUBLISHED[name])
-    config = ModelConfig.from_hf(given)
+    config = families.from_hf(given)
     standard = transformers.AutoConfig.for_model(**given)
-    assert ModelConfig.from_hf(json.loads(standard.to_json_string(False))) == config
-    assert ModelConfig.from_hf(config.to_hf()) == config
+    assert families.from_hf(json.loads(standard.to_json_string(False))) == config
+    assert families.from_hf(families.to_hf(config)) == config
 
 
 @pytest.mark.parametrize(
@@ -115,17 +115,17 @@ def test_older_words_mean_what_transformers_makes_of_them(name):
 )
 def test_what_is_not_implemented_is_named(name, change, line):
     with pytest.raises(UserError, match=line):
-        ModelConfig.from_hf({**PUBLISHED[name], **change})
+        families.from_hf({**PUBLISHED[name], **change})
 
 
 def test_a_setting_that_is_missing_is_named():
     given = {key: value for key, value in PUBLISHED["Llama 3.2"].items() if key != "rms_norm_eps"}
     with pytest.raises(UserError, match="this llama config has no 'rms_norm_eps'"):
-        ModelConfig.from_hf(given)
+        families.from_hf(given)
 
 
 def test_a_gemma_is_cut_with_its_windows():
-    config = ModelConfig.from_hf(PUBLISHED["Gemma 3"])
+    config = families.from_hf(PUBLISHED["Gemma 3"])
     assert config.windowed is not None
     assert [layer for layer, windowed in enumerate(config.windowed, 1) if not windowed] == [6, 12, 18, 24]
     assert config.cut(7).windowed == (True,) * 5 + (False, True)

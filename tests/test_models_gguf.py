@@ -16,7 +16,7 @@ from tests.test_models_parity import (
     words_tokenizer,
 )
 from w2s_jax import models
-from w2s_jax.models import assembly, weights
+from w2s_jax.models import assembly, families, weights
 from w2s_jax.runtime import sharding
 from w2s_jax.runtime.errors import UserError
 
@@ -108,7 +108,7 @@ def assert_same_on_a_mesh(pretrained, monkeypatch):
 def test_hidden_states_equal_the_model_the_file_was_made_of(tmp_path, monkeypatch, architecture):
     twin = twin_of(architecture)
     pretrained = models.load(str(written(tmp_path / "m.gguf", twin, architecture)))
-    assert pretrained.config == models.ModelConfig.from_hf(twin.config.to_dict())
+    assert pretrained.config == families.from_hf(twin.config.to_dict())
     layers = tuple(range(1, twin.config.num_hidden_layers + 1))
     assert_same_on_a_mesh(pretrained, monkeypatch)
     ids = tokens(len(TOKENS), LENGTHS)

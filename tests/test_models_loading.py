@@ -112,8 +112,8 @@ def test_onto_a_mesh_each_number_is_read_once(tmp_path, monkeypatch, name, shape
     read, safetensors = [], weights.safetensors
 
     @contextlib.contextmanager
-    def counted(paths):
-        with safetensors(paths) as tensors:
+    def counted(paths, family):
+        with safetensors(paths, family) as tensors:
 
             def count(name, *index):
                 found = tensors.read(name, *index)

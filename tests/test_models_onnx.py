@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from w2s_jax.models import onnx_weights
+from w2s_jax.models.families import FAMILIES
 from w2s_jax.runtime.errors import UserError
 
 onnx = pytest.importorskip("onnx")
@@ -37,7 +38,7 @@ def exported(path):
 
 
 def test_matrices_are_named_by_the_biases_beside_them(tmp_path):
-    tensors = onnx_weights.read(exported(tmp_path / "m.onnx"))
+    tensors = onnx_weights.read(exported(tmp_path / "m.onnx"), FAMILIES["bert"])
     expected = {"query.weight": QUERY, "key.weight": KEY, "up.weight": UP}
     for name, array in expected.items():
         np.testing.assert_array_equal(tensors.read(f"encoder.layer.0.{name}"), array)
@@ -50,7 +51,7 @@ def test_a_cut_file_is_one_line(tmp_path):
     path = exported(tmp_path / "m.onnx")
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(UserError, match=r"m\.onnx is not a whole ONNX file"):
-        onnx_weights.read(path)
+        onnx_weights.read(path, FAMILIES["bert"])
 
 
 def test_without_the_package_that_reads_it_nothing_begins(monkeypatch):

@@ -11,8 +11,7 @@ import pytest
 
 from tests import tiny as make
 from w2s_jax import models
-from w2s_jax.models import export
-from w2s_jax.models.config import ModelConfig
+from w2s_jax.models import export, families
 from w2s_jax.models.registry import MODELS
 from w2s_jax.runtime import downloads
 from w2s_jax.runtime.errors import UserError
@@ -210,10 +209,8 @@ def test_how_it_is_computed_does_not_change_what_it_computes(tmp_path, name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_configs_make_the_round_trip(name):
     family, settings = FAMILIES[name]
-    config = ModelConfig.from_hf(
-        json.loads(transformers.AutoConfig.for_model(family, **settings).to_json_string(False))
-    )
-    assert ModelConfig.from_hf(config.to_hf()) == config
+    config = families.from_hf(json.loads(transformers.AutoConfig.for_model(family, **settings).to_json_string(False)))
+    assert families.from_hf(families.to_hf(config)) == config
 
 
 def real(name):

@@ -41,7 +41,15 @@ CONFIGS = {
         LLAMA, family="gemma3", sliding_window=3, windowed=(True, False), window_rope=Rope(theta=100.0), qk_norm=True
     ),
     "encoder": dataclasses.replace(
-        LLAMA, family="bert", rope=None, norm="layer", n_kv_heads=4, token_types=2, gated=False, final_norm=False
+        LLAMA,
+        family="bert",
+        rope=None,
+        norm="layer",
+        n_kv_heads=4,
+        token_types=2,
+        gated=False,
+        final_norm=False,
+        causal=False,
     ),
 }
 SLOW_STEPS = [pytest.param(*case, marks=pytest.mark.slow) for case in ((None, 2), ((2, 2, 2), 1))]

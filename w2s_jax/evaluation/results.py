@@ -447,7 +447,9 @@ def _over_tasks(
         *pair,
         method,
         () if median is None else median.tasks,
-        *((None, None, None) if median is None else (median.value, median.low, median.high)),
+        None if median is None else median.value,
+        None if median is None else median.low,
+        None if median is None else median.high,
         difference=float(gains.mean()) if shared else None,
         better=int((gains > 0).sum()),
         worse=int((gains < 0).sum()),
@@ -654,7 +656,8 @@ def _comparison(
     of_method, of_baseline = ({item.cell.seed: item for item in items} for items in (ours, theirs))
     seeds = tuple(seed for seed in of_baseline if seed in of_method)
     if not seeds:
-        return Comparison(*key, method, baseline, (), *[None] * 6, reason="the two methods have no seed in common")
+        undefined = (None, None, None, None, None, None)
+        return Comparison(*key, method, baseline, (), *undefined, reason="the two methods have no seed in common")
     a, b = ([items[seed] for seed in seeds] for items in (of_method, of_baseline))
     found = metrics.paired_difference(
         [item.predictions for item in a], [item.predictions for item in b], bootstrap=draw.of(a)

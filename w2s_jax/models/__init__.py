@@ -15,7 +15,7 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh, Sharding
 
-from w2s_jax.models import assembly, names, onnx_weights, weights
+from w2s_jax.models import assembly, families, onnx_weights, weights
 from w2s_jax.models import tokenizer as tokenizers
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
@@ -130,9 +130,9 @@ def outline(source: str) -> tuple[ModelConfig, TextTokenizer]:
         onnx_weights.require(found.weights[0])
         return found.config, tokenizers.from_folder(found.folder)
     if found.config is not None:
-        return ModelConfig.from_hf(files.read_json(found.config)), tokenizers.from_folder(found.folder)
+        return families.from_hf(files.read_json(found.config)), tokenizers.from_folder(found.folder)
     content = weights.gguf(found.weights[0])
-    config = ModelConfig.from_gguf(content.metadata, "output.weight" not in content.tensors.shapes)
+    config = families.from_gguf(content.metadata, "output.weight" not in content.tensors.shapes)
     beside = found.folder / "tokenizer.json"
     return config, tokenizers.from_file(beside) if beside.exists() else tokenizers.from_gguf(content.metadata)
 
@@ -146,7 +146,9 @@ def fingerprint(source: str) -> str:
     parts = [*found.weights, *([found.config] if isinstance(found.config, Path) else [])]
     tokenizer = found.folder / "tokenizer.json"
     parts += [tokenizer] if tokenizer.exists() else []
-    return files.sha256_text(files.canonical([files.sha256_file(path) for path in parts]))
+    hashes = [files.sha256_file(path) for path in parts]
+    own = families.identity(outline(source)[0])
+    return files.sha256_text(files.canonical(hashes if own is None else [*hashes, own]))
 
 
 def size(source: str, *, read_layer: int | None = None, embeddings: bool = True) -> int:
@@ -285,13 +287,14 @@ def unembedding(source: str, where: Sharding | None = None) -> np.ndarray | jax.
     Raises:
       UserError: the checkpoint has none.
     """
-    with _open(source) as (tensors, _):
-        for name in names.UNEMBEDDING:
-            if name in tensors.shapes:
-                if where is None:
-                    return tensors.read(name)
-                return assembly.table_on_devices(tensors, name, outline(source)[0], where)
-    raise UserError(f"{source} has no language-model head: {', '.join(names.UNEMBEDDING)}")
+    config = outline(source)[0]
+    with _open(source) as (tensors, gguf):
+        name = families.of(config).unembedding_name(gguf)
+        if name not in tensors.shapes:
+            raise UserError(f"{source} has no language-model head: {name}")
+        if where is None:
+            return tensors.read(name)
+        return assembly.table_on_devices(tensors, name, config, where)
 
 
 def boxed_shapes(module: Classifier | LanguageModel) -> Any:
@@ -349,10 +352,12 @@ def _open(source: str) -> Iterator[tuple[Tensors, bool]]:
     found = locate(source)
     if found.config is None:
         yield weights.gguf(found.weights[0]).tensors, True
-    elif isinstance(found.config, ModelConfig):
-        yield onnx_weights.read(found.weights[0]), False
+        return
+    family = families.of(outline(source)[0])
+    if isinstance(found.config, ModelConfig):
+        yield onnx_weights.read(found.weights[0], family), False
     else:
-        with weights.safetensors(found.weights) as tensors:
+        with weights.safetensors(found.weights, family) as tensors:
             yield tensors, False
 
 

@@ -2,21 +2,23 @@
 
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import Sharding
 
-from w2s_jax.models import names, weights
+from w2s_jax.models import families, tensor_table, weights
 from w2s_jax.models.config import ModelConfig
-from w2s_jax.models.names import Row
+from w2s_jax.models.tensor_table import SAME, TensorRow
 from w2s_jax.models.weights import Tensors
 from w2s_jax.runtime.errors import UserError
 
 CHUNK = 1 << 20  # numbers that are read at once
 
+Shape = tuple[int, ...]
 Index = tuple[slice, ...]
+Leaf = TypeVar("Leaf")
 
 
 def on_host(tensors: Tensors, config: ModelConfig, full: ModelConfig, gguf: bool = False) -> dict[str, Any]:
@@ -50,12 +52,12 @@ def on_devices(
 
 def table_on_devices(tensors: Tensors, name: str, config: ModelConfig, sharding: Sharding) -> jax.Array:
     """One table of a checkpoint, [rows, dimensions], as `on_devices` places parameters."""
-    shape, row = tensors.shapes[name], Row(("table/embedding",), name, names.SAME)
+    shape, row = tensors.shapes[name], TensorRow(("table/embedding",), name, SAME)
     return _placed(shape, sharding, lambda index: _piece(tensors, row, 0, shape, config, index))
 
 
-def _placed(shape: tuple[int, ...], sharding: Sharding, piece: Callable[[Index], np.ndarray]) -> jax.Array:
-    owners: dict[str, tuple[Index, list[Any]]] = {}
+def _placed(shape: Shape, sharding: Sharding, piece: Callable[[Index], np.ndarray]) -> jax.Array:
+    owners: dict[str, tuple[Index, list[jax.Device]]] = {}
     for device, index in sharding.devices_indices_map(shape).items():
         if device in sharding.addressable_devices:
             owners.setdefault(str(index), (index, []))[1].append(device)
@@ -72,45 +74,44 @@ def _assembled(
     config: ModelConfig,
     full: ModelConfig,
     gguf: bool,
-    make: Callable[[str, tuple[int, ...], Callable[[Index], np.ndarray]], Any],
+    make: Callable[[str, Shape, Callable[[Index], np.ndarray]], Leaf],
 ) -> dict[str, Any]:
-    wanted, table = weights.shapes(config), names.rows(full, gguf)
+    family, wanted = families.of(full), weights.shapes(config)
+    table = family.gguf_tensors(full) if gguf else family.tensors(full)
     _check(tensors, config, full, table, wanted)
     params: dict[str, Any] = {}
     for row in table:
         for part, path in enumerate(row.paths):
             if path in wanted:
 
-                def piece(index: Index, row: Row = row, part: int = part, path: str = path) -> np.ndarray:
+                def piece(index: Index, row: TensorRow = row, part: int = part, path: str = path) -> np.ndarray:
                     return _piece(tensors, row, part, wanted[path], config, index)
 
                 _put(params, path, make(path, wanted[path], piece))
     return params
 
 
-def _piece(
-    tensors: Tensors, row: Row, part: int, shape: tuple[int, ...], config: ModelConfig, index: Index
-) -> np.ndarray:
+def _piece(tensors: Tensors, row: TensorRow, part: int, shape: Shape, config: ModelConfig, index: Index) -> np.ndarray:
     """`parameter[index]`. Of their tensors no more than a chunk is in memory at once."""
     spans = [range(size)[span] for size, span in zip(shape, index, strict=True)]
     made = np.empty([len(span) for span in spans], np.float32)
     path = row.paths[part]
     if not row.stacked:
-        _fill(made, tensors, row, part, names.flat_spans(path, spans, shape), config, row.name)
+        _fill(made, tensors, row, part, tensor_table.flat_spans(path, spans, shape), config, row.name)
         return made
-    flat = names.flat_spans(path, spans[1:], shape[1:])
+    flat = tensor_table.flat_spans(path, spans[1:], shape[1:])
     for place, layer in enumerate(spans[0]):
         _fill(made[place], tensors, row, part, flat, config, row.name.format(i=layer))
     return made
 
 
 def _fill(
-    made: np.ndarray, tensors: Tensors, row: Row, part: int, spans: list[range], config: ModelConfig, name: str
+    made: np.ndarray, tensors: Tensors, row: TensorRow, part: int, spans: list[range], config: ModelConfig, name: str
 ) -> None:
     """Writes `ours[spans]` of one of their tensors, our side being flat. No more of the tensor is read."""
     layout, made = row.layout, made.reshape([len(span) for span in spans])  # a view
     made = made.T if layout.transposed else made
-    along, *across = names.their_spans(row, part, spans, config)
+    along, *across = tensor_table.their_spans(row, part, spans, config)
     block = layout.block(config)
     step = max(1, CHUNK // (made[0].size * block)) * block
     along = [span[start : start + step] for span in along for start in range(0, len(span), step)]
@@ -126,11 +127,16 @@ def _slices(spans: list[range]) -> list[tuple[slice, slice]]:
 
 
 def _check(
-    tensors: Tensors, config: ModelConfig, full: ModelConfig, table: list[Row], wanted: Mapping[str, tuple[int, ...]]
+    tensors: Tensors,
+    config: ModelConfig,
+    full: ModelConfig,
+    table: list[TensorRow],
+    wanted: Mapping[str, Shape],
 ) -> None:
     """Compares names and shapes, before anything is read."""
+    family = families.of(full)
     known = {row.name.format(i=layer) for row in table for layer in range(full.n_layers)}
-    problems = [f"extra {name}" for name in tensors.shapes if name not in known and not names.ignored(name)]
+    problems = [f"extra {name}" for name in tensors.shapes if name not in known and not family.ignores(name)]
     for row in table:
         if any(path in wanted for path in row.paths):
             expected = _their_shape(row, wanted, config)
@@ -145,13 +151,13 @@ def _check(
         raise UserError(f"the checkpoint is not a whole {config.family}: {'; '.join(problems)}")
 
 
-def _their_shape(row: Row, wanted: Mapping[str, tuple[int, ...]], config: ModelConfig) -> tuple[int, ...]:
+def _their_shape(row: TensorRow, wanted: Mapping[str, Shape], config: ModelConfig) -> Shape:
     shapes = [wanted[path][1:] if row.stacked else wanted[path] for path in row.paths]
-    flat = [names.flat_shape(path, shape) for path, shape in zip(row.paths, shapes, strict=True)]
+    flat = [tensor_table.flat_shape(path, shape) for path, shape in zip(row.paths, shapes, strict=True)]
     return row.layout.theirs([np.broadcast_to(np.int8(0), shape) for shape in flat], config).shape
 
 
-def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+def _put(tree: dict[str, Any], path: str, value: object) -> None:
     *branches, leaf = path.split("/")
     for branch in branches:
         tree = tree.setdefault(branch, {})

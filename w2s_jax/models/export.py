@@ -10,24 +10,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from w2s_jax import models
-from w2s_jax.models import Pretrained, names, weights
+from w2s_jax.models import Pretrained, families, tensor_table, weights
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.params import path_of
 from w2s_jax.models.pooling import Pooling
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
 
-ARCHITECTURES = {  # transformers' classes: a language model or an encoder, and a classifier
-    "bert": ("BertModel", None),
-    "gemma2": ("Gemma2ForCausalLM", "Gemma2ForSequenceClassification"),
-    "gemma3_text": ("Gemma3ForCausalLM", "Gemma3TextForSequenceClassification"),
-    "gpt2": ("GPT2LMHeadModel", "GPT2ForSequenceClassification"),
-    "gpt_neox": ("GPTNeoXForCausalLM", "GPTNeoXForSequenceClassification"),
-    "llama": ("LlamaForCausalLM", "LlamaForSequenceClassification"),
-    "mistral": ("MistralForCausalLM", "MistralForSequenceClassification"),
-    "qwen2": ("Qwen2ForCausalLM", "Qwen2ForSequenceClassification"),
-    "qwen3": ("Qwen3ForCausalLM", "Qwen3ForSequenceClassification"),
-}
+CLASSIFIER = "score.weight"  # the head of transformers' classifiers
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -50,10 +40,10 @@ def write(
 ) -> bool:
     """Writes config.json, model.safetensors (float32) and the tokenizer's files.
 
-    A decoder keeps its language-model head. With a classification head
-    that transformers computes too, `AutoModelForSequenceClassification` gives the same logits; a decoder's folder still
-    loads as a language model. Reading the folder gives the same parameters, bit for bit; only a Gemma's norm scales
-    below one half, which its format keeps less one, may change by 3e-8.
+    A decoder keeps its language-model head. With a classification head that transformers computes too,
+    `AutoModelForSequenceClassification` gives the same logits; a decoder's folder still loads as a language model.
+    Reading the folder gives the same parameters, bit for bit; only a Gemma's norm scales below one half, which its
+    format keeps minus one, may change by 3e-8.
 
     Args:
       pretrained: its parameters may have been trained since; adapters must be merged (`params.merge_lora`).
@@ -69,18 +59,18 @@ def write(
       UserError: the model was cut to its first layers, or the folder is not empty.
     """
     folder, config = Path(folder), pretrained.config
-    described = {**config.to_hf(), "dtype": "float32", **_special_ids(pretrained.name)}
+    family = families.of(config)
+    described = {**families.to_hf(config), "dtype": "float32", **_special_ids(pretrained.name)}
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty; give a new folder")
-    plain, classifier = ARCHITECTURES[config.family]
-    scored = head is not None and classifier is not None and pooling in (None, "last")
-    described["architectures"] = [classifier if scored else plain]
-    tensors = {names.prefix(config.family) + name: array for name, array in _backbone(pretrained.params, config)}
+    scored = head is not None and family.classifier_class is not None and pooling in (None, "last")
+    described["architectures"] = [family.classifier_class if scored else family.model_class]
+    tensors = {family.prefix + name: array for name, array in _backbone(pretrained.params, config)}
     if not config.is_encoder and not config.tied_embeddings:
-        name = "embed_out.weight" if config.family == "gpt_neox" else "lm_head.weight"
-        tensors[name] = np.asarray(models.unembedding(pretrained.name) if unembedding is None else unembedding)
+        table = models.unembedding(pretrained.name) if unembedding is None else unembedding
+        tensors[family.unembedding] = np.asarray(table)
     if head is not None and scored:
-        tensors[names.CLASSIFIER] = np.asarray(head, np.float32).T
+        tensors[CLASSIFIER] = np.asarray(head, np.float32).T
         described["id2label"] = {str(label): f"LABEL_{label}" for label in range(head.shape[1])}
     _write_tensors(folder / "model.safetensors", tensors)
     if head is not None and not scored:
@@ -94,12 +84,12 @@ def write(
 def _backbone(params: Mapping[str, Any], config: ModelConfig) -> Iterator[tuple[str, np.ndarray]]:
     """Every tensor of the backbone by plain name."""
     leaves = {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(params)}
-    for row in names.rows(config):
+    for row in families.of(config).tensors(config):
         for layer in range(config.n_layers if row.stacked else 1):
             parts = []
             for path in row.paths:
                 ours = np.asarray(leaves[path][layer] if row.stacked else leaves[path], np.float32)
-                parts.append(ours.reshape(names.flat_shape(path, ours.shape)))
+                parts.append(ours.reshape(tensor_table.flat_shape(path, ours.shape)))
             yield row.name.format(i=layer), row.layout.theirs(parts, config)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from w2s_jax.models import names
+from w2s_jax.models.families import Family
 from w2s_jax.models.weights import Tensors
 from w2s_jax.runtime.errors import UserError
 
@@ -23,7 +23,7 @@ def require(path: Path) -> None:
         raise UserError(f"reading {path.name} needs the package onnx: pip install 'w2s-jax[onnx]'")
 
 
-def read(path: Path) -> Tensors:
+def read(path: Path, family: Family) -> Tensors:
     """All tensors of an ONNX file, matrices as [outputs, inputs] as in torch. The graph is read, never run.
 
     Raises:
@@ -41,7 +41,7 @@ def read(path: Path) -> Tensors:
     tensors = {}
     for name, array in arrays.items():
         known = kernels.get(name, name)
-        tensors[names.plain_name(known)] = np.asarray(array.T if name in kernels else array, np.float32)
+        tensors[family.plain_name(known)] = np.asarray(array.T if name in kernels else array, np.float32)
     shapes = {name: array.shape for name, array in tensors.items()}
     return Tensors(shapes, lambda name, *index: tensors[name][index])
 

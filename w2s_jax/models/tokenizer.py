@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from w2s_jax.models import families
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
 
@@ -59,17 +60,17 @@ def from_gguf(metadata: Mapping[str, Any]) -> TextTokenizer:
     from tokenizers import AddedToken, processors
 
     kind, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
-    gemma = metadata["general.architecture"].startswith("gemma") and kind == "llama"
-    if not gemma and (kind != "gpt2" or pre not in PRE_TOKENIZERS):
+    sentencepiece = kind == "llama"
+    if kind not in families.of_gguf(metadata).gguf_tokenizers or (kind == "gpt2" and pre not in PRE_TOKENIZERS):
         raise UserError(f"GGUF tokenizer {kind!r} ({pre!r}) is not implemented; put a tokenizer.json beside the file")
     tokens = metadata["tokenizer.ggml.tokens"]
-    if gemma:
+    if sentencepiece:
         inner = _sentencepiece(tokens)
     else:
         inner = _byte_level(tokens, metadata["tokenizer.ggml.merges"], PRE_TOKENIZERS[str(pre)])
     types = list(zip(tokens, metadata["tokenizer.ggml.token_type"], strict=True))
     inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token, type in types if type == 3])
-    if gemma:
+    if sentencepiece:
         whole = [token for token, type in types if type == 4 and inner.token_to_id(token) is not None]
         inner.add_tokens([AddedToken(token, special=False, normalized=False) for token in whole])
     if metadata.get("tokenizer.ggml.add_bos_token", False):
@@ -84,7 +85,8 @@ def _byte_level(tokens: list[str], merges: list[str], single_digits: bool) -> An
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     vocabulary = {token: index for index, token in enumerate(tokens)}
-    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[tuple(merge.split(" ")) for merge in merges]))
+    pairs = [(first, second) for first, _, second in (merge.partition(" ") for merge in merges)]
+    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=pairs))
     digits = [pre_tokenizers.Digits(individual_digits=True)] if single_digits else []
     inner.pre_tokenizer = pre_tokenizers.Sequence([*digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     inner.decoder = decoders.ByteLevel()

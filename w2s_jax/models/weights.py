@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from w2s_jax.models import names
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.decoder import Decoder
 from w2s_jax.models.encoder import Encoder
+from w2s_jax.models.families import Family
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
 
@@ -34,8 +34,12 @@ class Tensors(NamedTuple):
 
 
 @contextlib.contextmanager
-def safetensors(paths: Sequence[Path]) -> Iterator[Tensors]:
-    """The tensors of one or several safetensors files."""
+def safetensors(paths: Sequence[Path], family: Family) -> Iterator[Tensors]:
+    """The tensors of one or several safetensors files.
+
+    Raises:
+      UserError: one of them is not whole.
+    """
     from safetensors import SafetensorError, safe_open
 
     with contextlib.ExitStack() as stack:
@@ -46,7 +50,7 @@ def safetensors(paths: Sequence[Path]) -> Iterator[Tensors]:
             except (SafetensorError, OSError) as error:
                 raise UserError(f"{path} is not a whole safetensors file: {error}") from error
             stored = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118
-            found.update({names.plain_name(name): tensor for name, tensor in stored.items()})
+            found.update({family.plain_name(name): tensor for name, tensor in stored.items()})
 
         def read(name: str, *index: slice) -> np.ndarray:
             return np.asarray(found[name][index or slice(None)], np.float32)

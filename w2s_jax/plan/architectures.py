@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from w2s_jax import models
+from w2s_jax.models import families
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.runtime import errors, files
 from w2s_jax.runtime.errors import UserError
@@ -60,9 +61,9 @@ def architecture(source: str) -> ModelConfig:
     """
     name = source.partition("@")[0].rpartition("/")[2].lower().removeprefix("meta-")
     if name in ARCHITECTURES:
-        return ModelConfig.from_hf(ARCHITECTURES[name])
+        return families.from_hf(ARCHITECTURES[name])
     if (config := Path(source) / "config.json").exists():
-        return ModelConfig.from_hf(files.read_json(config))
+        return families.from_hf(files.read_json(config))
     if source in models.MODELS or source.endswith(".gguf"):
         return models.outline(source)[0]
     if "/" in source:

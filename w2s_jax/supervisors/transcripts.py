@@ -6,6 +6,7 @@
 """
 
 import contextlib
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ def transcripts(
             said = _held(maker, part, answers, writer)
             if len(part) >= SILENT and not any(each.argument for transcript in said for each in transcript):
                 raise UserError(f"{maker.advisor.model} wrote no argument for {len(part)} texts: try another `heading`")
-            processes.lead(lambda part=part, said=said: _write(folder, part, said))
+            processes.lead(functools.partial(_write, folder, part, said))
             found |= dict(zip(part, said, strict=True))
             session.progress(start + len(part), len(missing), float("nan"))
     return {text: found[str(text)] for text in texts}

@@ -1,0 +1,160 @@
+"""What a family of pretrained models says of itself, and the registry of families."""
+
+import abc
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.families import gguf
+from w2s_jax.models.tensor_table import TensorRow
+from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.registry import Registry
+
+HfConfig = Mapping[str, Any]  # the contents of a config.json
+
+_IGNORED = (r"^lm_head\.", r"^score\.", r"^classifier\.", r"rotary_emb\.inv_freq$")
+
+
+@dataclass(frozen=True)
+class Family(abc.ABC):
+    """The models of one Hugging Face `model_type`: how their config and tensors are read and written.
+
+    A family whose tensors have other names than those of a known one is a subclass with its own `tensors`; one that
+    differs in a setting is another instance. It must be registered before a model of it is loaded:
+
+    >>> class TinyLlama(Llama):
+    ...     def tensors(self, config):
+    ...         return [row._replace(name=row.name.replace("embed_tokens", "wte")) for row in super().tensors(config)]
+    >>> FAMILIES.register(TinyLlama("tiny_llama", model_class="TinyLlamaForCausalLM"))
+
+    Attributes:
+      name: the `model_type`.
+      model_class: the transformers class that an exported folder names: a causal language model, or an encoder.
+      classifier_class: the one that scores a head alike, on the last token; None where there is none.
+      prefix: what stands before the backbone's tensors in a checkpoint that also holds a head.
+      other_prefixes: what else may stand there in checkpoints that are read.
+      unembedding: the tensor of a language-model head that is not tied.
+      ignored: patterns of the plain names of its heads and constants, which are not read, beyond those that every
+        family has.
+      gguf_name: its `general.architecture` in GGUF files; None where those are not read.
+      gguf_tokenizers: kinds of tokenizers (`tokenizer.ggml.model`) that are read from them.
+    """
+
+    name: str
+    model_class: str
+    classifier_class: str | None = None
+    prefix: str = "model."
+    other_prefixes: tuple[str, ...] = ()
+    unembedding: str = "lm_head.weight"
+    ignored: tuple[str, ...] = ()
+    gguf_name: str | None = None
+    gguf_tokenizers: tuple[str, ...] = ("gpt2",)
+
+    @abc.abstractmethod
+    def read(self, config: HfConfig) -> ModelConfig:
+        """A model of this family, from its config.json.
+
+        Raises:
+          KeyError: a setting is missing; `from_hf` names it.
+          UserError: a setting is not implemented.
+        """
+
+    @abc.abstractmethod
+    def write(self, config: ModelConfig) -> dict[str, Any]:
+        """What `read` reads as this, but for the `model_type`."""
+
+    @abc.abstractmethod
+    def tensors(self, config: ModelConfig) -> list[TensorRow]:
+        """Every tensor of the backbone, for the parameters that this config has."""
+
+    def gguf_config(self, metadata: gguf.Metadata) -> dict[str, Any]:
+        """A GGUF file's metadata in the words that `read` knows."""
+        return gguf.config(metadata)
+
+    def gguf_tensors(self, config: ModelConfig) -> list[TensorRow]:
+        """`tensors`, of a GGUF file."""
+        return gguf.tensors(config)
+
+    def unembedding_name(self, from_gguf: bool) -> str:
+        """The plain name of the table of a language-model head that is not tied."""
+        return gguf.UNEMBEDDING if from_gguf else self.unembedding
+
+    def plain_name(self, name: str) -> str:
+        """A tensor's name without the prefix that depends on the head that the checkpoint was saved with."""
+        for prefix in sorted((self.prefix, *self.other_prefixes), key=len, reverse=True):
+            if name.startswith(prefix):
+                return name.removeprefix(prefix)
+        return name
+
+    def ignores(self, plain_name: str) -> bool:
+        """Whether a tensor of a checkpoint, GGUF or not, is none of the backbone's."""
+        patterns = (*_IGNORED, *self.ignored, *gguf.IGNORED)
+        return plain_name == self.unembedding or any(re.search(pattern, plain_name) for pattern in patterns)
+
+
+FAMILIES = Registry[Family]("model family")
+
+
+def of(config: ModelConfig) -> Family:
+    """The family of a model.
+
+    Raises:
+      UserError: it is not registered.
+    """
+    return FAMILIES.find(config.family)
+
+
+def of_gguf(metadata: gguf.Metadata) -> Family:
+    """The family of a GGUF file.
+
+    Raises:
+      UserError: an architecture that is not implemented.
+    """
+    by_name = {family.gguf_name: family for family in FAMILIES.values() if family.gguf_name is not None}
+    architecture = metadata["general.architecture"]
+    if architecture not in by_name:
+        raise UserError(f"GGUF architecture {architecture!r} is not implemented; supported: {', '.join(by_name)}")
+    return by_name[architecture]
+
+
+def from_hf(config: HfConfig) -> ModelConfig:
+    """The model that a Hugging Face `config.json` describes, of transformers 4 or 5.
+
+    Raises:
+      UserError: a model type or a setting that is not implemented, or one that is missing, by name.
+    """
+    name = config.get("model_type")
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise UserError(f"model type {name!r} is not implemented; supported: {', '.join(sorted(FAMILIES))}")
+    if config.get("quantization_config"):
+        raise UserError("quantization_config is not implemented; use the unquantized safetensors")
+    try:
+        return FAMILIES[name].read(config)
+    except KeyError as error:
+        raise UserError(f"this {name} config has no {error.args[0]!r}; give the model's whole config") from None
+
+
+def to_hf(config: ModelConfig) -> dict[str, Any]:
+    """The Hugging Face config that `from_hf` reads back as this.
+
+    Raises:
+      UserError: this config was `cut`: Hugging Face has no model without a final norm.
+    """
+    if not config.final_norm and not config.is_encoder:
+        raise UserError("a config cut to its first layers has no Hugging Face form")
+    return {"model_type": config.family, **of(config).write(config)}
+
+
+def from_gguf(metadata: gguf.Metadata, tied_embeddings: bool) -> ModelConfig:
+    """The model that a GGUF file's metadata describes.
+
+    Args:
+      tied_embeddings: the file has no `output.weight`.
+
+    Raises:
+      UserError: an architecture or a rotary scaling that is not implemented.
+    """
+    family = of_gguf(metadata)
+    return from_hf({"model_type": family.name, **family.gguf_config(metadata), "tie_word_embeddings": tied_embeddings})

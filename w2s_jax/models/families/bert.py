@@ -1,0 +1,59 @@
+"""BERT encoders, the MiniLMs among them."""
+
+from typing import Any
+
+from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.families import settings
+from w2s_jax.models.families.base import FAMILIES, Family, HfConfig
+from w2s_jax.models.tensor_table import SAME, TensorRow, linear, norm
+
+
+class Bert(Family):
+    """BERT (Devlin et al. 2019, arXiv 1810.04805): every token sees every other; norms follow the residual sums."""
+
+    def read(self, config: HfConfig) -> ModelConfig:
+        settings.refuse(config, position_embedding_type="absolute", is_decoder=False, add_cross_attention=False)
+        return ModelConfig(
+            **settings.sizes(config),
+            norm="layer",
+            norm_eps=config["layer_norm_eps"],
+            gated=False,
+            qkv_bias=True,
+            output_bias=True,
+            mlp_bias=True,
+            residual_dropout=True,
+            token_types=config["type_vocab_size"],
+            final_norm=False,
+            causal=False,
+        )
+
+    def write(self, config: ModelConfig) -> dict[str, Any]:
+        sizes = settings.hf_sizes(config)
+        return {**sizes, "layer_norm_eps": config.norm_eps, "type_vocab_size": config.token_types}
+
+    def tensors(self, config: ModelConfig) -> list[TensorRow]:
+        layer, ours = "encoder.layer.{i}.", "layers/"
+        table = [
+            TensorRow(("embed/embedding",), "embeddings.word_embeddings.weight", SAME),
+            TensorRow(("positions/embedding",), "embeddings.position_embeddings.weight", SAME),
+            TensorRow(("token_types/embedding",), "embeddings.token_type_embeddings.weight", SAME),
+            *norm("embed_norm", "embeddings.LayerNorm", "layer"),
+        ]
+        for part in ("query", "key", "value"):
+            table += linear(f"{ours}attention/{part}", f"{layer}attention.self.{part}", True)
+        table += linear(f"{ours}attention/output", f"{layer}attention.output.dense", True)
+        table += norm(f"{ours}attention_norm", f"{layer}attention.output.LayerNorm", "layer")
+        table += linear(f"{ours}mlp/up", f"{layer}intermediate.dense", True)
+        table += linear(f"{ours}mlp/down", f"{layer}output.dense", True)
+        return table + norm(f"{ours}mlp_norm", f"{layer}output.LayerNorm", "layer")
+
+
+FAMILIES.register(
+    Bert(
+        "bert",
+        model_class="BertModel",
+        prefix="",
+        other_prefixes=("bert.", "model.", "model.0.auto_model."),  # the last is sentence-transformers'
+        ignored=(r"^cls\.", r"^pooler\.", r"position_ids$"),
+    )
+)

@@ -1,0 +1,147 @@
+"""Gemma 2 and Gemma 3."""
+
+from typing import Any
+
+from w2s_jax.models.config import ModelConfig, Rope
+from w2s_jax.models.families import gguf, settings
+from w2s_jax.models.families.base import FAMILIES, Family, HfConfig
+from w2s_jax.models.families.llama import gated_decoder
+from w2s_jax.models.tensor_table import MINUS_ONE, TensorRow
+from w2s_jax.runtime.errors import UserError
+
+
+class Gemma(Family):
+    """What both generations share: a window on some of the layers, norms before and after each branch, scaled
+    embeddings, and norms whose scale is kept minus one."""
+
+    def tensors(self, config: ModelConfig) -> list[TensorRow]:
+        return gated_decoder(config, MINUS_ONE)
+
+    def gguf_config(self, metadata: gguf.Metadata) -> dict[str, Any]:
+        shared = super().gguf_config(metadata)
+        # The 27B models alone scale queries by width, which the file does not state.
+        largest = shared["num_hidden_layers"] in (46, 62)
+        width, heads = shared["hidden_size"], shared["num_attention_heads"]
+        return shared | {
+            "hidden_act": "gelu_pytorch_tanh",
+            "query_pre_attn_scalar": width // heads if largest else shared["head_dim"],
+            "sliding_window": gguf.setting(metadata, "attention.sliding_window"),
+            "attn_logit_softcapping": gguf.setting(metadata, "attn_logit_softcapping"),
+            "final_logit_softcapping": gguf.setting(metadata, "final_logit_softcapping"),
+        }
+
+
+class Gemma2(Gemma):
+    """Gemma 2 (arXiv 2408.00118): soft-capped, a window on every second layer."""
+
+    def read(self, config: HfConfig) -> ModelConfig:
+        rope = settings.rope(config)
+        return _read(
+            config,
+            period=2,
+            attention_softcap=config.get("attn_logit_softcapping"),
+            logits_softcap=config.get("final_logit_softcapping"),
+            rope=rope,
+            window_rope=rope,
+        )
+
+    def write(self, config: ModelConfig) -> dict[str, Any]:
+        assert config.rope is not None
+        return _write(config, settings.hf_rope(config.rope))
+
+
+class Gemma3(Gemma):
+    """Gemma 3 (arXiv 2503.19786): normalized queries and keys, a window with its own rotary base on 5 layers of 6."""
+
+    def read(self, config: HfConfig) -> ModelConfig:
+        settings.refuse(config, attn_logit_softcapping=None, final_logit_softcapping=None)
+        rope, window_rope = _ropes(config)
+        period = config.get("sliding_window_pattern", 6)
+        return _read(config, period, qk_norm=True, rope=rope, window_rope=window_rope)
+
+    def write(self, config: ModelConfig) -> dict[str, Any]:
+        assert config.rope is not None
+        assert config.window_rope is not None
+        ropes = {"full_attention": config.rope, "sliding_attention": config.window_rope}
+        return _write(config, {kind: settings.hf_rope(rope) for kind, rope in ropes.items()})
+
+
+class Gemma3WithVision(Gemma3):
+    """The language model of a Gemma 3 that sees images too (4B and larger); published configs leave defaults out."""
+
+    def read(self, config: HfConfig) -> ModelConfig:
+        from transformers import Gemma3TextConfig
+
+        return super().read(Gemma3TextConfig(**config["text_config"]).to_dict())
+
+
+def _read(config: HfConfig, period: int, **own: Any) -> ModelConfig:
+    """One in `period` layers has no window."""
+    if config.get("use_bidirectional_attention"):
+        raise UserError(f"use_bidirectional_attention is not implemented for {config['model_type']}")
+    settings.refuse(config, attention_bias=False)
+    layers = range(1, config["num_hidden_layers"] + 1)
+    kinds = config.get("layer_types") or ["sliding_attention" if i % period else "full_attention" for i in layers]
+    return ModelConfig(
+        **settings.sizes(config),
+        norm_eps=config["rms_norm_eps"],
+        post_norms=True,
+        embedding_scale=config["hidden_size"] ** 0.5,
+        query_pre_attn_scalar=config["query_pre_attn_scalar"],
+        sliding_window=config["sliding_window"],
+        windowed=tuple(kind == "sliding_attention" for kind in kinds),
+        tied_embeddings=config.get("tie_word_embeddings", True),
+        **own,
+    )
+
+
+def _write(config: ModelConfig, rope_parameters: dict[str, Any]) -> dict[str, Any]:
+    assert config.windowed is not None
+    return {
+        **settings.hf_sizes(config),
+        "hidden_activation": settings.hf_activation(config.activation),
+        "num_key_value_heads": config.n_kv_heads,
+        "head_dim": config.head_dim,
+        "rms_norm_eps": config.norm_eps,
+        "query_pre_attn_scalar": config.query_pre_attn_scalar,
+        "attn_logit_softcapping": config.attention_softcap,
+        "final_logit_softcapping": config.logits_softcap,
+        "rope_parameters": rope_parameters,
+        "sliding_window": config.sliding_window,
+        "layer_types": ["sliding_attention" if windowed else "full_attention" for windowed in config.windowed],
+        "tie_word_embeddings": config.tied_embeddings,
+    }
+
+
+def _ropes(config: HfConfig) -> tuple[Rope, Rope]:
+    """Of layers without and with a window."""
+    given = config.get("rope_parameters")
+    if given:
+        return (
+            settings.rope({"rope_parameters": given["full_attention"]}, theta=1e6),
+            settings.rope({"rope_parameters": given["sliding_attention"]}),
+        )
+    return settings.rope(config, theta=1e6), Rope(config.get("rope_local_base_freq", 10000.0))
+
+
+FAMILIES.register(
+    Gemma2(
+        "gemma2",
+        model_class="Gemma2ForCausalLM",
+        classifier_class="Gemma2ForSequenceClassification",
+        gguf_name="gemma2",
+        gguf_tokenizers=("gpt2", "llama"),
+    )
+)
+FAMILIES.register(
+    Gemma3(
+        "gemma3_text",
+        model_class="Gemma3ForCausalLM",
+        classifier_class="Gemma3TextForSequenceClassification",
+        other_prefixes=("language_model.model.", "model.language_model.", "language_model."),
+        ignored=(r"^vision_tower\.", r"^multi_modal_projector\."),
+        gguf_name="gemma3",
+        gguf_tokenizers=("gpt2", "llama"),
+    )
+)
+FAMILIES.register(Gemma3WithVision("gemma3", model_class="Gemma3ForConditionalGeneration"))  # read as a gemma3_text
