@@ -119,7 +119,7 @@ def head(width: int) -> np.ndarray:
 
 def jax_side(targets: np.ndarray, steps: int) -> tuple[Run, Run]:
     """What `finetune` compiles: (a training step that returns the loss, logits)."""
-    module, params = models.classifier(models.load(LEARNER.model), 2, rng=jax.random.key(0))
+    module, params = models.build_classifier(models.load(LEARNER.model), 2, rng=jax.random.key(0))
     params["head"]["kernel"] = head(module.config.hidden_size)
     step, predict = finetune.compiled_steps(LEARNER, module, LOSS, steps, None, None, None)
     held = [state.create(params, finetune.optimizer(LEARNER, steps), jax.random.key(0))]

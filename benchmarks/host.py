@@ -64,7 +64,7 @@ class Epoch:
         self.step, _ = finetune.compiled_steps(learner, module, loss, len(self.batches), None, None, None)
 
     def parameters(self) -> tuple[Any, Any]:
-        return models.classifier(models.load_sharded(self.model, None), 2, rng=jax.random.key(0))
+        return models.build_classifier(models.load_sharded(self.model, None), 2, rng=jax.random.key(0))
 
     def start(self) -> TrainState:
         return jax.block_until_ready(state.create(self.parameters()[1], self.tx, jax.random.key(0), donate=True))

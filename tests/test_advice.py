@@ -34,7 +34,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def recomputed(model):
     """The logits after a row of ids, all of it read again."""
-    module, params = models.language_model(models.load(model), rng=jax.random.key(0))
+    module, params = models.build_language_model(models.load(model), rng=jax.random.key(0))
     run = jax.jit(lambda ids, length: module.apply({"params": params}, ids, length, method="last"))
 
     def after(ids):

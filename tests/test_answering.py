@@ -68,7 +68,7 @@ def by_hand(folder, names):
 def table(folder, names, scheme, texts=TEXTS, width=12):
     student = learner(folder)
     spoken = answering.answers(student, names)
-    module, params = models.language_model(models.load(student.model), rng=jax.random.key(0))
+    module, params = models.build_language_model(models.load(student.model), rng=jax.random.key(0))
     tokens = answering.prompts(student, spoken, texts)
     padded = np.zeros((len(tokens), width), np.int32)
     for row in range(len(tokens)):

@@ -35,7 +35,7 @@ def texts(seed=0):
 def opened(folder, name, **options):
     family, settings = FAMILIES[name]
     twin = saved(folder, family, settings, head=True)
-    module, params = models.language_model(models.load(str(folder)), rng=jax.random.key(0), **options)
+    module, params = models.build_language_model(models.load(str(folder)), rng=jax.random.key(0), **options)
 
     @functools.partial(jax.jit, static_argnames="method")
     def run(*arguments, method, past=()):

@@ -85,7 +85,7 @@ def test_transformers_scores_next_tokens_alike(source, tmp_path, name):
     model = trained(source(name))
     export.write(model, tmp_path / "out")
     ids = real_tokens(LENGTHS)
-    module, params = models.language_model(model, rng=jax.random.key(0))
+    module, params = models.build_language_model(model, rng=jax.random.key(0))
     ours = np.asarray(make.applied(module)({"params": params}, ids, LENGTHS))
     found, report = theirs("AutoModelForCausalLM", tmp_path / "out", ids, LENGTHS)
     assert not report["unexpected_keys"]
@@ -99,7 +99,7 @@ def test_transformers_classifies_alike(source, tmp_path, name):
     head = np.random.default_rng(1).normal(size=(32, 3)).astype(np.float32)
     assert export.write(model, tmp_path / "out", head=head)
     ids = real_tokens(LENGTHS)
-    module, params = models.classifier(model, 3, rng=jax.random.key(0))
+    module, params = models.build_classifier(model, 3, rng=jax.random.key(0))
     ours = make.applied(module)({"params": {**params, "head": {"kernel": head}}}, ids, LENGTHS)
     found, report = theirs("AutoModelForSequenceClassification", tmp_path / "out", ids, LENGTHS)
     assert set(report["unexpected_keys"]) <= {"lm_head.weight", "embed_out.weight"}
@@ -118,7 +118,7 @@ def test_an_encoder_is_exported_without_its_head(source, tmp_path):
     mask = torch.tensor(ids != 0).long()
     with torch.no_grad():
         states = twin(torch.tensor(ids).long(), attention_mask=mask).last_hidden_state.numpy()
-    module, params = models.classifier(model, 2, rng=jax.random.key(0), pooling="cls")
+    module, params = models.build_classifier(model, 2, rng=jax.random.key(0), pooling="cls")
     ours = module.apply({"params": params}, ids, LENGTHS, (3,), method="hidden_states")
     assert_close(np.asarray(ours)[:, 0], states[:, 0])
 

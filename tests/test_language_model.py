@@ -1,7 +1,6 @@
 """The language-model path: logits and scores beside PyTorch, prompting, and finetuning on text alone."""
 
 import dataclasses
-import importlib
 import json
 
 import jax
@@ -39,7 +38,7 @@ def untied(folder):
 
 
 def language_model(folder, **options):
-    module, params = models.language_model(models.load(str(folder)), rng=jax.random.key(0), **options)
+    module, params = models.build_language_model(models.load(str(folder)), rng=jax.random.key(0), **options)
     return module, params
 
 
@@ -73,11 +72,10 @@ def test_scores_are_sums_of_log_softmax(tmp_path):
 
 
 def test_scores_do_not_depend_on_chunks(tmp_path, monkeypatch):
-    room = importlib.import_module("w2s_jax.models.language_model")
     module, params = language_model(make.llama(tmp_path / "m"))
     arguments = ({"params": params}, TOKENS, LENGTHS, np.zeros(2, np.int32))
     whole = module.apply(*arguments, method="score")
-    monkeypatch.setattr(room, "CHUNK", 3)
+    monkeypatch.setattr("w2s_jax.models.language_model.CHUNK", 3)
     np.testing.assert_allclose(module.apply(*arguments, method="score"), whole, atol=1e-5)
 
 
@@ -154,7 +152,7 @@ def test_generative_finetuning_learns_the_texts(tmp_path, parameters):
 
 
 def language_score(folder, pretrained):
-    module, params = models.language_model(pretrained, rng=jax.random.key(0))
+    module, params = models.build_language_model(pretrained, rng=jax.random.key(0))
     tokenizer = models.outline(str(folder))[1]
     ids = np.array(tokenizer.encode(["the film was awful"]), np.int32)
     run = make.applied(module)
@@ -205,7 +203,7 @@ def test_prompting_and_generative_finetuning_in_the_graph(tmp_path):
 def test_encoders_and_cut_models_cannot_be_asked(tmp_path):
     student = learner(tmp_path / "m")
     with pytest.raises(UserError, match="read at its top"):
-        models.language_model(models.load(student.model, read_layer=1), rng=jax.random.key(0))
+        models.build_language_model(models.load(student.model, read_layer=1), rng=jax.random.key(0))
     with pytest.raises(UserError, match=r"must hold \{text\}"):
         prompting.prompt_logits(student, TEXTS, [], (" a", " b"), template="nothing")
     with pytest.raises(UserError, match="comparison"):

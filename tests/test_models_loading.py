@@ -99,7 +99,7 @@ def test_loaded_onto_a_mesh_it_is_the_same_model(tmp_path, monkeypatch, name, sh
     found = models.load_sharded(str(tmp_path), mesh)
     assert found.config == whole.config
     jax.tree.map(np.testing.assert_array_equal, dict(found.params), dict(whole.params))
-    module, _ = models.classifier(whole, 2, rng=jax.random.key(0))
+    module, _ = models.build_classifier(whole, 2, rng=jax.random.key(0))
     expected = sharding.param_shardings(models.boxed_shapes(module), mesh)["backbone"]
     assert jax.tree.map(lambda leaf: leaf.sharding, dict(found.params)) == expected
 

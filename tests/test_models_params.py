@@ -25,14 +25,14 @@ def trained_head(params):
 
 
 def test_a_leaf_no_rule_covers_is_named(pretrained):
-    _, params = models.classifier(pretrained, 2, rng=jax.random.key(0))
+    _, params = models.build_classifier(pretrained, 2, rng=jax.random.key(0))
     with pytest.raises(UserError, match="head/kernel"):
         sets.label(params, [(r"^backbone/", "frozen")])
 
 
 @pytest.mark.parametrize("kind", sets.TRAINABLE)
 def test_partition_and_combine_are_inverse_and_cover_every_leaf(pretrained, kind):
-    _, params = models.classifier(pretrained, 2, rng=jax.random.key(0), lora=Lora(2))
+    _, params = models.build_classifier(pretrained, 2, rng=jax.random.key(0), lora=Lora(2))
     trainable, frozen = sets.partition(params, sets.label(params, sets.TRAINABLE[kind]))
     assert len(jax.tree.leaves(trainable)) + len(jax.tree.leaves(frozen)) == len(jax.tree.leaves(params))
     whole = sets.combine(trainable, frozen)
@@ -48,8 +48,8 @@ def test_partition_and_combine_are_inverse_and_cover_every_leaf(pretrained, kind
 
 
 def test_adapters_start_as_nothing_and_then_matter(pretrained):
-    base, base_params = models.classifier(pretrained, 2, rng=jax.random.key(0))
-    module, params = models.classifier(pretrained, 2, rng=jax.random.key(0), lora=Lora(2, alpha=4.0))
+    base, base_params = models.build_classifier(pretrained, 2, rng=jax.random.key(0))
+    module, params = models.build_classifier(pretrained, 2, rng=jax.random.key(0), lora=Lora(2, alpha=4.0))
     base_params, params = trained_head(base_params), trained_head(params)
     expected = base.apply({"params": base_params}, IDS, LENGTHS)
     np.testing.assert_allclose(module.apply({"params": params}, IDS, LENGTHS), expected, atol=1e-6)
@@ -65,7 +65,7 @@ def test_adapters_start_as_nothing_and_then_matter(pretrained):
 
 
 def test_gradients_reach_adapters_and_head_alone(pretrained):
-    module, params = models.classifier(pretrained, 2, rng=jax.random.key(0), lora=Lora(2))
+    module, params = models.build_classifier(pretrained, 2, rng=jax.random.key(0), lora=Lora(2))
     params = trained_head(params)
     trainable, frozen = sets.partition(params, sets.label(params, sets.TRAINABLE["lora"]))
 
@@ -79,7 +79,7 @@ def test_gradients_reach_adapters_and_head_alone(pretrained):
 
 
 def test_a_new_head_is_the_only_thing_that_is_new(pretrained):
-    _, params = models.classifier(pretrained, 3, rng=jax.random.key(0))
+    _, params = models.build_classifier(pretrained, 3, rng=jax.random.key(0))
     assert params["head"]["kernel"].shape == (16, 3)
     assert not np.any(params["head"]["kernel"])
     for ours, theirs in zip(jax.tree.leaves(params["backbone"]), jax.tree.leaves(pretrained.params), strict=True):

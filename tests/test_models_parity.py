@@ -117,7 +117,7 @@ def pooled(states, lengths, how):
 
 
 def our_states(pretrained, ids, lengths, how, layers, **settings):
-    module, params = models.classifier(pretrained, 2, rng=jax.random.key(0), pooling=how, **settings)
+    module, params = models.build_classifier(pretrained, 2, rng=jax.random.key(0), pooling=how, **settings)
     run = jax.jit(lambda params: module.apply({"params": params}, ids, lengths, layers, method="hidden_states"))
     return np.asarray(run(params)).swapaxes(0, 1)
 
@@ -153,7 +153,7 @@ def test_logits_equal_a_torch_head_on_transformers(tmp_path, name):
     twin = saved(tmp_path, *FAMILIES[name])
     pretrained = models.load(str(tmp_path))
     how = "mean" if name == "bert" else "last"
-    module, params = models.classifier(pretrained, 3, rng=jax.random.key(0))
+    module, params = models.build_classifier(pretrained, 3, rng=jax.random.key(0))
     kernel = np.random.default_rng(1).normal(size=(32, 3)).astype(np.float32)
     params = {**params, "head": {"kernel": jnp.asarray(kernel)}}
     ids = tokens(50, LENGTHS)
@@ -192,7 +192,7 @@ def test_how_it_is_computed_does_not_change_what_it_computes(tmp_path, name):
     ids = tokens(50, LENGTHS)
 
     def gradient(**settings):
-        module, params = models.classifier(pretrained, 2, rng=jax.random.key(0), **settings)
+        module, params = models.build_classifier(pretrained, 2, rng=jax.random.key(0), **settings)
         params = {**params, "head": {"kernel": jnp.ones((32, 2)) * jnp.array([1.0, -1.0])}}
         loss = jax.jit(lambda params: jnp.sum(jnp.sin(module.apply({"params": params}, ids, LENGTHS)[:, 0])))
         return jax.grad(loss)(params)
@@ -324,7 +324,7 @@ def test_the_real_gemma3_is_exported_and_scores_as_transformers_does(tmp_path):
     rows = pretrained.tokenizer.encode([*TEXTS, turn])
     assert rows == [reference(text)["input_ids"] for text in [*TEXTS, turn]]
     ids, lengths = padded(rows)
-    module, params = models.language_model(pretrained, rng=jax.random.key(0))
+    module, params = models.build_language_model(pretrained, rng=jax.random.key(0))
     ours = np.asarray(jax.jit(module.apply)({"params": params}, ids, lengths))
     with torch.no_grad():
         theirs = twin(torch.tensor(ids).long(), attention_mask=torch.tensor(ids != 0).long()).logits.numpy()
@@ -367,7 +367,7 @@ def test_of_a_gemma3_that_sees_images_the_language_model_is_read(tmp_path, store
     }
     assert sum(name.startswith(stored) for name in renamed) > 10
     save_file(renamed, tmp_path / "model.safetensors")
-    module, params = models.language_model(models.load(str(tmp_path)), rng=jax.random.key(0))
+    module, params = models.build_language_model(models.load(str(tmp_path)), rng=jax.random.key(0))
     ids = tokens(49, LENGTHS) + 1  # 0 pads, and is embedded as zeros
     ours = np.asarray(make.applied(module)({"params": params}, ids, LENGTHS))
     mask = torch.arange(ids.shape[1])[None] < torch.tensor(LENGTHS)[:, None]

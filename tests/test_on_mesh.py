@@ -55,7 +55,7 @@ def untied_learner(folder, **changes):
 @pytest.mark.parametrize("lora", [None, Lora(2)])
 def test_what_is_new_is_made_where_it_lies_and_the_same(tmp_path, mesh, lora):
     source, key = str(untied(tmp_path / "m")), jax.random.key(3)
-    for build in (functools.partial(models.classifier, n_classes=3), models.language_model):
+    for build in (functools.partial(models.build_classifier, n_classes=3), models.build_language_model):
         module, found = build(models.load_sharded(source, mesh), rng=key, lora=lora, mesh=mesh)
         _, alone = build(models.load_sharded(source, None), rng=key, lora=lora)
         _, host = build(models.load(source), rng=key, lora=lora)
@@ -66,7 +66,7 @@ def test_what_is_new_is_made_where_it_lies_and_the_same(tmp_path, mesh, lora):
 
 def test_pretrained_arrays_that_lie_in_place_are_not_copied(tmp_path, mesh):
     pretrained = models.load_sharded(str(make.llama(tmp_path / "m")), mesh)
-    _, params = models.classifier(pretrained, 2, rng=jax.random.key(0), mesh=mesh)
+    _, params = models.build_classifier(pretrained, 2, rng=jax.random.key(0), mesh=mesh)
     same = jax.tree.map(lambda a, b: a is b, params["backbone"], dict(pretrained.params))
     assert all(jax.tree.leaves(same))
 
@@ -99,7 +99,7 @@ def test_generative_finetuning(tmp_path, mesh, parameters):
         return generative.adapt(learner, pretrained, TEXTS * 2, seed=0, mesh=mesh)
 
     params, found = run(mesh)
-    backbone, _ = models.classifier(models.load(learner.model), 2, rng=jax.random.key(0))
+    backbone, _ = models.build_classifier(models.load(learner.model), 2, rng=jax.random.key(0))
     assert_lies(params["backbone"], models.shardings(backbone, mesh)["backbone"])
     assert_close((params, found), run(None))
 
@@ -140,7 +140,7 @@ def test_a_backbone_that_a_stage_trained_is_read_onto_the_mesh(tmp_path, mesh, p
         for where in (mesh, None):
             found = Workshop(store, quiet(), where).body(stage).load()
             jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found.params, saved)
-            module, _ = models.classifier(found, 2, rng=jax.random.key(0), mesh=where)
+            module, _ = models.build_classifier(found, 2, rng=jax.random.key(0), mesh=where)
             assert_lies(found.params, models.shardings(module, where)["backbone"])
 
 

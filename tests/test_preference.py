@@ -49,7 +49,7 @@ TOKENS, LENGTHS = texts_of(ROWS)
 
 
 def build(folder, preference, **options):
-    return models.preference_model(models.load(str(folder)), preference, 2, rng=jax.random.key(0), **options)
+    return models.build_preference_model(models.load(str(folder)), preference, 2, rng=jax.random.key(0), **options)
 
 
 def shaken(params, *, only="", by=0.1):
@@ -131,7 +131,7 @@ def test_with_adapters_the_reference_is_the_model_without_them(tmp_path):
     module, params = build(folder, DPO, lora=lora)
     assert "reference" not in params
     moved = shaken(params, only="lora_b")
-    plain, before = models.language_model(models.load(str(folder)), rng=jax.random.key(0))
+    plain, before = models.build_language_model(models.load(str(folder)), rng=jax.random.key(0))
     start = reply_start(TOKENS, LENGTHS, 2)
     new, old = (
         make.applied(plain)({"params": each}, TOKENS, LENGTHS, start, method="score")[:, :1]
@@ -157,7 +157,7 @@ def test_a_reply_begins_where_candidates_part():
 def test_a_reply_that_another_begins_with_still_has_a_token(tmp_path):
     tokens, lengths = texts_of([([3, 1], [4], [4, 5])])
     module, params = build(make.llama(tmp_path / "m"), SIMPO)
-    language, own = models.language_model(models.load(str(tmp_path / "m")), rng=jax.random.key(0))
+    language, own = models.build_language_model(models.load(str(tmp_path / "m")), rng=jax.random.key(0))
     log_probs = jax.nn.log_softmax(language.apply({"params": own}, tokens, lengths))
     first, second = log_probs[1, 1, 4], log_probs[1, 2, 5]
     expected = 2.0 * np.array([[first], [(first + second) / 2]])
@@ -303,7 +303,7 @@ def test_students_and_ceilings_in_the_graph(tmp_path):
 def exported(store, stage, out):
     """The folder is the trained policy: its head too."""
     export.export(store.root / stage.folder, out, stage.learner.model)
-    _, params = models.language_model(models.load(str(out)), rng=jax.random.key(0))
+    _, params = models.build_language_model(models.load(str(out)), rng=jax.random.key(0))
     kept = store.params(stage.folder)
     jax.tree.map(np.testing.assert_array_equal, dict(params), kept)
     before = models.unembedding(stage.learner.model)

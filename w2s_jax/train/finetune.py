@@ -112,11 +112,11 @@ def finetune(
     module: nn.Module
     if learner.preference is not None:
         judged = learner.preference, train_tokens.candidates
-        module, params = models.preference_model(pretrained, *judged, rng=key_head, **how)
+        module, params = models.build_preference_model(pretrained, *judged, rng=key_head, **how)
     elif spoken is not None:
-        module, params = models.language_model(pretrained, rng=key_head, **how)
+        module, params = models.build_language_model(pretrained, rng=key_head, **how)
     else:
-        module, params = models.classifier(pretrained, outputs, rng=key_head, pooling=learner.pooling, **how)
+        module, params = models.build_classifier(pretrained, outputs, rng=key_head, pooling=learner.pooling, **how)
     labels = parameter_sets.label(params, parameter_sets.TRAINABLE[learner.parameters])
     trainable, frozen = parameter_sets.partition(params, labels)
     del params

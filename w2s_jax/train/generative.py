@@ -82,7 +82,7 @@ def adapt(
     )
     key_model, key_state = jax.random.split(jax.random.key(seed))
     lora = Lora(learner.lora_rank) if learner.parameters == "lora" else None
-    module, params = models.language_model(
+    module, params = models.build_language_model(
         pretrained,
         rng=key_model,
         dropout=learner.dropout,

@@ -61,7 +61,7 @@ def load(
       UserError: the model is no decoder.
     """
     pretrained = models.load_sharded(model, mesh)
-    module, params = models.language_model(pretrained, rng=jax.random.key(0), dtype=dtype, mesh=mesh)
+    module, params = models.build_language_model(pretrained, rng=jax.random.key(0), dtype=dtype, mesh=mesh)
     return Inference(params, mesh, compiled(module, mesh))
 
 

@@ -173,7 +173,7 @@ def _compute(
     pretrained = (
         models.load_sharded(learner.model, mesh, read_layer=learner.read_layer) if body is None else body.load()
     )
-    module, params = models.classifier(
+    module, params = models.build_classifier(
         pretrained, 2, rng=jax.random.key(0), pooling=learner.pooling, dtype=learner.dtype, mesh=mesh
     )
     last = (pretrained.config.n_layers,)

@@ -1,0 +1,183 @@
+"""Modules with their parameters: a pretrained backbone under a head over classes, or as a language model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.sharding import Mesh
+
+from w2s_jax.models import shapes
+from w2s_jax.models.classifier import Classifier
+from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.language_model import LanguageModel
+from w2s_jax.models.layers import Lora
+from w2s_jax.models.pooling import Pooling
+from w2s_jax.models.preference import Preference, PreferenceModel
+from w2s_jax.models.pretrained import Pretrained, outline, unembedding
+from w2s_jax.models.shapes import Model
+from w2s_jax.runtime import sharding
+from w2s_jax.runtime.errors import UserError
+
+
+def build_classifier(
+    pretrained: Pretrained,
+    n_classes: int,
+    *,
+    rng: jax.Array,
+    pooling: Pooling | None = None,
+    dropout: float = 0.0,
+    scan: bool = True,
+    remat: str = "none",
+    dtype: str = "float32",
+    lora: Lora | None = None,
+    mesh: Mesh | None = None,
+) -> tuple[Classifier, dict[str, Any]]:
+    """The pretrained backbone under a new head, and adapters if asked for.
+
+    Args:
+      rng: of what is new.
+      mesh: where the parameters lie afterwards. What is new is made there.
+
+    Returns:
+      The module, and its parameters `{"backbone": ..., "head": ...}`; pretrained ones that are in place are not copied.
+    """
+    module = Classifier(pretrained.config, n_classes, pooling, None, dropout, scan, remat, dtype, lora)
+    return module, with_pretrained(module, pretrained, rng=rng, mesh=mesh)
+
+
+def build_language_model(
+    pretrained: Pretrained,
+    *,
+    rng: jax.Array,
+    dropout: float = 0.0,
+    scan: bool = True,
+    remat: str = "none",
+    dtype: str = "float32",
+    lora: Lora | None = None,
+    mesh: Mesh | None = None,
+) -> tuple[LanguageModel, dict[str, Any]]:
+    """The pretrained backbone under its language-model head, and adapters if asked for.
+
+    Args:
+      rng, mesh: as for `build_classifier`.
+
+    Returns:
+      The module, and its parameters `{"backbone": ...}`, with `"unembed"` where its embeddings are not tied.
+
+    Raises:
+      UserError: it is an encoder, or its head cannot be found, or it was cut.
+    """
+    module = LanguageModel(pretrained.config, dropout, scan, remat, dtype, lora)
+    return module, with_pretrained(module, pretrained, rng=rng, mesh=mesh)
+
+
+def build_preference_model(
+    pretrained: Pretrained,
+    preference: Preference,
+    candidates: int,
+    *,
+    rng: jax.Array,
+    dropout: float = 0.0,
+    scan: bool = True,
+    remat: str = "none",
+    dtype: str = "float32",
+    lora: Lora | None = None,
+    mesh: Mesh | None = None,
+) -> tuple[PreferenceModel, dict[str, Any]]:
+    """The pretrained language model as its own judge of candidates, and adapters if asked for.
+
+    Without adapters, DPO's reference is a copy of all parameters: 4 bytes each, on top of the 12 that training them
+    with AdamW holds.
+
+    Args:
+      candidates: texts of an example.
+      rng, mesh: as for `build_classifier`.
+
+    Returns:
+      The module, and a language model's parameters, with `"reference"` for DPO without adapters.
+
+    Raises:
+      UserError: an example is one text; and those of `build_language_model`.
+    """
+    check_preference(pretrained.name, pretrained.config, candidates)
+    module = PreferenceModel(
+        pretrained.config, dropout, scan, remat, dtype, lora, preference=preference, candidates=candidates
+    )
+    return module, with_pretrained(module, pretrained, rng=rng, mesh=mesh)
+
+
+def with_pretrained(
+    module: Model, pretrained: Pretrained, *, rng: jax.Array, mesh: Mesh | None = None
+) -> dict[str, Any]:
+    """The module's parameters: the pretrained ones, and the others fresh.
+
+    Args:
+      rng, mesh: as for `build_classifier`.
+
+    Raises:
+      UserError: the module is a language model, and those of `build_language_model`.
+    """
+    if isinstance(module, LanguageModel):
+        _check_language_model(pretrained.name, pretrained.config)
+    where = shapes.shardings(module, mesh)
+    known: dict[str, Any] = {"backbone": pretrained.params}
+    if "unembed" in where:
+        known["unembed"] = {"embedding": pretrained.unembedding}
+        if pretrained.unembedding is None:
+            known["unembed"] = {"embedding": unembedding(pretrained.name, where["unembed"]["embedding"])}
+    if "reference" in where:  # what trains is donated
+        known["reference"] = jax.tree.map(lambda leaf: jnp.copy(leaf) if isinstance(leaf, jax.Array) else leaf, known)
+
+    def fresh(key: jax.Array) -> Any:
+        return _only_new(nn.unbox(shapes.initial(module, key)), known)
+
+    if mesh is None:
+        return _overlay(jax.jit(fresh)(rng), known)
+    new = jax.jit(fresh, out_shardings=_only_new(where, known))(rng)
+    return sharding.place(_overlay(new, known), where)  # what lies there already is not touched
+
+
+def check_preference(name: str, config: ModelConfig, candidates: int) -> None:
+    """That a model can score the candidates of an example by itself.
+
+    Raises:
+      UserError: it is an encoder; an example is one text.
+    """
+    if candidates < 2:
+        raise UserError(
+            "a learner with a preference compares the candidates of a row, and this task's rows are one text: choose a "
+            "task such as hh_pairs, or leave preference at None"
+        )
+    _check_decoder(name, config)
+
+
+def _check_decoder(name: str, config: ModelConfig) -> None:
+    if config.is_encoder:
+        raise UserError(f"{name} is an encoder: it has no language-model head; choose a decoder")
+
+
+def _check_language_model(name: str, config: ModelConfig) -> None:
+    _check_decoder(name, config)
+    if config.n_layers != outline(name)[0].n_layers:
+        raise UserError(f"a language model is read at its top: leave read_layer of {name} at None")
+
+
+def _only_new(made: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The leaves of `made` that `known` lacks; so what is pretrained is never initialised."""
+    new = {}
+    for key, value in made.items():
+        if not isinstance(value, Mapping):
+            if key not in known:
+                new[key] = value
+        elif branch := _only_new(value, known.get(key, {})):
+            new[key] = branch
+    return new
+
+
+def _overlay(new: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(new)
+    for key, value in known.items():
+        merged[key] = _overlay(merged.get(key, {}), value) if isinstance(value, Mapping) else value
+    return merged
