@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from w2s_jax.config import Experiment, Method, TaskConfig
+from w2s_jax.config import Experiment, Method
+from w2s_jax.data.task_config import TaskConfig
+from w2s_jax.students import Train
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import LoopSettings
 from w2s_jax.train.optimizer import OptimizerConfig
@@ -107,7 +109,7 @@ def experiment(folder: Path, checkpoint_seconds: float = 1e9, **changes: object)
         "tasks": (TaskConfig(str(task), supervisor=32, transfer=32, validation=16, test=40),),
         "supervisors": {"weak": Learner(str(weak), batch_size=8, optimizer=optimizer, loop=loop)},
         "students": {"strong": Learner(str(strong), batch_size=8, optimizer=optimizer, loop=loop)},
-        "methods": {"naive": Method(), "confidence": Method("confidence")},
+        "methods": {"naive": Method(), "confidence": Method(Train("confidence"))},
         "seeds": (0,),
         "out": str(folder / "runs"),
     }

@@ -97,7 +97,9 @@ def sweep(experiments: Sequence[Experiment], reporter: Reporter, *, traces: Path
         if not processes.is_leader():
             return [Run(None, failures) for _ in experiments]
         pairs = zip(experiments, planned.cells, strict=True)
-        return [Run(measure(each, cells, planned.tasks, planned.store, made | spent), failures) for each, cells in pairs]
+        return [
+            Run(measure(each, cells, planned.tasks, planned.store, made | spent), failures) for each, cells in pairs
+        ]
 
 
 class Planned:

@@ -1,7 +1,7 @@
 """An experiment as JSON, and back: every object is tagged with its type, so that saved results can be run again.
 
-    {"type": "Learner", "model": "smollm2-135m", ...}
-    {"type": "my_supervisor.py:Committee", "members": [...]}
+{"type": "Learner", "model": "smollm2-135m", ...}
+{"type": "my_supervisor.py:Committee", "members": [...]}
 """
 
 import dataclasses

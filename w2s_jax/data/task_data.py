@@ -83,9 +83,7 @@ class TaskData:
         sizes = SplitSizes(config.supervisor, config.transfer, config.validation, config.test)
         if config.shrink:
             sizes = data_splits.fitting(self.examples, sizes, config.balance, self.n_classes)
-        return data_splits.make_splits(
-            list(self.examples), sizes, seed, config.balance, self.n_classes, config.easy
-        )
+        return data_splits.make_splits(list(self.examples), sizes, seed, config.balance, self.n_classes, config.easy)
 
     @functools.cached_property
     def trees(self) -> dict[Text, Tree]:
@@ -115,9 +113,7 @@ class TaskData:
         sizes = {name: getattr(self.config, name) for name in SplitSizes._fields}
         found = PartsData(TaskConfig(parts.task, **sizes), self)
         if {self.n_classes, found.n_classes} != {2}:
-            raise UserError(
-                f"task {self.config.name!r} and its parts', {parts.task!r}, must both have two classes"
-            )
+            raise UserError(f"task {self.config.name!r} and its parts', {parts.task!r}, must both have two classes")
         return found
 
 

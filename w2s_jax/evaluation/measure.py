@@ -44,9 +44,7 @@ def measure(
     )
 
 
-def finished(
-    cells: Iterable[CellStages], store: Store, wanted: Callable[[CellStages], bool]
-) -> list[results.Measured]:
+def finished(cells: Iterable[CellStages], store: Store, wanted: Callable[[CellStages], bool]) -> list[results.Measured]:
     """The wanted cells whose stages are all done, measured, with the predictions behind them."""
     return _done(filter(wanted, cells), store, functools.cache(store.read))
 

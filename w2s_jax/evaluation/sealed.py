@@ -16,13 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from w2s_jax import metrics
-from w2s_jax.config import Experiment, TaskConfig
+from w2s_jax.config import Experiment
 from w2s_jax.data import sources
-from w2s_jax.pipeline import experiment, materials
-from w2s_jax.pipeline.experiment import CellStages
+from w2s_jax.data.task_data import Tasks
+from w2s_jax.pipeline import graph
+from w2s_jax.pipeline.graph import CellStages
 from w2s_jax.pipeline.store import Store
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.supervisors.given import answer
 
 SCHEMA = "w2s_jax/vault/1"
 VAULT, LEDGER, WORKER = "vault.json", "ledger.jsonl", "worker.parquet"
@@ -69,19 +71,19 @@ def seal(plan: Experiment, store: Store, worker: Path, vault: Path, budget: int 
     for folder in (worker, vault):
         if folder.exists():
             raise UserError(f"{folder} exists already; name a new folder")
-    cells = {(cell.task, cell.seed): cell for cell in experiment.cells(plan)}
+    cells = {(cell.task, cell.seed): cell for cell in graph.cells(plan, Tasks())}
     missing = [
-        cell.stages[role].folder
+        cell.stages[role].name
         for cell in cells.values()
         for role in ("supervisor", "ceiling")
-        if not store.done(cell.stages[role].folder)
+        if not store.done(cell.stages[role].name)
     ]
     if missing:
         raise UserError(f"{len(missing)} stages are not done, {missing[0]} among them; run the experiment first")
-    of_task = {task: [cell for cell in cells.values() if cell.task == task.title] for task in plan.tasks}
-    tasks = {task.title: _baselines(task, of_task[task], store) for task in plan.tasks}
+    of_task = {task.title: [cell for cell in cells.values() if cell.task == task.title] for task in plan.tasks}
+    tasks = {title: _baselines(of_task[title], store) for title in of_task}
     _write_worker(worker / WORKER, list(cells.values()), store)
-    truth = [_truth(task, cell) for task, several in of_task.items() for cell in several]
+    truth = [_truth(cell) for cell in cells.values()]
     files.write_json(vault / VAULT, {"schema": SCHEMA, "budget": budget, "tasks": tasks, "truth": truth})
 
 
@@ -113,20 +115,20 @@ def score(vault: Path, submission: Path) -> list[Score]:
             raise UserError(
                 f"the vault's budget of {content['budget']} submissions is spent; its ledger has the scores"
             )
-        found = _scores(content, _submitted(submission))
+        found = _scores(content, submission, _submitted(submission))
         lines = [*ledger, {"sha256": digest, "scores": [each._asdict() for each in found]}]
         files.write_text(vault / LEDGER, "".join(json.dumps(line) + "\n" for line in lines))
         return found
 
 
-def _baselines(task: TaskConfig, cells: Sequence[CellStages], store: Store) -> dict[str, Any]:
+def _baselines(cells: Sequence[CellStages], store: Store) -> dict[str, Any]:
     """Supervisor and ceiling over all seeds, and why PGR is undefined if it is."""
     measured = []
     for cell in cells:
-        test = materials.splits(task, cell.seed).test
+        test = cell.stages["student"].splits.test
         assert test.labels is not None
         weak, strong = (
-            store.read(cell.stages[role].folder).predictions.for_split("test", test.ids)
+            store.read(cell.stages[role].name).predictions.for_split("test", test.ids)
             for role in ("supervisor", "ceiling")
         )
         measured.append(metrics.Cell(weak, weak, strong, test.labels, np.array(test.groups)))
@@ -138,8 +140,8 @@ def _baselines(task: TaskConfig, cells: Sequence[CellStages], store: Store) -> d
     return {**means, "reason": metrics.pgr(measured).reason, "seeds": len(measured), "classes": n_classes}
 
 
-def _truth(task: TaskConfig, cell: CellStages) -> dict[str, Any]:
-    test = materials.splits(task, cell.seed).test
+def _truth(cell: CellStages) -> dict[str, Any]:
+    test = cell.stages["student"].splits.test
     assert test.labels is not None
     return {"task": cell.task, "seed": cell.seed, "labels": dict(zip(test.ids, test.labels.tolist(), strict=True))}
 
@@ -150,8 +152,8 @@ def _write_worker(path: Path, cells: Sequence[CellStages], store: Store) -> None
 
     rows: list[dict[str, Any]] = []
     for cell in cells:
-        splits = materials.splits(cell.stages["student"].task, cell.seed)
-        weak = store.read(cell.stages["supervisor"].folder).predictions
+        splits = cell.stages["student"].splits
+        weak = store.read(cell.stages["supervisor"].name).predictions
         for name in SPLITS:
             split = getattr(splits, name)
             for identifier, text, probs in zip(split.ids, split.texts, weak.for_split(name, split.ids), strict=True):
@@ -176,11 +178,11 @@ def _submitted(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
         rows, identifier = found.setdefault(key, {}), sources.text_field(record, "id")
         if identifier in rows:
             raise UserError(f"{path}: example {identifier!r} of {key[0]}, seed {key[1]}, is there twice")
-        rows[identifier] = record["probs"] if "probs" in record else sources.class_field(record, "label")
+        rows[identifier] = record
     return found
 
 
-def _scores(content: Any, submitted: dict[tuple[str, int], dict[str, Any]]) -> list[Score]:
+def _scores(content: Any, path: Path, submitted: dict[tuple[str, int], dict[str, Any]]) -> list[Score]:
     reached: dict[str, list[tuple[float, float | None]]] = {name: [] for name in content["tasks"]}
     for part in content["truth"]:
         task, seed, truth = part["task"], part["seed"], part["labels"]
@@ -192,18 +194,12 @@ def _scores(content: Any, submitted: dict[tuple[str, int], dict[str, Any]]) -> l
                 f"and {foreign} are given that are none of them"
             )
         labels = np.array(list(truth.values()))
-        probs = np.stack([_probabilities(given[name], content["tasks"][task]["classes"]) for name in truth])
+        classes = content["tasks"][task]["classes"]
+        probs = np.stack([answer(path, name, given[name], classes) for name in truth])
         reached[task].append((metrics.accuracy(probs, labels), metrics.auroc(probs, labels)))
     if submitted:
         raise UserError(f"the vault has no task and seed {next(iter(submitted))}")
     return [_summary(task, content["tasks"][task], found) for task, found in reached.items()]
-
-
-def _probabilities(said: Any, n_classes: int) -> np.ndarray:
-    probs = np.eye(n_classes)[said] if isinstance(said, int) and 0 <= said < n_classes else np.asarray(said, float)
-    if probs.shape != (n_classes,) or not np.all(probs >= 0) or not np.isclose(probs.sum(), 1, atol=1e-4):
-        raise UserError(f"a prediction must be a class below {n_classes} or {n_classes} probabilities, not {said!r}")
-    return probs
 
 
 def _summary(task: str, baselines: Any, found: Sequence[tuple[float, float | None]]) -> Score:

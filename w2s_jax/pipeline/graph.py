@@ -36,9 +36,7 @@ def cells(experiment: Experiment, tasks: Tasks) -> Iterator[CellStages]:
         for supervisor_name, student_name in experiment.model_pairs():
             strong = experiment.students[student_name]
             for seed in experiment.seeds:
-                weak = taught.setdefault(
-                    (supervisor_name, seed), Supervise(task, seed, supervisors[supervisor_name])
-                )
+                weak = taught.setdefault((supervisor_name, seed), Supervise(task, seed, supervisors[supervisor_name]))
                 ceiling = ceilings.setdefault((student_name, seed), Ceiling(task, seed, strong))
                 for name, method in experiment.methods.items():
                     student = _student(experiment, task, seed, strong, method, weak)
@@ -62,9 +60,7 @@ def stages(cells: Sequence[CellStages]) -> list[Stage]:
     return list(found.values())
 
 
-def _student(
-    experiment: Experiment, task: TaskData, seed: int, learner: Learner, method: Method, weak: Stage
-) -> Stage:
+def _student(experiment: Experiment, task: TaskData, seed: int, learner: Learner, method: Method, weak: Stage) -> Stage:
     """The last student of a method, with those before it as its teachers."""
     links = [experiment.students[name] for name in method.through] + [learner] * method.rounds
     parts = len(links) if method.through else 1

@@ -5,18 +5,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from w2s_jax.config import Advised, Decomposed, Ensemble, Errors, Experiment, Given, Method, Recursive, Supervisor
+from w2s_jax.config import Experiment
 from w2s_jax.data import arrays
-from w2s_jax.pipeline import materials
+from w2s_jax.data.task_data import definition_of
 from w2s_jax.plan.chips import topology
 from w2s_jax.plan.compilation import Compiled, Request, compile_for
 from w2s_jax.plan.roofline import Roofline, roofline
 from w2s_jax.plan.search import Nearest, nearest
+from w2s_jax.students import Train
+from w2s_jax.supervisors import supervisor
 from w2s_jax.train.learner import Learner
 
 __all__ = ["PlannedStep", "Program", "plan", "programs"]
 
-TRUTH = Method()
+TRUTH = Train()
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Program:
 
     stages: tuple[str, ...]
     learner: Learner
-    method: Method
+    learn: Train
     adapts: bool = False
 
 
@@ -68,9 +70,9 @@ def plan(
       UserError: see `compile_for`, `chips.topology` and `architectures.architecture`.
     """
     slice_ = topology(where)
-    task = materials.named_task(experiment.tasks[0].name)
+    task = definition_of(experiment.tasks[0].name)
     for program in programs(experiment):
-        stage = program.learner, program.method, task.n_classes
+        stage = program.learner, program.learn, task.n_classes
         request = Request("train", *stage, experiment.mesh, slice_, task.candidates)
         if program.adapts:
             yield _planned(program, dataclasses.replace(request, kind="adapt"), compile_for)
@@ -90,16 +92,16 @@ def programs(experiment: Experiment) -> list[Program]:
 
     Of several methods the first that trains is taken: they differ in a loss of [B, C] logits, which costs nothing.
     """
-    method = next((method for method in experiment.methods.values() if method.learn == "train"), TRUTH)
-    trained = dataclasses.replace(method, labels=(), through=(), rounds=1, hint=False, readout="head")
+    trained = next((each.learn for each in experiment.methods.values() if _planned_loss(each.learn)), TRUTH)
+    supervisors = {name: supervisor(each) for name, each in experiment.supervisors.items()}
     stages = [
-        *(("supervisor", name, each, TRUTH) for name, made in experiment.supervisors.items() for each in _makers(made)),
+        *(("supervisor", name, each, TRUTH) for name, kind in supervisors.items() for each in kind.learners()),
         *(("student", name, learner, trained) for name, learner in experiment.students.items()),
         *(("ceiling", name, learner, TRUTH) for name, learner in experiment.students.items()),
     ]
-    found: dict[tuple[str, Method, bool], Program] = {}
+    found: dict[tuple[str, Train, bool], Program] = {}
 
-    def add(stage: str, learner: Learner, loss: Method, adapts: bool) -> None:
+    def add(stage: str, learner: Learner, loss: Train, adapts: bool) -> None:
         key = repr(learner), loss, adapts
         names = found[key].stages if key in found else ()
         found[key] = Program(tuple(dict.fromkeys((*names, stage))), learner, loss, adapts)
@@ -113,25 +115,9 @@ def programs(experiment: Experiment) -> list[Program]:
     return list(found.values())
 
 
-def _makers(supervisor: Supervisor) -> tuple[Learner, ...]:
-    """The learners that a supervisor trains."""
-    match supervisor:
-        case Ensemble(members=members):
-            # Members have no stage of generative finetuning.
-            plain = (
-                dataclasses.replace(member, generative=None) if isinstance(member, Learner) else member
-                for member in members
-            )
-            return tuple(learner for member in plain for learner in _makers(member))
-        case Advised(judge=judge) | Decomposed(judge=judge):
-            return (judge,)
-        case Recursive(advised=advised, reward_model=reward_model):
-            return (advised.judge, reward_model)
-        case Errors(like=like):
-            return (like,)
-        case Given():
-            return ()
-    return (supervisor,)
+def _planned_loss(learn: object) -> bool:
+    """Whether this is training with a loss that another process can find by its name."""
+    return isinstance(learn, Train) and isinstance(learn.loss, str)
 
 
 def _planned(program: Program, request: Request, compile_for: Callable[[Request], Compiled]) -> PlannedStep:

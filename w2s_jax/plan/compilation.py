@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from w2s_jax.config import MeshConfig, Method
+from w2s_jax.config import MeshConfig
 from w2s_jax.plan.chips import CHIPS, Chip, Topology
 from w2s_jax.plan.counting import Costs
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.students import Train
 from w2s_jax.train.learner import Learner
 
 # No metadata server is asked and no log is kept. Several processes may load the library: none of them uses a chip.
@@ -43,7 +44,7 @@ class Request:
 
     kind: Literal["train", "label", "adapt"]
     learner: Learner
-    method: Method
+    learn: Train
     n_classes: int
     mesh: MeshConfig
     topology: Topology
@@ -118,14 +119,13 @@ def compile_here(request: Request) -> Compiled:
 
     import jax
 
-    from w2s_jax.pipeline import materials
     from w2s_jax.plan import counting, lowering
     from w2s_jax.plan.architectures import architecture
     from w2s_jax.runtime.sharding import make_mesh
 
     started = time.monotonic()
     mesh = make_mesh(**dataclasses.asdict(request.mesh), devices=devices)
-    loss, config = materials.loss(request.method), architecture(request.learner.model)
+    loss, config = request.learn.bound(), architecture(request.learner.model)
     task = request.n_classes, request.candidates
     program = lowering.lower(request.kind, request.learner, config, *task, loss, mesh)
     chip, available = _chip(request.topology, devices[0])

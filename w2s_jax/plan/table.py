@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from w2s_jax.config import asdict
 from w2s_jax.plan import PlannedStep
 from w2s_jax.plan.compilation import Compiled, Request
 from w2s_jax.plan.roofline import Roofline
+from w2s_jax.runtime import files
 
 NAMES = {"train": "training step", "label": "labelling step", "adapt": "generative finetuning step"}
 
@@ -35,7 +35,7 @@ def show(steps: Sequence[PlannedStep]) -> None:
 
 def as_json(steps: Sequence[PlannedStep]) -> list[dict[str, Any]]:
     """Every figure of the tables, in bytes, seconds and FLOPs."""
-    return [asdict(step) for step in steps]
+    return [files.as_json(step) for step in steps]
 
 
 def _advice(step: PlannedStep) -> str:

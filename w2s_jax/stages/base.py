@@ -181,7 +181,7 @@ class Stage(abc.ABC):
         """Whether a model is told what the classes are called."""
         return self.learner is not None and self.learner.output == "text"
 
-    def check(self, mesh: Mesh | None) -> None:
+    def check(self, mesh: Mesh | None) -> None:  # noqa: B027
         """Finds what would stop this stage, before anything is computed.
 
         Raises:
@@ -207,6 +207,7 @@ class Stage(abc.ABC):
             **self.own_identity(),
             "seed": self.seed,
             "needs": [need.key for need in self.needs],
+            "body": None if self.body is None else self.body.key,
             "train": shown.train.fingerprint,
             "validation": shown.validation.fingerprint,
             "predicts": {name: split.fingerprint for name, split in shown.predict.items()},

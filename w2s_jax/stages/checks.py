@@ -1,4 +1,4 @@
-"""What is looked at before anything runs: that a model can read a task's texts, and that a loss works on its classes."""
+"""Checks before anything runs: that a model can read a task's texts, and that a loss works on its classes."""
 
 import functools
 import inspect
@@ -48,9 +48,7 @@ def learner(task: TaskData, learner: Learner, mesh: Mesh | None) -> None:
         )
 
 
-def loss(
-    task: TaskData, learner: Learner, name: str, function: Callable[..., Any], options: Mapping[str, Any]
-) -> None:
+def loss(task: TaskData, learner: Learner, name: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
     """Traces the loss on a small batch, without computing anything.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Stages that learn ground truth of the transfer split, or its texts alone: ceilings, adapted backbones, truth probes."""
+"""Stages on the transfer split without a supervisor: ceilings, adapted backbones, and truth probes."""
 
 import functools
 from collections.abc import Hashable, Iterator

@@ -1,6 +1,6 @@
 """Training the student on weak labels, with any loss."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from w2s_jax.losses import LOSSES, bind
 from w2s_jax.runtime import references
 from w2s_jax.runtime.options import Value, with_defaults
 from w2s_jax.stages import checks, cost
-from w2s_jax.stages.base import Fit, Shown
+from w2s_jax.stages.base import Fit, Shown, bound_loss
 from w2s_jax.stages.cost import Work
 from w2s_jax.stages.student import Learning, Teaching
 from w2s_jax.students.registry import LEARNING
@@ -46,6 +46,10 @@ class Train(Learning):
     @property
     def _found(self) -> references.Found:
         return references.find(self.loss, LOSSES)
+
+    def bound(self) -> Callable[..., Any]:
+        """The loss with its hyperparameters: `(logits, targets, *, step, total_steps, where) -> [B]`."""
+        return bound_loss(self._found.value, self.options)
 
     def learn(self, teaching: Teaching) -> Fit:
         return teaching.fit(self._found.value, self.options)

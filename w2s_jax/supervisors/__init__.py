@@ -1,8 +1,8 @@
 """Kinds of weak supervisors, one file a kind; the interface is `stages.supervise.Supervisor`.
 
 `trained` a model finetuned on ground truth; `ensemble` several supervisors; `errors` simulated ones of equal accuracy;
-`given` labels from elsewhere, people's among them; `decomposed` a judge of parts; `advised` a judge with an advisor, whose
-`transcripts` it reads; `recursive` one whose advisor's arguments a reward model chooses.
+`given` labels from elsewhere, people's among them; `decomposed` a judge of parts; `advised` a judge with an advisor,
+whose `transcripts` it reads; `recursive` one whose advisor's arguments a reward model chooses.
 """
 
 from w2s_jax.supervisors.advised import Advised

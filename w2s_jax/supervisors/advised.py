@@ -7,16 +7,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from w2s_jax import metrics, models
+from w2s_jax import metrics
 from w2s_jax.data.splits import Split
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.data.tokens import Text
 from w2s_jax.metrics.findings import Finding, in_words
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.stages import cost
-from w2s_jax.stages.base import Fit, model_fingerprint
+from w2s_jax.stages.base import Fit
 from w2s_jax.stages.cost import Work
-from w2s_jax.stages.measuring import CellKey, Setting
+from w2s_jax.stages.measuring import Setting
 from w2s_jax.stages.supervise import Inputs, Supervisor
 from w2s_jax.supervisors import transcripts
 from w2s_jax.supervisors.registry import SUPERVISORS
@@ -70,9 +69,7 @@ class Advised(Supervisor):
     @property
     def debating(self) -> Debating:
         """What decides the transcripts."""
-        return Debating(
-            self.advisor, self.protocol, self.turns, self.tokens, self.temperature, self.seed, self.heading
-        )
+        return Debating(self.advisor, self.protocol, self.turns, self.tokens, self.temperature, self.seed, self.heading)
 
     def trains(self) -> Learner:
         return self.judge
@@ -115,7 +112,7 @@ def sandwiches(
     """A sandwich for every supervisor of the run that is the judge of `advised` alone.
 
     Args:
-      policies: gives, for a task and seeds, what a reward model's choice of arguments changed; None where there is none.
+      policies: gives, for a task and seeds, what a reward model's choice of arguments changed; None without one.
     """
     alone = [name for name, each in setting.supervisors.items() if each == Trained(advised.judge)]
     for task, unassisted, student in itertools.product(setting.tasks, alone, setting.students):

@@ -1,7 +1,8 @@
 """A judge of the parts that a task's texts come apart into."""
 
+import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from w2s_jax.metrics.findings import Finding, in_words
 from w2s_jax.runtime import files
 from w2s_jax.stages.base import Labels, Stage
 from w2s_jax.stages.measuring import CellKey, Setting
-from w2s_jax.stages.supervise import LABELLED, Inputs, Supervise, Supervisor
+from w2s_jax.stages.supervise import Inputs, Supervise, Supervisor
 from w2s_jax.supervisors.registry import SUPERVISORS
 from w2s_jax.supervisors.trained import supervisor
 from w2s_jax.train.learner import Learner
@@ -41,7 +42,8 @@ class Decomposed(Supervisor):
         return (Supervise(task.parts, seed, supervisor(self.judge)),)
 
     def identity(self, task: TaskData) -> dict[str, Any]:
-        return {"decomposed": files.sha256_text(repr(sorted((str(text), repr(tree)) for text, tree in task.trees.items())))}
+        trees = sorted((str(text), repr(tree)) for text, tree in task.trees.items())
+        return {"decomposed": files.sha256_text(repr(trees))}
 
     def check(self, task: TaskData, seed: int) -> None:
         task.parts.splits(seed)
@@ -78,8 +80,8 @@ class Decomposed(Supervisor):
     ) -> Iterator[Finding]:
         title = task.config.title
 
-        def key(who: str) -> Any:
-            return lambda seed: CellKey(title, who, student, method, seed)
+        def key(who: str) -> Callable[[int], CellKey]:
+            return functools.partial(CellKey, title, who, student, method)
 
         seeds = setting.seeds_with(key(setting.name), *([key(flat)] if flat else []))
         if not seeds:

@@ -1,5 +1,7 @@
 """Simulated supervisors, as accurate as a real one, whose errors have another structure."""
 
+import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -75,22 +77,17 @@ class Errors(Supervisor):
     def measures(self, setting: Setting) -> Iterator[Finding]:
         """An audit of every student of these errors by the supervisor that they stand for, where the run has it."""
         overseers = [name for name, each in setting.supervisors.items() if each == supervisor(self.like)]
-        for task in setting.tasks:
-            for overseer in overseers:
-                for student in setting.students:
-                    for method in setting.methods:
-                        title = task.config.title
-
-                        def honest(seed: int, names: tuple[str, ...] = (title, overseer, student, method)) -> CellKey:
-                            return CellKey(*names, seed)
-
-                        def taught(seed: int, names: tuple[str, ...] = (title, setting.name, student, method)) -> CellKey:
-                            return CellKey(*names, seed)
-
-                        seeds = setting.seeds_with(honest, taught)
-                        if seeds:
-                            names = {"task": title, "supervisor": setting.name, "student": student, "method": method}
-                            yield audit(names, overseer, seeds, setting.of(honest, seeds), setting.of(taught, seeds))
+        for task, overseer, student, method in itertools.product(
+            setting.tasks, overseers, setting.students, setting.methods
+        ):
+            title = task.config.title
+            honest, taught = (
+                functools.partial(CellKey, title, who, student, method) for who in (overseer, setting.name)
+            )
+            seeds = setting.seeds_with(honest, taught)
+            if seeds:
+                names = {"task": title, "supervisor": setting.name, "student": student, "method": method}
+                yield audit(names, overseer, seeds, setting.of(honest, seeds), setting.of(taught, seeds))
 
 
 def audit(
@@ -155,8 +152,11 @@ def _sentence(names: Mapping[str, str], overseer: str, values: Mapping[str, floa
         value = values[name]
         return "-" if value is None else f"{value:.3f}"
 
-    policies = ("honest", "expert", "taught", "policy")
-    seen = ", ".join(f"{name} {share(f'score of {name}')} (accuracy {share(f'accuracy of {name}')})" for name in policies)
+    each = (
+        f"{name} {share(f'score of {name}')} (accuracy {share(f'accuracy of {name}')})"
+        for name in ("honest", "expert", "taught", "policy")
+    )
+    seen = ", ".join(each)
     return (
         f"{names['method']}: {overseer}'s mean score of each policy's answers: {seen}. AUROC of its doubt for wrong "
         f"answers: policy {share('auroc of policy')}, taught {share('auroc of taught')}. The {AUDITED:.0%} of examples "

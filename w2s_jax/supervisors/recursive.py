@@ -114,9 +114,7 @@ class Recursive(Supervisor):
         said = chooser.chosen(inputs.session, sampled)
 
         def read(_: str, split: Split) -> list[Text]:
-            return transcripts.with_transcripts(
-                self.debating, split.texts, said, inputs.answers, self.advised.shuffled
-            )
+            return transcripts.with_transcripts(self.debating, split.texts, said, inputs.answers, self.advised.shuffled)
 
         return inputs.fit(inputs.lesson.reread(read), reread=True)
 

@@ -33,7 +33,7 @@ class Trained(Supervisor):
 
 
 def supervisor(value: Any) -> Supervisor:
-    """The supervisor that a config's value stands for: a learner, a supervisor, or `my_file.py:Name` of one or its class.
+    """The supervisor that a config's value stands for: a learner, a supervisor, or `my_file.py:Name` of one.
 
     Raises:
       UserError: it is none of these.

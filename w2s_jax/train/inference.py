@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from w2s_jax import models
 from w2s_jax.data.batching import Batch, EvalBatches
 from w2s_jax.data.tokens import Tokens, encode
+from w2s_jax.models import Pretrained
 from w2s_jax.runtime import sharding
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.learner import Learner
@@ -49,18 +50,18 @@ class Inference(NamedTuple):
                 progress(done, len(tokens), float("nan"))
 
 
-def load(
-    model: str, dtype: str, mesh: Mesh | None, compiled: Callable[[nn.Module, Mesh | None], Programs]
+def language_model(
+    pretrained: Pretrained, dtype: str, mesh: Mesh | None, compiled: Callable[[nn.Module, Mesh | None], Programs]
 ) -> Inference:
-    """A model's own weights under its language-model head.
+    """A pretrained model under its language-model head.
 
     Args:
+      pretrained: its parameters lie on the devices of `mesh`.
       compiled: gives the programs of a module.
 
     Raises:
       UserError: the model is no decoder.
     """
-    pretrained = models.load_sharded(model, mesh)
     module, params = models.build_language_model(pretrained, rng=jax.random.key(0), dtype=dtype, mesh=mesh)
     return Inference(params, mesh, compiled(module, mesh))
 

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from w2s_jax import models
 from w2s_jax.data.batching import bucket, pad
 from w2s_jax.data.tokens import Text, ragged
+from w2s_jax.models import Pretrained
 from w2s_jax.models.cache import Cache, Past
 from w2s_jax.runtime import sharding
 from w2s_jax.runtime.errors import UserError
@@ -25,44 +26,65 @@ from w2s_jax.train.loop import Progress
 ROWS = 16
 
 
-def prompt_logits(
-    learner: Learner,
-    texts: Sequence[Text],
-    shots: Sequence[tuple[Text, int]],
-    answers: Sequence[str],
-    *,
-    template: str,
-    calibrate: bool = False,
-    mesh: Mesh | None = None,
-    progress: Progress | None = None,
-) -> Float[np.ndarray, "n c"]:
-    """Log-probabilities of each answer after each text: zero-shot, or after `shots` (Burns et al. 2023, figure 9).
+class Asking:
+    """A language model that is asked which class texts are of. It holds its devices' memory as long as it lives.
 
     Args:
-      shots: texts and classes that are shown, answered, before every text.
-      answers: by class, as they follow the template: usually with a space in front.
-      template: holds `{text}`.
-      calibrate: less the logarithm of each answer's mean probability over `texts`, so that no answer is ahead of the
-        texts (batch calibration, Zhou et al. 2023, arXiv 2309.17249, eq. 5). It reads no labels, and takes the classes
-        to be about equally frequent.
-      mesh: the devices to cut parameters and batches over; None is one device.
-      progress: told (rows done, rows, NaN).
+      learner: which tokenizer, and how long a prompt may be.
+      pretrained: the parameters that are asked; they lie on the devices of `mesh`.
+      mesh: the devices to shard parameters and batches over; None is one device.
+      progress: told (texts done, texts, NaN).
 
     Raises:
-      UserError: the model is no decoder, a text is a comparison, the template lacks `{text}`, or a prompt is longer
-        than the model or the learner allows and may not be cut. (Where it may, its beginning goes.)
+      UserError: the model is no decoder.
     """
-    if "{text}" not in template:
-        raise UserError(f"the template must hold {{text}}; it is {template!r}")
-    if not all(isinstance(text, str) for text in [*texts, *(text for text, _ in shots)]):
-        raise UserError("a comparison of two texts cannot be asked as a prompt; use a task of one text a row, like hh")
-    before = "".join(f"{_fill(template, text)}{answers[label]}\n\n" for text, label in shots)
-    scores = _answer_scores(learner, [before + _fill(template, text) for text in texts], answers, mesh, progress)
-    return scores - np.log(softmax(scores).mean(axis=0)) if calibrate else scores
+
+    def __init__(
+        self,
+        learner: Learner,
+        pretrained: Pretrained,
+        *,
+        mesh: Mesh | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._learner, self._progress = learner, progress
+        self._model = inference.language_model(pretrained, learner.dtype, mesh, _compiled)
+
+    def logits(
+        self,
+        texts: Sequence[Text],
+        shots: Sequence[tuple[Text, int]],
+        answers: Sequence[str],
+        *,
+        template: str,
+        calibrate: bool = False,
+    ) -> Float[np.ndarray, "n c"]:
+        """Log-probabilities of each answer after each text: zero-shot, or after `shots` (Burns et al. 2023, figure 9).
+
+        Args:
+          shots: texts and classes that are shown, answered, before every text.
+          answers: by class, as they follow the template: usually with a space in front.
+          template: holds `{text}`.
+          calibrate: minus the logarithm of each answer's mean probability over `texts`, so that no answer is ahead of
+            the texts (batch calibration, Zhou et al. 2023, arXiv 2309.17249, eq. 5). It reads no labels, and takes the
+            classes to be about equally frequent.
+
+        Raises:
+          UserError: a text is a comparison, the template lacks `{text}`, or a prompt is longer than the model or the
+            learner allows and may not be truncated. (Where it may, its beginning goes.)
+        """
+        if "{text}" not in template:
+            raise UserError(f"the template must hold {{text}}; it is {template!r}")
+        _check_texts([*texts, *(text for text, _ in shots)])
+        before = "".join(f"{_fill(template, text)}{answers[label]}\n\n" for text, label in shots)
+        prompts = [before + _fill(template, text) for text in texts]
+        scores = _answer_scores(self._learner, self._model, prompts, answers, self._progress)
+        return scores - np.log(softmax(scores).mean(axis=0)) if calibrate else scores
 
 
 def views(
     learner: Learner,
+    pretrained: Pretrained,
     texts: Sequence[Text],
     answers: Sequence[str],
     templates: Sequence[str],
@@ -70,14 +92,25 @@ def views(
     mesh: Mesh | None = None,
 ) -> Float[np.ndarray, "v n c"]:
     """Zero-shot probabilities of the answers after each of the templates, calibrated."""
+    asking = Asking(learner, pretrained, mesh=mesh)
     spaced = [f" {answer}" for answer in answers]
-    ask = functools.partial(prompt_logits, learner, texts, [], spaced, calibrate=True, mesh=mesh)
-    return np.stack([softmax(ask(template=each)) for each in templates])
+    return np.stack([softmax(asking.logits(texts, [], spaced, template=each, calibrate=True)) for each in templates])
 
 
-def forget() -> None:
-    """Frees the devices of the model that was asked last."""
-    _asked.cache_clear()
+def check(learner: Learner, texts: Sequence[Text]) -> None:
+    """That a model can be asked about these texts.
+
+    Raises:
+      UserError: it is an encoder, or a text is a comparison.
+    """
+    _check_texts(texts)
+    if models.outline(learner.model)[0].is_encoder:
+        raise UserError(f"{learner.model} is an encoder, which answers no prompt: choose a decoder")
+
+
+def _check_texts(texts: Sequence[Text]) -> None:
+    if not all(isinstance(text, str) for text in texts):
+        raise UserError("a comparison of two texts cannot be asked as a prompt; use a task of one text an example")
 
 
 def _fill(template: str, text: Text) -> str:
@@ -85,7 +118,7 @@ def _fill(template: str, text: Text) -> str:
 
 
 def _answer_scores(
-    learner: Learner, prompts: Sequence[str], answers: Sequence[str], mesh: Mesh | None, progress: Progress | None
+    learner: Learner, model: Inference, prompts: Sequence[str], answers: Sequence[str], progress: Progress | None
 ) -> Float[np.ndarray, "n c"]:
     """What all prompts begin with is read once, and what all answers of one prompt follow is read once a prompt."""
     _, tokenizer = models.outline(learner.model)
@@ -96,7 +129,6 @@ def _answer_scores(
     one_token = all(len(ids) == 1 and len(next(iter(ids))) == 1 for ids in following) and all(
         row[: len(start)] == start for rows in whole for start, row in zip(asked, rows, strict=True)
     )
-    model = _asked(learner.model, learner.dtype, mesh)
     scores = np.zeros((len(prompts), len(answers)), np.float32)
     if one_token:
         ids = np.array([next(iter(found))[0] for found in following], np.int32)
@@ -163,11 +195,6 @@ def _prefix(model: Inference, tokens: Sequence[int]) -> tuple[Cache, ...]:
     padded = np.zeros((1, bucket(len(tokens))), np.int32)
     padded[0, : len(tokens)] = tokens
     return (model.run("read", (padded, np.array([len(tokens)], np.int32)), ()),)
-
-
-@functools.lru_cache(maxsize=1)  # every answer and split of a stage, and every view, asks the same one
-def _asked(model: str, dtype: str, mesh: Mesh | None) -> Inference:
-    return inference.load(model, dtype, mesh, _compiled)
 
 
 @functools.lru_cache(maxsize=8)

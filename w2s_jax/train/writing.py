@@ -34,7 +34,8 @@ class Writer:
     def __init__(self, learner: Learner, mesh: Mesh | None = None) -> None:
         self._learner = learner
         config, self._tokenizer = models.outline(learner.model)
-        self._model = inference.load(learner.model, learner.dtype, mesh, _compiled)
+        pretrained = models.load_sharded(learner.model, mesh)
+        self._model = inference.language_model(pretrained, learner.dtype, mesh, _compiled)
         self._stops = stops(self._tokenizer, config.vocab_size)
 
     def __call__(

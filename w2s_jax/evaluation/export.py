@@ -14,10 +14,10 @@ from w2s_jax.models import export as hugging_face
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.layers import Lora
 from w2s_jax.models.registry import MODELS
-from w2s_jax.pipeline import materials
 from w2s_jax.pipeline.store import MANIFEST, Store
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.stages.base import model_fingerprint
 
 
 def export(folder: Path, out: Path, model: str | None = None) -> tuple[list[Path], list[str]]:
@@ -59,12 +59,12 @@ def export_stage(folder: Path, out: Path, sources: Sequence[str]) -> None:
     """
     identity = _identity(folder)
     trained, heads = _trained(folder, identity, sources)
-    hugging_face.write(trained, out, pooling=identity["maker"]["learner"]["pooling"], **heads)
+    hugging_face.write(trained, out, pooling=identity["learner"]["pooling"], **heads)
 
 
 def _trained(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> tuple[Pretrained, dict[str, Any]]:
     """The backbone, and what else was trained: a classifier's `head`, a language model's `unembedding`."""
-    learner = identity["maker"]["learner"]
+    learner = identity["learner"]
     if learner["parameters"] == "probe":
         raise UserError(f"{folder} is a probe on a published model; only what was finetuned can be exported")
     start = _start(folder, identity, sources)
@@ -82,20 +82,20 @@ def _trained(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> 
 
 def _start(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> Pretrained:
     """What the stage started from: the published model, or one whose generative finetuning is a stage."""
-    learner = identity["maker"]["learner"]
-    body = identity["needs"]["body"]
+    learner = identity["learner"]
+    body = identity["body"]
     if body is not None:
         found = min(folder.parent.glob(f"*-{body[:12]}"))
         return _trained(found, _identity(found), sources)[0]
     for source in dict.fromkeys(sources):
-        if materials.model_fingerprint(source) == learner["model"]:
+        if model_fingerprint(source) == learner["model"]:
             return models.load(source, read_layer=learner["read_layer"])
     raise UserError(f"{folder} was made from a model that is none of {', '.join(sources)}; name it with --model")
 
 
 def _identity(folder: Path) -> dict[str, Any]:
     identity = files.read_json(folder / MANIFEST)["identity"]
-    if "learner" not in identity.get("maker", {}):
+    if identity.get("learner") is None:
         raise UserError(f"{folder} has no model of its own: it combines or simulates labels")
     return identity
 
