@@ -11,7 +11,8 @@ import numpy as np
 from w2s_jax import config, metrics
 from w2s_jax.config import Advised, Decomposed, Errors, Experiment, Recursive
 from w2s_jax.data import formulas
-from w2s_jax.evaluation import oversight, results
+from w2s_jax.evaluation import across, one_cell, oversight, summarise
+from w2s_jax.evaluation.one_cell import Measured
 from w2s_jax.evaluation.results import Results, TaskFacts
 from w2s_jax.pipeline import experiment, materials
 from w2s_jax.pipeline.experiment import CellStages, Stage
@@ -30,30 +31,27 @@ def measure(plan: Experiment, store: Store, made: Mapping[str, Any]) -> Results 
     cells = _done(planned, store, read)
     if not cells:
         return None
-    summaries, comparisons = results.summarise(cells)
-    judges = {(cell.task, cell.supervisor, cell.seed): cell.stages["supervisor"] for cell in planned}
+    summaries, comparisons = summarise.summarise(cells)
     return Results(
         name=plan.name,
         config=config.asdict(plan),
         made=made,
         tasks=tuple(_facts(task, plan.seeds[0]) for task in plan.tasks),
+        metrics=metrics.facts(),
         cells=tuple(item.cell for item in cells),
         summaries=summaries,
         comparisons=comparisons,
         parameters=_sizes(plan),
-        across=results.over_tasks(summaries),
-        sandwiches=tuple(_sandwiches(plan, cells, judges, read)),
-        audits=tuple(_audits(plan, cells)),
-        decompositions=tuple(_decompositions(plan, cells, judges, read)),
+        across=across.over_tasks(summaries),
     )
 
 
-def finished(plan: Experiment, store: Store, wanted: Callable[[CellStages], bool]) -> list[results.Measured]:
+def finished(plan: Experiment, store: Store, wanted: Callable[[CellStages], bool]) -> list[Measured]:
     """The wanted cells whose stages are all done, measured, with the predictions behind them."""
     return _done(filter(wanted, experiment.cells(plan)), store, functools.cache(store.read))
 
 
-def _done(cells: Iterable[CellStages], store: Store, read: Callable[[str], Finished]) -> list[results.Measured]:
+def _done(cells: Iterable[CellStages], store: Store, read: Callable[[str], Finished]) -> list[Measured]:
     return [
         _cell(cell, {role: read(stage.folder) for role, stage in cell.stages.items()})
         for cell in cells
@@ -62,7 +60,7 @@ def _done(cells: Iterable[CellStages], store: Store, read: Callable[[str], Finis
 
 
 def _sandwiches(
-    plan: Experiment, measured: Sequence[results.Measured], judges: Judges, read: Callable[[str], Finished]
+    plan: Experiment, measured: Sequence[Measured], judges: Judges, read: Callable[[str], Finished]
 ) -> Iterator[oversight.Sandwich]:
     """Every supervisor with an advisor, beside its judge alone, where the experiment holds both."""
     pairs = [
@@ -115,13 +113,13 @@ def _zero_shot(plan: Experiment, maker: Advised, student: str) -> str | None:
     return next(asks, None)
 
 
-def _predictions(measured: Sequence[results.Measured]) -> dict[tuple[str, str, str, str, int], metrics.Cell]:
+def _predictions(measured: Sequence[Measured]) -> dict[tuple[str, str, str, str, int], metrics.Triple]:
     """On test, by (task, supervisor, student, method, seed)."""
     cells = [(item.cell, item.predictions) for item in measured]
     return {(c.task, c.supervisor, c.student, c.method, c.seed): found for c, found in cells}
 
 
-def _audits(plan: Experiment, measured: Sequence[results.Measured]) -> Iterator[oversight.Audit]:
+def _audits(plan: Experiment, measured: Sequence[Measured]) -> Iterator[oversight.Audit]:
     """Every student of simulated errors, beside the student of the supervisor that they stand for."""
     found = _predictions(measured)
     pairs = [
@@ -144,7 +142,7 @@ def _audits(plan: Experiment, measured: Sequence[results.Measured]) -> Iterator[
 
 
 def _decompositions(
-    plan: Experiment, measured: Sequence[results.Measured], judges: Judges, read: Callable[[str], Finished]
+    plan: Experiment, measured: Sequence[Measured], judges: Judges, read: Callable[[str], Finished]
 ) -> Iterator[oversight.Decomposition]:
     """Every student of labels of parts, beside the same judge's of whole rows where the experiment has them."""
     found = _predictions(measured)
@@ -169,7 +167,7 @@ def _decompositions(
             yield oversight.decomposition(names, seeds, queries, parts, cells, beside)
 
 
-def _cell(cell: CellStages, finished: Mapping[str, Finished]) -> results.Measured:
+def _cell(cell: CellStages, finished: Mapping[str, Finished]) -> Measured:
     student = cell.stages["student"]
     _check_teacher(cell, finished)
     splits = materials.splits(student.task, cell.seed)
@@ -178,10 +176,10 @@ def _cell(cell: CellStages, finished: Mapping[str, Finished]) -> results.Measure
     assert validation.labels is not None
     probs = {role: stage.predictions.for_split("test", test.ids) for role, stage in finished.items()}
     history = finished["student"].history
-    return results.measure(
+    return one_cell.measure(
         names={name: getattr(cell, name) for name in ("task", "supervisor", "student", "method", "seed")},
         stages={role: stage.folder for role, stage in cell.stages.items()},
-        test=metrics.Cell(**probs, labels=test.labels, groups=np.array(test.groups)),
+        test=metrics.Triple(**probs, labels=test.labels, groups=np.array(test.groups)),
         weak_validation=finished["supervisor"].predictions.for_split("validation", validation.ids),
         ceiling_validation=finished["ceiling"].predictions.for_split("validation", validation.ids),
         truth_validation=validation.labels,

@@ -107,7 +107,7 @@ class Decomposition:
 def sandwich(
     names: Mapping[str, str],
     seeds: Sequence[int],
-    cells: Sequence[metrics.Cell],
+    cells: Sequence[metrics.Triple],
     model: Sequence[np.ndarray] = (),
     argued: Sequence[np.ndarray] = (),
     policies: Sequence[Mapping[str, float]] = (),
@@ -180,8 +180,8 @@ def policy(
 def audit(
     names: Mapping[str, str],
     seeds: Sequence[int],
-    honest: Sequence[metrics.Cell],
-    policy: Sequence[metrics.Cell],
+    honest: Sequence[metrics.Triple],
+    policy: Sequence[metrics.Triple],
 ) -> Audit:
     """What the overseer sees of its own student, and of one that learned simulated errors.
 
@@ -220,7 +220,7 @@ def decomposition(
     seeds: Sequence[int],
     queries: Sequence[float],
     parts: Sequence[float],
-    cells: Sequence[metrics.Cell],
+    cells: Sequence[metrics.Triple],
     flat: Sequence[np.ndarray] = (),
 ) -> Decomposition:
     """What labels of parts are worth, over seeds.

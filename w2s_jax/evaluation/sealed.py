@@ -129,7 +129,7 @@ def _baselines(task: TaskConfig, cells: Sequence[CellStages], store: Store) -> d
             store.read(cell.stages[role].folder).predictions.for_split("test", test.ids)
             for role in ("supervisor", "ceiling")
         )
-        measured.append(metrics.Cell(weak, weak, strong, test.labels, np.array(test.groups)))
+        measured.append(metrics.Triple(weak, weak, strong, test.labels, np.array(test.groups)))
     means = {
         role: float(np.mean([metrics.accuracy(getattr(cell, role), cell.labels) for cell in measured]))
         for role in ("supervisor", "ceiling")

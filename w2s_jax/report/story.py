@@ -30,7 +30,7 @@ class Ranking(NamedTuple):
 
 
 def sentences(found: Results) -> list[str]:
-    """What was run, how much of the gap came back, and which methods differ; nulls and failures included."""
+    """What was run, how much of the gap is recovered, and which methods differ; nulls and failures included."""
     return [_what_ran(found), _recovered(found.summaries), *_compared(found.comparisons)]
 
 
@@ -103,7 +103,7 @@ def _compared(comparisons: Sequence[Comparison]) -> list[str]:
         return []
     signs = Counter(map(_sure, comparisons))
     found = [
-        f"Beside {comparisons[0].baseline}, on the same seeds and examples, after Holm's correction for "
+        f"Compared with {comparisons[0].baseline}, on the same seeds and examples, after Holm's correction for "
         f"{_count(len(comparisons), 'comparison')}: {signs[1]} surely better, {signs[-1]} surely worse, {signs[0]} not "
         "told apart."
     ]
