@@ -4,8 +4,9 @@ import numpy as np
 from scipy.stats import norm
 
 from w2s_jax import metrics
-from w2s_jax.evaluation import results
-from w2s_jax.evaluation.results import Measured, Results, TaskFacts
+from w2s_jax.evaluation import across, one_cell, summarise
+from w2s_jax.evaluation.one_cell import Measured
+from w2s_jax.evaluation.results import Results, TaskFacts
 
 STEPS = (25, 50, 75, 100)
 
@@ -38,10 +39,10 @@ def cell(
     supervisor = probabilities(labels, weak, weak_noise)
     rising = [0.5 + (student - 0.5) * (1 - 0.6 ** (i + 1)) for i in range(len(steps))]
     curve = np.stack([probabilities(labels, at, 0.6 * weak_noise + 0.8 * own_noise)[:200] for at in rising])
-    return results.measure(
+    return one_cell.measure(
         names={"task": task, "supervisor": pair[0], "student": pair[1], "method": method, "seed": seed},
-        stages={role: f"{role}-{task}-s{seed}-0123456789ab" for role in results.ROLES},
-        test=metrics.Cell(
+        stages={role: f"{role}-{task}-s{seed}-0123456789ab" for role in metrics.ROLES},
+        test=metrics.Triple(
             supervisor=supervisor,
             student=probabilities(labels, student, student_noise),
             ceiling=probabilities(labels, ceiling, ceiling_noise),
@@ -59,7 +60,7 @@ def cell(
 
 def of(measured: list[Measured], name: str = "synthetic", parameters: dict[str, int] | None = None) -> Results:
     """A run that found these cells."""
-    summaries, comparisons = results.summarise(measured)
+    summaries, comparisons = summarise.summarise(measured)
     tasks = dict.fromkeys(item.cell.task for item in measured)
     sizes = {"supervisor": 1000, "transfer": 1000, "validation": 200, "test": 800}
     return Results(
@@ -78,11 +79,12 @@ def of(measured: list[Measured], name: str = "synthetic", parameters: dict[str, 
             "peak_memory_bytes": 2**30,
         },
         tasks=tuple(TaskFacts(task, sizes, 2, (0.5, 0.5)) for task in tasks),
+        metrics=metrics.facts(),
         cells=tuple(item.cell for item in measured),
         summaries=summaries,
         comparisons=comparisons,
         parameters=parameters or {},
-        across=results.over_tasks(summaries),
+        across=across.over_tasks(summaries),
     )
 
 

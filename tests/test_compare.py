@@ -16,11 +16,11 @@ from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.learner import Learner
 
 
-def cell(rng: np.random.Generator, right: dict[str, float], labels: np.ndarray) -> metrics.Cell:
+def cell(rng: np.random.Generator, right: dict[str, float], labels: np.ndarray) -> metrics.Triple:
     def said(share: float) -> np.ndarray:
         return np.eye(2)[np.where(rng.random(len(labels)) < share, labels, 1 - labels)]
 
-    return metrics.Cell(**{role: said(share) for role, share in right.items()}, labels=labels)
+    return metrics.Triple(**{role: said(share) for role, share in right.items()}, labels=labels)
 
 
 def test_pgr_of_two_students_in_the_same_resamples():
@@ -47,7 +47,7 @@ def test_pgr_intervals_are_those_of_an_independent_bootstrap():
     b = dataclasses.replace(a, student=worse)  # so alike that the pairing narrows the interval
     rows = rng.integers(0, 300, (4000, 300))
 
-    def drawn(each: metrics.Cell) -> np.ndarray:
+    def drawn(each: metrics.Triple) -> np.ndarray:
         weak, student, ceiling = (
             (getattr(each, role).argmax(1) == labels)[rows].mean(1) for role in ("supervisor", "student", "ceiling")
         )

@@ -180,7 +180,7 @@ def test_what_parts_are_worth_by_hand():
         return np.eye(2)[np.where(np.arange(100) < count, labels, 1 - labels)] * 0.8 + 0.1
 
     names = {"task": "t", "decomposed": "parts", "flat": "whole", "student": "s", "method": "naive"}
-    cells = [metrics.Cell(right(70), right(75), right(90), labels) for _ in range(2)]
+    cells = [metrics.Triple(right(70), right(75), right(90), labels) for _ in range(2)]
     found = oversight.decomposition(names, [0, 1], [2.0, 3.0], [0.6, 0.64], cells, [right(60), right(60)])
     rows = {"decomposed": 0.7, "student": 0.75, "ceiling": 0.9, "flat": 0.6}
     assert found.accuracy == pytest.approx({"parts": 0.62, **rows})

@@ -26,7 +26,7 @@ def cell(rng, n=400, alone=0.6, helped=0.75, expert=0.9):
     said = [
         says(np.where(rng.permutation(n) < n * accuracy, labels, 1 - labels)) for accuracy in (alone, helped, expert)
     ]
-    return metrics.Cell(*said, labels=labels)
+    return metrics.Triple(*said, labels=labels)
 
 
 def test_recovered_is_the_share_of_the_gap_and_the_order_is_checked():
@@ -51,7 +51,7 @@ def test_over_reliance_by_hand():
     labels = np.array([0, 0, 0, 1, 1, 1])
     alone, helped = np.array([0, 0, 1, 1, 0, 0]), np.array([0, 1, 0, 1, 1, 0])
     argued = np.array([0, 1, 1, 0, 1, 0])
-    one = metrics.Cell(says(alone), says(helped), says(labels), labels)
+    one = metrics.Triple(says(alone), says(helped), says(labels), labels)
     found = oversight.sandwich(NAMES, [0], [one], argued=[argued])
     assert found.misled == pytest.approx(1 / 3)  # row 1 of 0, 1, 3
     assert found.corrected == pytest.approx(2 / 3)  # rows 2 and 4 of 2, 4, 5
@@ -99,8 +99,8 @@ def test_an_audit_by_hand():
     overseer = np.stack([first, 1 - first], axis=1)
     taught = np.array([0, 0, 0, 1, 0, 1, 1, 1, 0, 1])  # wrong in rows 3 and 8, of which it is least sure
     policy = np.array([0, 0, 1, 1, 0, 1, 1, 0, 0, 1])  # in 2 and 7, too
-    honest = metrics.Cell(overseer, says(1 - labels), says(labels), labels)
-    bad = metrics.Cell(says(taught), says(policy), says(labels), labels)
+    honest = metrics.Triple(overseer, says(1 - labels), says(labels), labels)
+    bad = metrics.Triple(says(taught), says(policy), says(labels), labels)
     names = {"task": "t", "overseer": "weak", "errors": "unsure", "student": "s", "method": "naive"}
     found = oversight.audit(names, [0], [honest], [bad])
     assert found.accuracy == pytest.approx({"taught": 0.8, "policy": 0.6, "honest": 0.0, "expert": 1.0})
@@ -114,7 +114,7 @@ def test_an_audit_by_hand():
     assert found.auroc["policy"] == pytest.approx((4 + 4 + 4.5 + 4) / 24)
     assert found.caught == {"taught": 0.0, "policy": 0.0}, "the row doubted most, the fourth, is right"
     turned = np.where(np.isin(np.arange(10), [3, 5]), 1 - labels, labels)  # which score .55 and .05
-    sure = oversight.audit(names, [0], [honest], [metrics.Cell(says(turned), says(labels), says(labels), labels)])
+    sure = oversight.audit(names, [0], [honest], [metrics.Triple(says(turned), says(labels), says(labels), labels)])
     assert sure.caught == {"taught": 0.5, "policy": None}
     assert sure.auroc["policy"] is None
     assert "10% audited" in table.audit(found)

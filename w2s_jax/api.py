@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from w2s_jax.config import Experiment
 from w2s_jax.data.task_data import Tasks
-from w2s_jax.evaluation import results as schema
+from w2s_jax.evaluation import storage
 from w2s_jax.evaluation.measure import measure
 from w2s_jax.evaluation.results import Results
 from w2s_jax.pipeline import graph, schedule
@@ -60,7 +60,7 @@ def run(experiment: Experiment, reporter: Reporter | None = None) -> Results:
         raise UserError(f"{len(found.failures)} stages failed; {first.stage.title}: {first.reason}")
     if found.results is None:
         raise UserError("only the first of several processes has results")
-    schema.save(found.results, Path(experiment.out) / experiment.name)
+    storage.save(found.results, Path(experiment.out) / experiment.name)
     return found.results
 
 

@@ -1,4 +1,4 @@
-"""Two students, supervisors or methods of one experiment beside each other, on the same seeds and test examples."""
+"""Two students, supervisors or methods of one experiment compared on the same seeds and test examples."""
 
 import functools
 from collections.abc import Sequence
@@ -7,9 +7,12 @@ from typing import Literal
 
 from w2s_jax import metrics
 from w2s_jax.config import Experiment
-from w2s_jax.evaluation import measure, results
-from w2s_jax.evaluation.results import Measured
+from w2s_jax.data.task_data import Tasks
+from w2s_jax.evaluation import measure
+from w2s_jax.evaluation.one_cell import Measured
+from w2s_jax.evaluation.summarise import Bootstraps, resamples_for
 from w2s_jax.metrics import PairedDifference
+from w2s_jax.pipeline import graph
 from w2s_jax.pipeline.store import Store
 from w2s_jax.runtime import errors
 from w2s_jax.runtime.errors import UserError
@@ -20,7 +23,7 @@ FIELDS: dict[Axis, str] = {"methods": "method", "students": "student", "supervis
 
 @dataclass(frozen=True)
 class Compared:
-    """One cell of the grid with a in its place, less the same with b.
+    """One cell of the grid with a in its place, minus the same with b.
 
     Attributes:
       names: the cell's task and what else it is of, but for the field that is compared.
@@ -49,11 +52,11 @@ def compare(plan: Experiment, store: Store, axis: Axis, a: str, b: str) -> list[
         if name not in names:
             raise errors.unknown(axis.removesuffix("s"), name, names)
     if a == b:
-        raise UserError(f"{a!r} beside itself; name two {axis}: {', '.join(names)}")
+        raise UserError(f"{a!r} compared with itself; name two {axis}: {', '.join(names)}")
     field = FIELDS[axis]
     rest = [name for name in ("task", "supervisor", "student", "method") if name != field]
     sides: dict[tuple[str, ...], dict[str, dict[int, Measured]]] = {}
-    for item in measure.finished(plan, store, lambda cell: getattr(cell, field) in (a, b)):
+    for item in measure.finished(graph.cells(plan, Tasks()), store, lambda cell: getattr(cell, field) in (a, b)):
         key = tuple(str(getattr(item.cell, name)) for name in rest)
         side = str(getattr(item.cell, field))
         sides.setdefault(key, {}).setdefault(side, {})[item.cell.seed] = item
@@ -64,7 +67,7 @@ def compare(plan: Experiment, store: Store, axis: Axis, a: str, b: str) -> list[
     }
     if not pairs:
         raise UserError(f"{plan.name!r} holds no two finished cells that differ only in {a!r} and {b!r}")
-    of_task = functools.cache(lambda task: results.Bootstraps(task, results.resamples_for(len(pairs))))
+    of_task = functools.cache(lambda task: Bootstraps(task, resamples_for(len(pairs))))
     differences = [_difference(ours, theirs, of_task(ours[0].cell.task)) for _, (ours, theirs) in pairs.values()]
     adjusted = [metrics.holm([each[i].p for each in differences]) for i in (0, 1)]
     return [
@@ -74,7 +77,7 @@ def compare(plan: Experiment, store: Store, axis: Axis, a: str, b: str) -> list[
 
 
 def _difference(
-    ours: Sequence[Measured], theirs: Sequence[Measured], draw: results.Bootstraps
+    ours: Sequence[Measured], theirs: Sequence[Measured], draw: Bootstraps
 ) -> tuple[PairedDifference, PairedDifference]:
     bootstrap = draw.of(ours)
     a, b = ([item.predictions for item in items] for items in (ours, theirs))

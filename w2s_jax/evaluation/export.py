@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from w2s_jax import models
-from w2s_jax.evaluation import results
+from w2s_jax.evaluation import storage
 from w2s_jax.models import Pretrained
 from w2s_jax.models import export as hugging_face
 from w2s_jax.models import params as parameter_sets
@@ -37,7 +37,7 @@ def export(folder: Path, out: Path, model: str | None = None) -> tuple[list[Path
     if (folder / MANIFEST).exists():
         export_stage(folder, out, sources)
         return [out], []
-    found = results.load(folder)
+    found = storage.load(folder)
     sources += _models(found.config)
     written, refused = [], []
     for name in dict.fromkeys(name for cell in found.cells for name in cell.stages.values()):

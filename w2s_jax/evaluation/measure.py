@@ -10,9 +10,10 @@ from w2s_jax import metrics, models, serialize
 from w2s_jax.config import Experiment
 from w2s_jax.data import arrays
 from w2s_jax.data.task_data import TaskData, Tasks
-from w2s_jax.evaluation import results
+from w2s_jax.evaluation import across, one_cell, summarise
+from w2s_jax.evaluation.one_cell import Measured
 from w2s_jax.evaluation.results import Results, TaskFacts
-from w2s_jax.metrics.findings import Finding
+from w2s_jax.metrics import Finding
 from w2s_jax.pipeline.graph import CellStages
 from w2s_jax.pipeline.store import PREDICTIONS, Finished, Store
 from w2s_jax.runtime.errors import UserError
@@ -29,27 +30,28 @@ def measure(
     measured = _done(cells, store, read)
     if not measured:
         return None
-    summaries, comparisons = results.summarise(measured)
+    summaries, comparisons = summarise.summarise(measured)
     return Results(
         name=experiment.name,
         config=serialize.to_json(experiment),
         made=made,
         tasks=tuple(_facts(tasks[task], experiment.seeds[0]) for task in experiment.tasks),
+        metrics=metrics.facts(),
         cells=tuple(item.cell for item in measured),
         summaries=summaries,
         comparisons=comparisons,
         parameters=_sizes(experiment),
-        across=results.over_tasks(summaries),
+        across=across.over_tasks(summaries),
         findings=tuple(_findings(experiment, cells, measured, tasks, read)),
     )
 
 
-def finished(cells: Iterable[CellStages], store: Store, wanted: Callable[[CellStages], bool]) -> list[results.Measured]:
+def finished(cells: Iterable[CellStages], store: Store, wanted: Callable[[CellStages], bool]) -> list[Measured]:
     """The wanted cells whose stages are all done, measured, with the predictions behind them."""
     return _done(filter(wanted, cells), store, functools.cache(store.read))
 
 
-def _done(cells: Iterable[CellStages], store: Store, read: Callable[[str], Finished]) -> list[results.Measured]:
+def _done(cells: Iterable[CellStages], store: Store, read: Callable[[str], Finished]) -> list[Measured]:
     check = _Lineage(read)
     return [
         _cell(cell, {role: read(stage.name) for role, stage in cell.stages.items()}, check)
@@ -84,7 +86,7 @@ class _Lineage:
 def _findings(
     experiment: Experiment,
     cells: Sequence[CellStages],
-    measured: Sequence[results.Measured],
+    measured: Sequence[Measured],
     tasks: Tasks,
     read: Callable[[str], Finished],
 ) -> Iterator[Finding]:
@@ -112,7 +114,7 @@ def _findings(
         )
 
 
-def _cell(cell: CellStages, finished: Mapping[str, Finished], check: Callable[[Stage], None]) -> results.Measured:
+def _cell(cell: CellStages, finished: Mapping[str, Finished], check: Callable[[Stage], None]) -> Measured:
     for stage in cell.stages.values():
         check(stage)
     splits = cell.stages["student"].splits
@@ -121,10 +123,10 @@ def _cell(cell: CellStages, finished: Mapping[str, Finished], check: Callable[[S
     assert validation.labels is not None
     probs = {role: stage.predictions.for_split("test", test.ids) for role, stage in finished.items()}
     history = finished["student"].history
-    return results.measure(
+    return one_cell.measure(
         names={name: getattr(cell, name) for name in ("task", "supervisor", "student", "method", "seed")},
         stages={role: stage.name for role, stage in cell.stages.items()},
-        test=metrics.Cell(**probs, labels=test.labels, groups=np.array(test.groups)),
+        test=metrics.Triple(**probs, labels=test.labels, groups=np.array(test.groups)),
         weak_validation=finished["supervisor"].predictions.for_split("validation", validation.ids),
         ceiling_validation=finished["ceiling"].predictions.for_split("validation", validation.ids),
         truth_validation=validation.labels,

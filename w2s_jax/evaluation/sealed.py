@@ -131,7 +131,7 @@ def _baselines(cells: Sequence[CellStages], store: Store) -> dict[str, Any]:
             store.read(cell.stages[role].name).predictions.for_split("test", test.ids)
             for role in ("supervisor", "ceiling")
         )
-        measured.append(metrics.Cell(weak, weak, strong, test.labels, np.array(test.groups)))
+        measured.append(metrics.Triple(weak, weak, strong, test.labels, np.array(test.groups)))
     means = {
         role: float(np.mean([metrics.accuracy(getattr(cell, role), cell.labels) for cell in measured]))
         for role in ("supervisor", "ceiling")

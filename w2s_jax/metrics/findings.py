@@ -1,21 +1,23 @@
-"""What a kind of supervisor measures of its own, as data that results hold and reports show."""
+"""What a supervisor of a special kind measures of itself, beyond what every cell is measured by."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from w2s_jax.metrics import PGR
+from w2s_jax.metrics.performance_gap import PGR
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A measurement of one supervisor and student on one task, over seeds.
+    """One measurement of a supervisor, as the supervisor itself defines it.
 
     Attributes:
       kind: what was measured: `sandwich`.
-      method: None where it is of no method.
-      values: by name; None where one is undefined.
-      pgr: a performance gap recovered, with its interval, where the measurement has one.
-      sentence: the same in words, as reports show it.
+      task, supervisor, student: whose, by the names of the cells.
+      method: likewise; None where it does not depend on the method.
+      seeds: those measured.
+      values: numbers by name; None where one is undefined.
+      pgr: a ratio of gaps, with its interval; None where there is none.
+      sentence: what the report shows below the table of this task, supervisor and student; nothing where it is empty.
     """
 
     kind: str
@@ -24,15 +26,6 @@ class Finding:
     student: str
     method: str | None
     seeds: tuple[int, ...]
-    values: Mapping[str, float | None]
+    values: Mapping[str, float | None] = field(default_factory=dict)
     pgr: PGR | None = None
     sentence: str = ""
-
-
-def in_words(pgr: PGR) -> str:
-    """`0.58 [0.51, 0.66]`, or `undefined`."""
-    if pgr.value is None:
-        return "undefined"
-    low = "-∞" if pgr.low is None else f"{pgr.low:.2f}"
-    high = "∞" if pgr.high is None else f"{pgr.high:.2f}"
-    return f"{pgr.value:.2f} [{low}, {high}]"

@@ -8,13 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Integer, Shaped
+from jaxtyping import Float, Int, Integer
 
+from w2s_jax.metrics.base import Groups, Labels, Probs
 from w2s_jax.runtime.errors import UserError
 
-Probs = Float[np.ndarray, "n c"]
-Labels = Integer[np.ndarray, " n"]
-Groups = Shaped[np.ndarray, " n"]
 Statistic = Literal["accuracy", "auroc"]
 
 _CHUNK = 4_000_000  # numbers in one array: bounds memory
@@ -25,7 +23,7 @@ Measure = Callable[[np.ndarray], np.ndarray]
 
 
 def accuracy_under(probs: Probs, labels: Labels) -> Measure:
-    """Share of predictions that are right."""
+    """Fraction of predictions that are right."""
     right = (np.argmax(probs, axis=-1) == labels).astype(np.float32)
     once = np.ones_like(right)
 

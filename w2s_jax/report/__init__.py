@@ -1,9 +1,13 @@
-"""Tables, figures and a page of what is in the results, and nothing that is not."""
+"""Tables, figures and a page of what is in the results, and nothing that is not.
+
+table: the tables of every task. story: what was found, in sentences, and methods over tasks. html_page: the page.
+figures: one file for each figure.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from w2s_jax.evaluation import results
+from w2s_jax.evaluation import storage
 from w2s_jax.evaluation.results import Results
 from w2s_jax.report import figures, html_page, story, table
 from w2s_jax.runtime import files
@@ -13,7 +17,7 @@ def write(found: Results, folder: Path) -> list[Path]:
     """Writes results.json, report.md and the figures; without matplotlib it says in one line that there are none."""
     folder = Path(folder)
     report = folder / "report.md"
-    written = [results.save(found, folder), report]
+    written = [storage.save(found, folder), report]
     files.write_text(report, table.markdown(found, story.markdown(found)))
     return written + figures.write(figures.draw([found]), folder)
 
@@ -30,7 +34,7 @@ def show(found: Results) -> None:
 
 
 def page(folders: Sequence[Path], out: Path) -> list[Path]:
-    """Writes one self-contained HTML page over the finished runs in `folders`, and beside it its figures as files.
+    """Writes one self-contained HTML page over the finished runs in `folders`, and its figures as files next to it.
 
     Returns:
       The page, then the figures, which lie in the folder `NAME_figures` for a page `NAME.html`.

@@ -4,14 +4,14 @@ import base64
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from w2s_jax.evaluation import results
+from w2s_jax.evaluation import storage
 from w2s_jax.evaluation.results import Results
-from w2s_jax.report import figures, grid, story, style, table
-from w2s_jax.report.style import Figure
+from w2s_jax.report import figures, story, table
+from w2s_jax.report.figures import Figure, selection, style
 
 STYLE = """
 :root { color-scheme: light dark;
@@ -49,13 +49,13 @@ def load(folders: Sequence[Path]) -> list[Results]:
       UserError: a folder has no results.json, or one that this version cannot read.
     """
     unique = list(dict.fromkeys(Path(folder).resolve() for folder in folders))
-    return _named_apart([results.load(folder) for folder in unique], unique)
+    return _named_apart([storage.load(folder) for folder in unique], unique)
 
 
 def html(runs: Sequence[Results], drawn: figures.Drawn) -> str:
     """The page's text: each run's story first, then figures, then the tables of every task and pair of models."""
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
-    across = [_figure(figure, "all") for figure in drawn.across]
+    across = [_figure(name, figure, "all") for name, figure in drawn.across.items()]
     parts = [f"<h1>Weak-to-strong generalization: {escape(title)}</h1>"]
     if len(runs) > 1:
         parts += [_links(runs), *(f"<h2>{escape(run.name)}</h2>{_story(run)}" for run in runs), _quiet(story.LEGEND)]
@@ -65,7 +65,7 @@ def html(runs: Sequence[Results], drawn: figures.Drawn) -> str:
     parts.append("" if figures.available() else "<p>There are no figures: they need matplotlib.</p>")
     for i, run in enumerate(runs):
         parts.append(_details(run, f"run{i}", drawn.of_run[run.name], several=len(runs) > 1))
-    parts += ["<h2>What made this</h2>", *(_made(run) for run in runs)]
+    parts += ["<h2>Provenance</h2>", *(_made(run) for run in runs)]
     return _document(title, "\n".join(filter(None, parts)))
 
 
@@ -94,30 +94,34 @@ def _story(found: Results) -> str:
     return f"<ul>{items}</ul>\n{_numbers(story.COLUMNS, story.rankings(found), 'Methods over tasks.')}"
 
 
-def _details(found: Results, anchor: str, drawn: Sequence[Figure], *, several: bool) -> str:
+def _details(found: Results, anchor: str, drawn: Mapping[str, Figure], *, several: bool) -> str:
     """A run's own figures, and the tables of every task and pair of models, folded where there are many."""
     parts = [f'<h2 id="{anchor}">{escape(found.name)}</h2>'] if several else []
-    parts += [_figure(figure, anchor) for figure in drawn]
+    parts += [_figure(name, figure, anchor) for name, figure in drawn.items()]
     if drawn and all(len(summary.curve) < 2 for summary in found.summaries):
         parts.append(_quiet("There are no learning curves: every student was evaluated once, as probes are."))
     parts += ["<h2>Each task and pair of models</h2>" if not several else "<h3>Each task and pair of models</h3>"]
     parts.append(_quiet(table.LEGEND))
-    folded = len(found.summaries) > grid.MANY
+    folded = selection.many([found])
+    legend = table.second_legend(found.metrics)
     for block in table.blocks(found):
-        title, body = escape(block.title), _block(block)
+        title, body = escape(block.title), _block(block, legend)
         parts.append(f"<details><summary>{title}</summary>{body}</details>" if folded else f"<h3>{title}</h3>{body}")
     return "\n".join(parts)
 
 
-def _block(block: table.Block) -> str:
-    parts = [_numbers(table.COLUMNS, [story.Ranking("", block.rows)], "Test split")]
+def _block(block: table.Block, legend: str) -> str:
+    parts = [_table(block.main, "Test split")]
     if block.notes:
         parts.append(f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in block.notes)}</ul>")
-    if block.stopping:
-        parts.append(_numbers(table.STOPPING_COLUMNS, [story.Ranking("", block.stopping)], table.STOPPING_LEGEND))
-    if block.more:
-        parts.append(_numbers(table.MORE_COLUMNS, [story.Ranking("", block.more)], table.MORE_LEGEND))
+    if block.stopping.rows:
+        parts.append(_table(block.stopping, table.STOPPING_LEGEND))
+    parts.append(_table(block.second, legend))
     return "\n".join(parts)
+
+
+def _table(shown: table.Table, caption: str) -> str:
+    return _numbers(shown.columns, [story.Ranking("", shown.rows)], caption)
 
 
 def _made(found: Results) -> str:
@@ -152,11 +156,11 @@ def _quiet(text: str) -> str:
     return f'<p class="quiet">{escape(text)}</p>'
 
 
-def _figure(figure: Figure, prefix: str) -> str:
+def _figure(name: str, figure: Figure, prefix: str) -> str:
     data = base64.b64encode(figures.numbers(figure).encode()).decode()
-    link = f'<a download="{figure.name}.csv" href="data:text/csv;base64,{data}">Numbers as CSV</a>'
+    link = f'<a download="{escape(name)}.csv" href="data:text/csv;base64,{data}">Numbers as CSV</a>'
     label = escape(f"{figure.caption} {figure.alt}")
-    drawing = _inline(figures.svg(figure), f"{prefix}-{figure.name}-").replace(
+    drawing = _inline(figures.svg(figure), f"{prefix}-{name}-").replace(
         "<svg", f'<svg role="img" aria-label="{label}"', 1
     )
     caption = f"<figcaption>{escape(figure.caption)} {link}</figcaption>"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from w2s_jax.evaluation.results import Across, Comparison, Results, Summary
-from w2s_jax.metrics import PGR
+from w2s_jax.metrics import PGR, in_words
 from w2s_jax.report import table
 
 SURE = 0.05  # adjusted p, below which a difference is called sure
@@ -30,7 +30,7 @@ class Ranking(NamedTuple):
 
 
 def sentences(found: Results) -> list[str]:
-    """What was run, how much of the gap came back, and which methods differ; nulls and failures included."""
+    """What was run, how much of the gap is recovered, and which methods differ; nulls and failures included."""
     return [_what_ran(found), _recovered(found.summaries), *_compared(found.comparisons)]
 
 
@@ -103,7 +103,7 @@ def _compared(comparisons: Sequence[Comparison]) -> list[str]:
         return []
     signs = Counter(map(_sure, comparisons))
     found = [
-        f"Beside {comparisons[0].baseline}, on the same seeds and examples, after Holm's correction for "
+        f"Compared with {comparisons[0].baseline}, on the same seeds and examples, after Holm's correction for "
         f"{_count(len(comparisons), 'comparison')}: {signs[1]} surely better, {signs[-1]} surely worse, {signs[0]} not "
         "told apart."
     ]
@@ -126,7 +126,7 @@ def _row(across: Across | None, summaries: Sequence[Summary], compared: Sequence
     signs = Counter(map(_sure, compared))
     surely = f"{signs[1]} / {signs[-1]}" if compared else ""
     if across is None:
-        pgr, auroc = (table.pgr(summaries[0].pgr[name]) for name in ("accuracy", "auroc"))
+        pgr, auroc = (in_words(summaries[0].pgr[name]) for name in ("accuracy", "auroc"))
         defined = sum(s.pgr["accuracy"].value is not None for s in summaries)
         gain = f"{compared[0].difference:+.3f}" if compared and compared[0].difference is not None else ""
         return (summaries[0].method, pgr, auroc, f"{defined} of 1", gain, "", surely, "")

@@ -4,108 +4,115 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from w2s_jax.evaluation.oversight import AUDITED, Audit, Decomposition, Sandwich
 from w2s_jax.evaluation.results import Comparison, Mean, Results, Summary
-from w2s_jax.metrics import PGR
+from w2s_jax.metrics import MetricFacts, in_words
 
 LEGEND = (
     "Means over seeds ± standard error, on the test split. PGR = (student - supervisor) / (ceiling - supervisor), "
     "with its 95% interval over seeds and examples. agree: how often the student predicts what its supervisor does, "
     "where that is right and where it is wrong."
 )
-COLUMNS = ("model", "accuracy", "AUROC", "PGR [95%]", "PGR of AUROC [95%]", "agree: right", "wrong")
-MOST_CLASSES = 10  # whose shares are written out
-WIDTH = 100  # of a terminal, at least, for every number to stay on one line
+MOST_CLASSES = 10  # whose fractions are written out
+WIDTH = 100  # of what is not a terminal
+LEAST_NAME = 12  # columns of a terminal that a model's name needs
 STOPPING_COLUMNS = ("student", "kept", "best on weak labels", "last", "best on ground truth (cheating)")
 STOPPING_LEGEND = "Accuracy on validation against ground truth, and PGR there, by what chose the step"
-MORE_COLUMNS = (
-    *("model", "PGR ± sd of seeds", "ECE", "sweep", "EOE", "CDR"),
-    *("weak ECE", "weak EOE", "weak CDR", "CAPA"),
-)
-MORE_LEGEND = (
-    "PGR of each seed between fixed baselines (means over all seeds). Calibration error (ECE in ten bins; sweep: in as "
-    "many equally full ones as keep accuracy from falling with confidence), signed over-confidence (EOE) and confident "
-    "disagreement (CDR, above .95) against ground truth, and against weak labels. CAPA: similarity with the supervisor "
-    "beyond what accuracy makes (0: chance)"
-)
 Row = tuple[str, ...]
+
+
+class Table(NamedTuple):
+    """Columns, and rows of as many cells."""
+
+    columns: Row
+    rows: list[Row]
 
 
 class Block(NamedTuple):
     """One task and pair of models.
 
     Attributes:
-      rows: under `COLUMNS`.
-      notes: why a PGR is undefined, and how the methods compare.
-      stopping: under `STOPPING_COLUMNS`: the student's validation accuracy by what chose its step; empty where no
-        student was evaluated more than once.
-      more: under `MORE_COLUMNS`: fixed baselines, calibration and similarity; empty in results that lack them.
+      main: accuracy, PGR and agreement of supervisor, students and ceiling.
+      notes: why a PGR is undefined, how the methods compare, and what supervisors measured of themselves.
+      stopping: the student's validation accuracy by what chose its step; no rows where no student was evaluated more
+        than once.
+      second: PGR between fixed baselines, and the other metrics.
     """
 
     title: str
-    rows: list[Row]
+    main: Table
     notes: list[str]
-    stopping: list[Row]
-    more: list[Row]
+    stopping: Table
+    second: Table
 
 
 def blocks(found: Results) -> Iterator[Block]:
     """A block for each task and pair of models, in the order of the results."""
     for key, group in groupby(found.summaries, lambda s: (s.task, s.supervisor, s.student)):
         summaries = list(group)
-        rows = [_model_row(summaries[0], "supervisor")]
-        rows += [_student_row(summary) for summary in summaries]
-        rows.append(_model_row(summaries[0], "ceiling"))
+        first, metrics = summaries[0], found.metrics
         compared = [c for c in found.comparisons if (c.task, c.supervisor, c.student) == key]
-        notes = _undefined(summaries) + [_comparison(c) for c in compared]
-        notes += [sandwich(each) for each in found.sandwiches if (each.task, each.assisted, each.student) == key]
-        notes += [audit(each) for each in found.audits if (each.task, each.errors, each.student) == key]
-        parted = (each for each in found.decompositions if (each.task, each.decomposed, each.student) == key)
-        notes += map(decomposition, parted)
-        stopping = [_stopping_row(summary) for summary in summaries if len(summary.curve) > 1]
-        more = [_more_row(summaries[0], "supervisor"), *(_more_row(summary, "student") for summary in summaries)]
-        more.append(_more_row(summaries[0], "ceiling"))
-        yield Block(_title(summaries), rows, notes, stopping, more if summaries[0].over_confidence else [])
+        findings = [f for f in found.findings if f.sentence and (f.task, f.supervisor, f.student) == key]
+        models = [(first, "supervisor"), *((s, "student") for s in summaries), (first, "ceiling")]
+        yield Block(
+            _title(summaries),
+            Table(_main_columns(metrics), [_main_row(*model, metrics) for model in models]),
+            _undefined(summaries) + [_comparison(c) for c in compared] + [f.sentence for f in findings],
+            Table(STOPPING_COLUMNS, [_stopping_row(s) for s in summaries if len(s.curve) > 1]),
+            Table(_second_columns(metrics), [_second_row(*model, metrics) for model in models]),
+        )
 
 
 def tables(found: Results, width: int = WIDTH) -> Iterator[Any]:
-    """Renderables for rich; in fewer columns than `WIDTH` cells fold between numbers."""
+    """Renderables for rich; where the numbers need more than `width` columns, cells fold between them."""
     from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from rich.table import Table as Printed
     from rich.text import Text
 
     for block in blocks(found):
         title = Text(f"\n{block.title}", style="bold")
-        table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
-        for index, column in enumerate(COLUMNS):
-            table.add_column(column, no_wrap=index > 0 and width >= WIDTH, overflow="fold")
-        for row in block.rows:
-            table.add_row(*map(Text, row))
-        yield table
+        printed = Printed(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
+        fits = _needed(block.main) <= width
+        for index, column in enumerate(block.main.columns):
+            printed.add_column(column, no_wrap=index > 0 and fits, overflow="fold")
+        for row in block.main.rows:
+            printed.add_row(*map(Text, row))
+        yield printed
         yield from (Text(note) for note in block.notes)
     yield Text(f"\n{LEGEND}", style="dim")
 
 
+def _needed(table: Table) -> int:
+    """Columns of a terminal for every number to stay on one line."""
+    longest = [max(map(len, cells)) for cells in zip(table.columns, *table.rows, strict=True)]
+    return LEAST_NAME + sum(longest[1:]) + 2 * len(longest) + 1
+
+
 def markdown(found: Results, lead: Sequence[str] = ()) -> str:
-    """The same tables, when training stopped, calibration, and what made them, after the paragraphs `lead`."""
+    """The same tables, when training stopped, calibration, and their provenance, after the paragraphs `lead`."""
     parts = [f"# {found.name}", *lead, LEGEND]
     for block in blocks(found):
-        parts += [f"## {block.title}", markdown_table(COLUMNS, block.rows)]
+        parts += [f"## {block.title}", markdown_table(*block.main)]
         if block.notes:
             parts.append("\n".join(f"- {note}" for note in block.notes))
-        if block.stopping:
-            parts += [
-                f"{STOPPING_LEGEND}:",
-                markdown_table(STOPPING_COLUMNS, block.stopping),
-            ]
-        if block.more:
-            parts += [f"{MORE_LEGEND}:", markdown_table(MORE_COLUMNS, block.more)]
+        if block.stopping.rows:
+            parts += [f"{STOPPING_LEGEND}:", markdown_table(*block.stopping)]
+        parts += [f"{second_legend(found.metrics)}:", markdown_table(*block.second)]
     parts += ["## Made by", markdown_table(("what", "value"), made_rows(found))]
     return "\n\n".join(parts) + "\n"
 
 
+def second_legend(metrics: Sequence[MetricFacts]) -> str:
+    """What the columns of the second table are."""
+    parts = ["PGR of each seed between fixed baselines (means over all seeds)"]
+    parts += [f"{each.title}: {each.formula}" for each in metrics if each.shown == "second"]
+    if any(each.against_weak for each in metrics):
+        parts.append("weak: the same with weak labels in place of ground truth")
+    parts.append("CAPA: similarity with the supervisor beyond what their accuracies imply (0 is chance)")
+    return ". ".join(parts)
+
+
 def made_rows(found: Results) -> list[Row]:
-    """What made the results, in words."""
+    """The provenance of the results, in words."""
     made = found.made
     devices = made.get("devices", [])
     packages = ", ".join(f"{name} {version}" for name, version in made.get("packages", {}).items() if version)
@@ -135,68 +142,9 @@ def mean(value: Mean | None) -> str:
     return f"{value.value:.3f}" if value.standard_error is None else f"{value.value:.3f} ± {value.standard_error:.3f}"
 
 
-def share(value: float | None) -> str:
+def number(value: float | None) -> str:
     """`0.812`, or `-`."""
     return "-" if value is None else f"{value:.3f}"
-
-
-def pgr(value: PGR) -> str:
-    """`0.58 [0.51, 0.66]`, or `undefined`."""
-    if value.value is None:
-        return "undefined"
-    low = "-∞" if value.low is None else f"{value.low:.2f}"
-    high = "∞" if value.high is None else f"{value.high:.2f}"
-    return f"{value.value:.2f} [{low}, {high}]"
-
-
-def sandwich(found: Sandwich) -> str:
-    """What advice is worth, in a line."""
-    order = [
-        f"{name} {found.accuracy[name]:.3f}" for name in ("unassisted", "model", "expert") if name in found.accuracy
-    ]
-    holds = {None: "the model was not asked", True: "a sandwich", False: "no sandwich"}[found.holds]
-    line = (
-        f"assisted {found.accuracy['assisted']:.3f} beside {found.unassisted} ({', '.join(order)}: {holds}; simulated "
-        f"non-expert and expert): (assisted - unassisted) / (expert - unassisted) = {pgr(found.recovered)}; advice "
-        f"misled {share(found.misled)} of the rows right without it, and righted {share(found.corrected)} of the wrong"
-    )
-    if found.argued_wrong is not None:
-        right, wrong = share(found.argued_right), share(found.argued_wrong)
-        line += f"; accuracy {right} where right was argued for, {wrong} where wrong"
-    if not found.policy:
-        return line
-    said = {name: share(value) for name, value in found.policy.items()}
-    return (
-        f"{line}; its reward model ({said['accuracy']} accurate) changed {said['changed']} of the arguments, "
-        f"which raised the mean reward of those for the right class from {said['right_first']} to "
-        f"{said['right']} and for the wrong one from {said['wrong_first']} to {said['wrong']}"
-    )
-
-
-def audit(found: Audit) -> str:
-    """What an overseer sees of a policy, in a line."""
-    seen = ", ".join(
-        f"{name} {share(found.score[name])} of {share(found.accuracy[name])}"
-        for name in ("honest", "expert", "taught", "policy")
-    )
-    return (
-        f"{found.method}, as {found.overseer} scores it, of its accuracy: {seen}; AUROC of its doubt for wrong answers "
-        f"{share(found.auroc['policy'])} (taught {share(found.auroc['taught'])}); of these {AUDITED:.0%} audited rows "
-        f"hold {share(found.caught['policy'])} (taught {share(found.caught['taught'])})"
-    )
-
-
-def decomposition(found: Decomposition) -> str:
-    """What taking rows apart is worth, in a line."""
-    said = found.accuracy
-    line = (
-        f"{found.method}: labels of parts {share(said['parts'])} accurate, {found.queries:.2f} of them a row, of rows "
-        f"that they are put together to {share(said['decomposed'])}, student {share(said['student'])}"
-    )
-    if found.pgr is None:
-        return line
-    beside = f"beside {found.flat}, of whole rows {share(said['flat'])}"
-    return f"{line}; {beside}: (student - flat) / (ceiling - flat) = {pgr(found.pgr)}"
 
 
 def _title(summaries: Sequence[Summary]) -> str:
@@ -206,20 +154,55 @@ def _title(summaries: Sequence[Summary]) -> str:
     return f"{first.task}: {first.supervisor} -> {first.student}, {seeds}"
 
 
-def _model_row(summary: Summary, role: str) -> Row:
-    return (role, mean(summary.accuracy.get(role)), _value(summary.auroc.get(role)), "", "", "", "")
+def _main_columns(metrics: Sequence[MetricFacts]) -> Row:
+    titles = [each.title for each in metrics if each.shown == "main"]
+    return ("model", *titles, "PGR [95%]", "PGR of AUROC [95%]", "agree: right", "wrong")
 
 
-def _student_row(summary: Summary) -> Row:
+def _main_row(summary: Summary, role: str, metrics: Sequence[MetricFacts]) -> Row:
+    scores = [
+        mean(value) if each.standard_error else _value(value, each) or "-"
+        for each in metrics
+        if each.shown == "main"
+        for value in (summary.scores[each.name].get(role),)
+    ]
+    if role != "student":
+        return (role, *scores, "", "", "", "")
+    agreement = summary.agreement
     return (
         summary.method,
-        mean(summary.accuracy.get("student")),
-        _value(summary.auroc.get("student")),
-        pgr(summary.pgr["accuracy"]),
-        pgr(summary.pgr["auroc"]),
-        share(summary.agreement.where_right),
-        share(summary.agreement.where_wrong),
+        *scores,
+        in_words(summary.pgr["accuracy"]),
+        in_words(summary.pgr["auroc"]),
+        number(agreement.where_right),
+        number(agreement.where_wrong),
     )
+
+
+def _second_columns(metrics: Sequence[MetricFacts]) -> Row:
+    titles = [each.title for each in metrics if each.shown == "second"]
+    weak = [f"weak {each.title}" for each in metrics if each.against_weak]
+    return ("model", "PGR ± sd of seeds", *titles, *weak, "CAPA")
+
+
+def _second_row(summary: Summary, role: str, metrics: Sequence[MetricFacts]) -> Row:
+    student, fixed, similarity = role == "student", summary.fixed_pgr, summary.similarity.get(role)
+    spread = "" if fixed is None or fixed.deviation is None else f" ± {fixed.deviation:.2f}"
+    weak = summary.against_weak if student else {}
+    return (
+        summary.method if student else role,
+        f"{fixed.value:.2f}{spread}" if student and fixed else "",
+        *(_value(summary.scores[each.name].get(role), each) for each in metrics if each.shown == "second"),
+        *(_value(weak.get(each.name), each) for each in metrics if each.against_weak),
+        "" if similarity is None else f"{similarity.value:+.3f}",
+    )
+
+
+def _value(value: Mean | None, metric: MetricFacts) -> str:
+    """Without its error, signed where 0 is best; empty where it is undefined."""
+    if value is None:
+        return ""
+    return f"{value.value:+.3f}" if metric.better == "zero" else f"{value.value:.3f}"
 
 
 def _stopping_row(summary: Summary) -> Row:
@@ -228,30 +211,6 @@ def _stopping_row(summary: Summary) -> Row:
         return mean(summary.stopping.get(name)) + ("" if pgr is None else f", PGR {pgr:.2f}")
 
     return (summary.method, *map(cell, ("selected", "weak", "last", "best")))
-
-
-def _more_row(summary: Summary, role: str) -> Row:
-    def signed(value: Mean | None) -> str:
-        return "" if value is None else f"{value.value:+.3f}"
-
-    def plain(value: Mean | None) -> str:
-        return "" if value is None else share(value.value)
-
-    student, fixed = role == "student", summary.fixed_pgr
-    spread = "" if fixed is None or fixed.deviation is None else f" ± {fixed.deviation:.2f}"
-    weak = summary.against_weak if student else {}
-    return (
-        summary.method if student else role,
-        f"{fixed.value:.2f}{spread}" if student and fixed else "",
-        plain(summary.calibration_error.get(role)),
-        plain(summary.sweep_calibration_error.get(role)),
-        signed(summary.over_confidence.get(role)),
-        plain(summary.confident_disagreement.get(role)),
-        plain(weak.get("calibration_error")),
-        signed(weak.get("over_confidence")),
-        plain(weak.get("confident_disagreement")),
-        signed(summary.similarity.get(role)),
-    )
 
 
 def _undefined(summaries: Sequence[Summary]) -> list[str]:
@@ -273,10 +232,6 @@ def _comparison(comparison: Comparison) -> str:
         f"{pair}: {comparison.difference:+.3f} [{comparison.low:+.3f}, {comparison.high:+.3f}], "
         f"p = {comparison.p:.2g} (Holm {comparison.p_holm:.2g})"
     )
-
-
-def _value(value: Mean | None) -> str:
-    return share(None if value is None else value.value)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Row]) -> str:

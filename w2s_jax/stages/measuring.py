@@ -43,7 +43,7 @@ class Setting:
     methods: Mapping[str, Any]
     tasks: tuple[TaskData, ...]
     seeds: tuple[int, ...]
-    cells: Mapping[CellKey, metrics.Cell]
+    cells: Mapping[CellKey, metrics.Triple]
     stage: "Callable[[TaskData, str, int], Stage]"
     read: "Callable[[Stage], Predictions]"
 
@@ -51,6 +51,6 @@ class Setting:
         """The seeds for which all of these cells are finished."""
         return [seed for seed in self.seeds if all(key(seed) in self.cells for key in keys)]
 
-    def of(self, key: Callable[[int], CellKey], seeds: Sequence[int]) -> list[metrics.Cell]:
+    def of(self, key: Callable[[int], CellKey], seeds: Sequence[int]) -> list[metrics.Triple]:
         """One cell for each of these seeds."""
         return [self.cells[key(seed)] for seed in seeds]

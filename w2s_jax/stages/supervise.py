@@ -14,7 +14,7 @@ from w2s_jax.data.splits import Split
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.data.tasks import Task
 from w2s_jax.data.tokens import Text
-from w2s_jax.metrics.findings import Finding
+from w2s_jax.metrics import Finding
 from w2s_jax.stages import checks, cost
 from w2s_jax.stages.base import (
     Fit,

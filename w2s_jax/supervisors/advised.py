@@ -11,7 +11,7 @@ from w2s_jax import metrics
 from w2s_jax.data.splits import Split
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.data.tokens import Text
-from w2s_jax.metrics.findings import Finding, in_words
+from w2s_jax.metrics import Finding, in_words
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages.base import Fit
 from w2s_jax.stages.cost import Work
@@ -130,7 +130,7 @@ def _sandwiched(
 ) -> Iterator[Finding]:
     title = task.config.title
 
-    def by_seed(supervisor: str) -> dict[int, metrics.Cell]:
+    def by_seed(supervisor: str) -> dict[int, metrics.Triple]:
         found = [(key, cell) for key, cell in setting.cells.items() if key[:3] == (title, supervisor, student)]
         return {key.seed: cell for key, cell in found}
 
@@ -170,7 +170,7 @@ def sandwich(
     names: Mapping[str, str],
     unassisted: str,
     seeds: Sequence[int],
-    cells: Sequence[metrics.Cell],
+    cells: Sequence[metrics.Triple],
     model: Sequence[np.ndarray] = (),
     argued: Sequence[np.ndarray] = (),
     policies: Sequence[Mapping[str, float]] = (),

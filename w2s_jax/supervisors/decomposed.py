@@ -11,7 +11,7 @@ import numpy as np
 from w2s_jax import metrics
 from w2s_jax.data import formulas
 from w2s_jax.data.task_data import TaskData
-from w2s_jax.metrics.findings import Finding, in_words
+from w2s_jax.metrics import Finding, in_words
 from w2s_jax.runtime import files
 from w2s_jax.stages.base import Labels, Stage
 from w2s_jax.stages.measuring import CellKey, Setting
@@ -105,7 +105,7 @@ def decomposition(
     seeds: Sequence[int],
     queries: Sequence[float],
     parts: Sequence[float],
-    cells: Sequence[metrics.Cell],
+    cells: Sequence[metrics.Triple],
     whole: Sequence[np.ndarray] = (),
 ) -> Finding:
     """What labels of parts are worth, over seeds.

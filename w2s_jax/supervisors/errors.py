@@ -10,7 +10,7 @@ import numpy as np
 
 from w2s_jax import metrics
 from w2s_jax.data.task_data import TaskData
-from w2s_jax.metrics.findings import Finding
+from w2s_jax.metrics import Finding
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages.base import Labels, Stage
 from w2s_jax.stages.measuring import CellKey, Setting
@@ -94,8 +94,8 @@ def audit(
     names: Mapping[str, str],
     overseer: str,
     seeds: Sequence[int],
-    honest: Sequence[metrics.Cell],
-    policy: Sequence[metrics.Cell],
+    honest: Sequence[metrics.Triple],
+    policy: Sequence[metrics.Triple],
 ) -> Finding:
     """How a policy that is wrong where its overseer is unsure looks to that overseer.
 

@@ -19,7 +19,7 @@ from w2s_jax.data.predictions import Predictions
 from w2s_jax.data.splits import Split
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.data.tokens import Text, flatten
-from w2s_jax.metrics.findings import Finding
+from w2s_jax.metrics import Finding
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages import checks, cost
 from w2s_jax.stages.base import (

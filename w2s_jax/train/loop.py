@@ -221,7 +221,7 @@ def _drain(pending: list[Any], run: _Run, step: int, running: int = 0) -> None:
 def _score(probs: np.ndarray, targets: np.ndarray, select: Select) -> float:
     """Higher is better."""
     if select in ("final", "loss"):
-        return -float(np.mean(metrics.soft_log_loss(probs, targets)))
+        return -float(np.mean(metrics.log_loss(probs, targets)))
     hard = np.argmax(targets, axis=-1)
     if select == "accuracy":
         return float(metrics.accuracy(probs, hard))

@@ -145,7 +145,7 @@ def _outcome(
     features: Features, problem: Problem, logits: Float[np.ndarray, "n c"], losses: np.ndarray, params: Any
 ) -> Outcome:
     probs = softmax(logits[features.rows(problem.validation[0])])
-    score = -metrics.soft_log_loss(probs, problem.validation[1])
+    score = -metrics.log_loss(probs, problem.validation[1])
     history = History(losses.tolist(), [len(losses)], [score], probs[None], 0)
     return Outcome({name: logits[features.rows(texts)] for name, texts in problem.predict.items()}, history, params)
 

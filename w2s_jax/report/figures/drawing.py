@@ -1,4 +1,4 @@
-"""Figures as files: PNG and SVG, and the numbers they show as CSV. Without matplotlib there are none."""
+"""Draws every registered figure, and writes it: PNG and SVG, and the numbers it shows as CSV."""
 
 import csv
 import importlib.util
@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from w2s_jax.evaluation.results import Results
-from w2s_jax.report import grid, many, methods, single, style
-from w2s_jax.report.style import Figure
+from w2s_jax.report.figures import style
+from w2s_jax.report.figures.base import FIGURES, AcrossFigure, Figure, RunFigure
 from w2s_jax.runtime import files
+from w2s_jax.runtime.errors import UserError
 
 DPI = 200
+NEEDED = "they need matplotlib, which `pip install 'w2s-jax[plot]'` adds"
 
 
 def available() -> bool:
@@ -23,53 +25,57 @@ def available() -> bool:
 
 
 class Drawn(NamedTuple):
-    """The figures of some runs: over all of them, and of each."""
+    """The figures of some runs, by name: over all of them, and of each."""
 
-    across: list[Figure]
-    of_run: dict[str, list[Figure]]
+    across: dict[str, Figure]
+    of_run: dict[str, dict[str, Figure]]
 
 
 def draw(runs: Sequence[Results]) -> Drawn:
     """Draws every figure; where matplotlib is not installed there is none, and standard error says so."""
     if not available():
-        print("no figures: they need matplotlib, which `pip install 'w2s-jax[plot]'` adds", file=sys.stderr)
-        return Drawn([], {run.name: [] for run in runs})
+        print(f"no figures: {NEEDED}", file=sys.stderr)
+        return Drawn({}, {run.name: {} for run in runs})
     return Drawn(across(runs), {run.name: of_run(run) for run in runs})
 
 
-def of_run(found: Results) -> list[Figure]:
-    """How well each model of a run does, how it got there, and how well it is calibrated."""
+def of_results(found: Results) -> dict[str, Figure]:
+    """Every figure of a single run, by name.
+
+    Raises:
+      UserError: matplotlib is not installed.
+    """
+    if not available():
+        raise UserError(f"no figures: {NEEDED}")
+    return across([found]) | of_run(found)
+
+
+def of_run(found: Results) -> dict[str, Figure]:
+    """The registered figures of one run, by name: those that have something to show."""
     import matplotlib
 
     with matplotlib.rc_context(style.SETTINGS):
-        drawn = [single.accuracy(found), single.curves(found), single.reliability(found)]
-    return [figure for figure in drawn if figure is not None]
+        drawn = {name: each.draw(found) for name, each in FIGURES.items() if isinstance(each, RunFigure)}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
-def across(runs: Sequence[Results]) -> list[Figure]:
-    """What needs several methods, tasks, pairs of models or students; empty where there is one of each."""
+def across(runs: Sequence[Results]) -> dict[str, Figure]:
+    """The registered figures over all runs, by name: those that have something to show."""
     import matplotlib
 
     with matplotlib.rc_context(style.SETTINGS):
-        drawn = [
-            methods.compare(runs),
-            grid.heat(runs),
-            many.recovered(runs),
-            many.scaling(runs),
-            many.pgr_scaling(runs),
-            many.agreement(runs),
-        ]
-    return [figure for figure in drawn if figure is not None]
+        drawn = {name: each.draw(runs) for name, each in FIGURES.items() if isinstance(each, AcrossFigure)}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def write(drawn: Drawn, folder: Path) -> list[Path]:
     """Writes every figure; those of a run have its name in front where there are several runs."""
     several = len(drawn.of_run) > 1
-    named = [("", figure) for figure in drawn.across]
-    named += [
-        (f"{_file_name(name)}_" if several else "", figure) for name, each in drawn.of_run.items() for figure in each
-    ]
-    return [path for prefix, figure in named for path in _save(figure, folder, prefix)]
+    stems = dict(drawn.across)
+    for run, figures in drawn.of_run.items():
+        prefix = f"{_file_name(run)}_" if several else ""
+        stems |= {f"{prefix}{name}": figure for name, figure in figures.items()}
+    return [path for stem, figure in stems.items() for path in _save(figure, folder, stem)]
 
 
 def _file_name(run: str) -> str:
@@ -96,10 +102,10 @@ def numbers(figure: Figure) -> str:
     return text.getvalue()
 
 
-def _save(figure: Figure, folder: Path, prefix: str) -> list[Path]:
+def _save(figure: Figure, folder: Path, stem: str) -> list[Path]:
     import matplotlib
 
-    png, svg, csv_ = (folder / f"{prefix}{figure.name}{suffix}" for suffix in (".png", ".svg", ".csv"))
+    png, svg, csv_ = (folder / f"{stem}{suffix}" for suffix in (".png", ".svg", ".csv"))
     with matplotlib.rc_context(style.SETTINGS):
         for path, metadata in ((png, {"Software": None}), (svg, {"Date": None, "Creator": None})):
             with files.atomic(path) as temporary:

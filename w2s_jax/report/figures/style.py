@@ -1,7 +1,6 @@
-"""How all figures look, and what a figure is. Needs matplotlib, which is optional."""
+"""How all figures look: colours, panels, legends and names. Needs matplotlib, which is optional."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from w2s_jax.evaluation.results import Summary
@@ -11,6 +10,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "^", "v", "P", "X", "p")
 INK, MUTED = "#1b1b1b", "#808080"  # ceiling, text and axes; supervisor and guides
 PAPER = "#ffffff"  # what is hollow is of the page's colour
+SUPERVISOR: Any = {"color": MUTED, "marker": "s"}
+CEILING: Any = {"color": INK, "marker": "D"}
 PANEL = (3.3, 2.3)  # inches: one panel fills a paper's column
 SETTINGS: Any = {
     "font.size": 8,
@@ -32,28 +33,6 @@ SETTINGS: Any = {
     "svg.hashsalt": "w2s_jax",
     "text.parse_math": False,  # a dollar in a name is a dollar
 }
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A drawing, and the numbers it shows.
-
-    Attributes:
-      name: of its files.
-      caption: how to read it.
-      alt: what it says, for readers who cannot see it.
-      columns, rows: the plotted numbers.
-      image: matplotlib's figure.
-      folded: the line under which the page folds it away; empty where it stands open.
-    """
-
-    name: str
-    caption: str
-    alt: str
-    columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
-    image: Any
-    folded: str = ""
 
 
 def panels(count: int, height: float = PANEL[1], width: float = PANEL[0]) -> tuple[Any, list[Any]]:

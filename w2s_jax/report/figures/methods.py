@@ -1,15 +1,17 @@
-"""Methods side by side, over tasks."""
+"""Methods side by side, over tasks: PGR, and accuracy compared with the first method."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from w2s_jax.evaluation.results import Across, Comparison, Results, Summary
-from w2s_jax.report import many, story, style, table
-from w2s_jax.report.style import MUTED, Figure
+from w2s_jax.report import story, table
+from w2s_jax.report.figures import selection, style
+from w2s_jax.report.figures.base import FIGURES, AcrossFigure, Figure
+from w2s_jax.report.figures.style import MUTED
 
 CAPTION = (
     "Methods side by side. Left: PGR of accuracy; dots are tasks, diamonds medians over the tasks where it is defined, "
-    "with 95% intervals over tasks where there are five. Right: test accuracy less that of the first method, on the "
+    "with 95% intervals over tasks where there are five. Right: test accuracy minus that of the first method, on the "
     "same seeds and examples; dots are tasks, filled where the difference passes Holm's correction at .05, diamonds "
     "their means."
 )
@@ -19,7 +21,7 @@ COLUMNS = ("run", "supervisor", "student", "method", "task", "pgr", "accuracy_di
 
 
 def compare(runs: Sequence[Results]) -> Figure | None:
-    """Every method of every pair of models over tasks: its PGR, and its accuracy beside the first method's.
+    """Every method of every pair of models over tasks: its PGR, and its accuracy compared with the first method's.
 
     None where there is one method only, or one task.
     """
@@ -29,7 +31,7 @@ def compare(runs: Sequence[Results]) -> Figure | None:
     names = _names(entries)
     image, (left, right) = style.panels(2, height=0.9 + 0.17 * len(entries))
     image.set_figwidth(2 * style.PANEL[0] + 0.062 * max(map(len, names)))
-    view = many.pgr_view([summary for run in runs for summary in run.summaries])
+    view = selection.pgr_view([summary for run in runs for summary in run.summaries])
     rows: list[tuple[Any, ...]] = []
     for place, (run, across) in enumerate(entries):
         key = _key(across)
@@ -51,8 +53,8 @@ def compare(runs: Sequence[Results]) -> Figure | None:
     left.axvline(1, color=MUTED, lw=0.6, ls=":", zorder=0)
     left.set_xlim(view)
     found = zip(names, (across for _, across in entries), strict=True)
-    words = (f"{name}: median PGR {table.share(a.median_pgr)}, accuracy {a.difference or 0:+.3f}" for name, a in found)
-    return Figure("methods", CAPTION, f"{'; '.join(words)}.", COLUMNS, rows, image)
+    words = (f"{name}: median PGR {table.number(a.median_pgr)}, accuracy {a.difference or 0:+.3f}" for name, a in found)
+    return Figure(CAPTION, f"{'; '.join(words)}.", COLUMNS, rows, image)
 
 
 def _names(entries: Sequence[tuple[Results, Across]]) -> list[str]:
@@ -91,3 +93,6 @@ def _draw_differences(axis: Any, place: int, across: Across, compared: Sequence[
             axis.plot(comparison.difference, place, **DOT, markerfacecolor=MUTED if sure else style.PAPER)
     if across.difference is not None:
         axis.plot(across.difference, place, **DIAMOND)
+
+
+FIGURES.register(AcrossFigure("methods", compare))

@@ -4,19 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from w2s_jax.evaluation.results import Results, Summary
-from w2s_jax.report import style
-from w2s_jax.report.style import MUTED, Figure
+from w2s_jax.report.figures import selection, style
+from w2s_jax.report.figures.base import Figure
+from w2s_jax.report.figures.style import MUTED
 
-MANY = 24  # summaries, above which a row for each cannot be read
 VIEW = 1.0  # PGR whose colour is the strongest
 
 
-def heat(runs: Sequence[Results]) -> Figure | None:
-    """PGR of every method and pair of models on every task, as colours; None where there are few."""
-    with_run = clash(runs)
+def heat_map(runs: Sequence[Results]) -> Figure:
+    """PGR of every method and pair of models on every task, as colours."""
+    with_run = selection.clash(runs)
     cells = [(_row(run, summary, with_run), summary) for run in runs for summary in run.summaries]
-    if len(cells) <= MANY:
-        return None
     tasks = list(dict.fromkeys(summary.task for _, summary in cells))
     rows = list(dict.fromkeys(row for row, _ in cells))
     found = {(row, summary.task): summary for row, summary in cells}
@@ -41,7 +39,7 @@ def heat(runs: Sequence[Results]) -> Figure | None:
     columns = ("run", "supervisor", "student", "method", "task", "pgr", "low", "high", "undefined_because")
     numbers = [(*row, s.task, *_ends(s), s.pgr["accuracy"].reason) for row, s in cells]
     alt = f"PGR of {len(rows)} methods and pairs of models on {', '.join(tasks)}; the numbers are in the CSV."
-    return Figure("pgr", caption, alt, columns, numbers, image)
+    return Figure(caption, alt, columns, numbers, image)
 
 
 def _square(axis: Any, x: int, y: int, summary: Summary | None) -> None:
@@ -60,12 +58,6 @@ def _square(axis: Any, x: int, y: int, summary: Summary | None) -> None:
     axis.add_patch(Rectangle(corner, 0.96, 0.92, facecolor=colour, alpha=0.08 + 0.72 * strength, lw=0))
     sure = (low is not None and low > 0) or (high is not None and high < 0)
     axis.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=6.5, weight="bold" if sure else None)
-
-
-def clash(runs: Sequence[Results]) -> bool:
-    """Whether two runs have a cell in common, so that each must be named with its run."""
-    keys = [(s.task, s.supervisor, s.student, s.method) for run in runs for s in run.summaries]
-    return len(set(keys)) < len(keys)
 
 
 Row = tuple[str, str, str, str]  # run, supervisor, student, method

@@ -1,0 +1,190 @@
+"""Cells over their seeds: means with errors, PGR with its interval, and every method compared with the first."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from w2s_jax import metrics
+from w2s_jax.evaluation.one_cell import Measured, bins_of
+from w2s_jax.evaluation.results import Cell, Comparison, CurvePoint, FixedPGR, Mean, Score, Summary
+from w2s_jax.metrics import PGR, ROLES, Agreement, Bootstrap, Statistic
+
+RESAMPLES = 2000  # of an interval
+RESAMPLES_A_TEST = 100  # of p-values: the least of them, 2 / 100 a test, then passes Holm at .05 with a margin
+MOST_RESAMPLES = 50_000  # of p-values, for time: above 1,250 tests none can pass, which the report says
+
+
+def summarise(measured: Sequence[Measured]) -> tuple[tuple[Summary, ...], tuple[Comparison, ...]]:
+    """Summaries over seeds, and every method compared with the first one."""
+    grouped: dict[tuple[str, str, str], dict[str, list[Measured]]] = {}
+    for item in measured:
+        cell = item.cell
+        methods = grouped.setdefault((cell.task, cell.supervisor, cell.student), {})
+        methods.setdefault(cell.method, []).append(item)
+    of_task = functools.lru_cache(maxsize=2)(Bootstraps)
+    tests = sum(len(methods) - 1 for methods in grouped.values())
+    enough = resamples_for(tests)
+    summaries, comparisons = [], []
+    for key, methods in grouped.items():
+        baseline, *others = methods
+        everywhere = [item.cell for items in methods.values() for item in items]
+        draw, draw_more = of_task(key[0], RESAMPLES), of_task(key[0], enough)
+        summaries += [_summary(key, method, items, everywhere, draw) for method, items in methods.items()]
+        comparisons += [
+            _comparison(key, method, baseline, methods[method], methods[baseline], draw_more) for method in others
+        ]
+    return tuple(summaries), _adjusted(comparisons)
+
+
+def resamples_for(tests: int) -> int:
+    """As many as the p-values of so many tests need to pass Holm's correction."""
+    return min(max(RESAMPLES, RESAMPLES_A_TEST * tests), MOST_RESAMPLES)
+
+
+class Bootstraps:
+    """The resamples of one task's test sets: drawn once, whatever is measured on them."""
+
+    def __init__(self, task: str, resamples: int) -> None:
+        self._resamples = resamples
+        self._of_seeds: dict[tuple[int, ...], Bootstrap] = {}
+
+    def of(self, items: Sequence[Measured]) -> Bootstrap:
+        """Those of the test sets of these cells' seeds."""
+        seeds = tuple(item.cell.seed for item in items)
+        if seeds not in self._of_seeds:
+            triples = [item.predictions for item in items]
+            self._of_seeds[seeds] = Bootstrap(metrics.tested_on(triples), self._resamples)
+        return self._of_seeds[seeds]
+
+
+def _summary(
+    key: tuple[str, str, str], method: str, items: Sequence[Measured], everywhere: Sequence[Cell], draw: Bootstraps
+) -> Summary:
+    """`everywhere`: the cells of all methods."""
+    cells = [item.cell for item in items]
+    predictions = [item.predictions for item in items]
+    labels = np.concatenate([each.labels for each in predictions])
+    pooled = {role: np.concatenate([getattr(each, role) for each in predictions]) for role in ROLES}
+    statistics: tuple[Statistic, ...] = ("accuracy", "auroc")
+    similarity = {role: [cell.similarity[role] for cell in cells] for role in ("student", "ceiling")}
+    resampled = draw.of(items)
+    pgr: dict[str, PGR] = {
+        statistic: metrics.bounded(metrics.pgr(predictions, statistic, bootstrap=resampled)) for statistic in statistics
+    }
+    defined = pgr["accuracy"].value is not None
+    stopping = _stopping(cells)
+    return Summary(
+        *key,
+        method,
+        tuple(cell.seed for cell in cells),
+        scores={name: _mean_of_each(_by_role(cells, name)) for name in cells[0].scores},
+        against_weak=_mean_of_each({name: [cell.against_weak[name] for cell in cells] for name in cells[0].scores}),
+        pgr=pgr,
+        fixed_pgr=_fixed_pgr(cells, everywhere) if defined else None,
+        agreement=Agreement(*(_defined_mean([cell.agreement[i] for cell in cells]) for i in range(3))),  # type: ignore[arg-type]
+        similarity=_mean_of_each(similarity),
+        reliability={role: bins_of(probs, labels) for role, probs in pooled.items()},
+        curve=_mean_curve([cell.curve for cell in cells]),
+        stopping=stopping,
+        stopping_pgr={name: _stopped_pgr(stopping, name) if defined else None for name in ("weak", "last", "best")},
+    )
+
+
+def _mean_curve(curves: Sequence[Sequence[CurvePoint]]) -> tuple[CurvePoint, ...]:
+    by_step = [{point.step: point for point in curve} for curve in curves]
+    shared = sorted(set.intersection(*(set(points) for points in by_step)))
+    return tuple(_mean_point([points[step] for points in by_step]) for step in shared)
+
+
+def _mean_point(points: Sequence[CurvePoint]) -> CurvePoint:
+    columns = zip(*(dataclasses.astuple(point)[1:] for point in points), strict=True)
+    means = (None if None in column else float(np.mean(column)) for column in columns)
+    return CurvePoint(points[0].step, *means)  # type: ignore[arg-type]
+
+
+def _stopping(cells: Sequence[Cell]) -> dict[str, Mean]:
+    kept = [next(p.truth_accuracy for p in cell.curve if p.step == cell.selected_step) for cell in cells]
+    each = [dataclasses.asdict(cell.stopping) for cell in cells]
+    return {"selected": _mean(kept), **{name: _mean([values[name] for values in each]) for name in each[0]}}
+
+
+def _stopped_pgr(stopping: Mapping[str, Mean], name: str) -> float | None:
+    return metrics.pgr_of(*(stopping[each].value for each in ("supervisor", name, "ceiling")))
+
+
+def _fixed_pgr(cells: Sequence[Cell], everywhere: Sequence[Cell]) -> FixedPGR | None:
+    by_seed = {cell.seed: _accuracy(cell) for cell in everywhere}
+    weak, ceiling = (
+        float(np.mean([accuracy[role] for accuracy in by_seed.values()])) for role in ("supervisor", "ceiling")
+    )
+    values = [metrics.pgr_of(weak, _accuracy(cell)["student"], ceiling) for cell in cells]
+    if None in values:
+        return None
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None  # type: ignore[arg-type]
+    return FixedPGR(float(np.mean(values)), deviation, weak, ceiling, len(by_seed))  # type: ignore[arg-type]
+
+
+def _accuracy(cell: Cell) -> dict[str, float]:
+    """By role."""
+    return {role: value for role, value in cell.scores["accuracy"].items() if value is not None}
+
+
+def _by_role(cells: Sequence[Cell], metric: str) -> dict[str, list[Score]]:
+    return {role: [cell.scores[metric][role] for cell in cells] for role in ROLES}
+
+
+def _mean_of_each(columns: Mapping[str, Sequence[Score]]) -> dict[str, Mean]:
+    """What is undefined for a seed is left out."""
+    return {name: _mean(values) for name, values in columns.items() if None not in values}  # type: ignore[arg-type]
+
+
+def _mean(values: Sequence[float]) -> Mean:
+    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+    return Mean(float(np.mean(values)), error)
+
+
+def _defined_mean(values: Sequence[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else None
+
+
+def _comparison(
+    key: tuple[str, str, str],
+    method: str,
+    baseline: str,
+    ours: Sequence[Measured],
+    theirs: Sequence[Measured],
+    draw: Bootstraps,
+) -> Comparison:
+    """A cell that failed leaves its seed out, for both methods."""
+    of_method, of_baseline = ({item.cell.seed: item for item in items} for items in (ours, theirs))
+    seeds = tuple(seed for seed in of_baseline if seed in of_method)
+    if not seeds:
+        reason = "the two methods have no seed in common"
+        return Comparison(*key, method, baseline, (), *[None] * 6, reason=reason, least_p=None)
+    a, b = ([items[seed] for seed in seeds] for items in (of_method, of_baseline))
+    found = metrics.paired_difference(
+        [item.predictions for item in a], [item.predictions for item in b], bootstrap=draw.of(a)
+    )
+    return Comparison(
+        *key,
+        method,
+        baseline,
+        seeds,
+        difference=found.value,
+        low=found.low,
+        high=found.high,
+        p=found.p,
+        p_holm=None,
+        tests=found.tests,
+        reason=found.reason,
+        least_p=found.least_p,
+    )
+
+
+def _adjusted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    adjusted = metrics.holm([comparison.p for comparison in comparisons])
+    return tuple(dataclasses.replace(c, p_holm=p) for c, p in zip(comparisons, adjusted, strict=True))
