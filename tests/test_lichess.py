@@ -5,7 +5,8 @@ import pytest
 from tests import tiny as make
 from tests.test_experiment import quiet
 from w2s_jax.config import Method, TaskConfig
-from w2s_jax.data import lichess, tasks
+from w2s_jax.data import tasks
+from w2s_jax.data.tasks import lichess
 from w2s_jax.pipeline import runner
 from w2s_jax.runtime.errors import UserError
 

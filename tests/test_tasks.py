@@ -1,5 +1,7 @@
 """Tasks: what a record becomes, and that nothing but the content of a text tells its label."""
 
+import doctest
+import importlib
 import json
 import os
 from collections import Counter, defaultdict
@@ -8,9 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from w2s_jax.data import tasks
-from w2s_jax.data.cities import CITIES, city_records
+from w2s_jax.data import sources, tasks
 from w2s_jax.data.example import Example
+from w2s_jax.data.tasks.choice import candidates
+from w2s_jax.data.tasks.cities import CITIES, city_records
+from w2s_jax.data.tasks.knowledge import creak, mmlu, sciq
+from w2s_jax.data.tasks.preferences import preference
+from w2s_jax.data.tasks.reading import boolq
 from w2s_jax.runtime.errors import UserError
 
 HUMAN, ASSISTANT = "\n\nHuman: ", "\n\nAssistant: "
@@ -108,9 +114,9 @@ def test_cola_in_its_own_headless_columns(tmp_path):
 
 def test_boolq():
     record = {"question": "is zürich in Switzerland", "passage": "Zürich is.", "answer": True, "title": "secret"}
-    (example,) = tasks.boolq(record)
+    (example,) = boolq(record)
     assert (example.text, example.label) == ("Passage: Zürich is.\nQuestion: Is zürich in Switzerland?", 1)
-    (other,) = tasks.boolq({**record, "question": "is zürich a country?", "answer": False})
+    (other,) = boolq({**record, "question": "is zürich a country?", "answer": False})
     assert other.text.endswith("Question: Is zürich a country?")
     assert other.group == example.group
     assert other.id != example.id
@@ -126,7 +132,7 @@ SCIQ = {
 
 
 def test_multiple_choice_is_one_right_and_one_wrong_row_in_one_group():
-    right, wrong = tasks.sciq({**SCIQ, "distractor3": "ice "})
+    right, wrong = sciq({**SCIQ, "distractor3": "ice "})
     assert (right.text, right.label) == ("Question: What melts?\nAnswer: ice", 1)
     assert wrong.label == 0
     assert wrong.text in ("Question: What melts?\nAnswer: air", "Question: What melts?\nAnswer: fog")
@@ -136,7 +142,7 @@ def test_multiple_choice_is_one_right_and_one_wrong_row_in_one_group():
 def test_wrong_answer_shown_is_any_of_them():
     shown = Counter()
     for i in range(300):
-        _, wrong = tasks.candidates(f"Question {i}?", "right", ["a", "b", "c"])
+        _, wrong = candidates(f"Question {i}?", "right", ["a", "b", "c"])
         shown[wrong.text[-1]] += 1
     assert set(shown) == {"a", "b", "c"}
     assert min(shown.values()) > 70
@@ -162,11 +168,11 @@ def test_pairs_compare_the_rows_of_each_question(tmp_path, cities):
     ],
 )
 def test_mmlu_in_each_of_its_forms(record):
-    right, wrong = tasks.mmlu({"question": "2 + 2?", **record})
+    right, wrong = mmlu({"question": "2 + 2?", **record})
     assert (right.text, right.label) == ("Question: 2 + 2?\nAnswer: four", 1)
     assert wrong.label == 0
     with pytest.raises(UserError, match="answer 4 is none of the 4 options"):
-        tasks.mmlu({"question": "2 + 2?", **record, "answer": 4})
+        mmlu({"question": "2 + 2?", **record, "answer": 4})
 
 
 def test_mmlu_file_without_a_header(tmp_path):
@@ -178,8 +184,8 @@ def test_mmlu_file_without_a_header(tmp_path):
 
 def test_creak():
     record = {"sentence": "Fax works without internet. ", "label": "true", "entity": "Fax", "explanation": "secret"}
-    assert next(iter(tasks.creak(record)))[1:4] == ("Fax works without internet.", 1, "Fax")
-    assert next(iter(tasks.creak({**record, "label": "false"}))).label == 0
+    assert next(iter(creak(record)))[1:4] == ("Fax works without internet.", 1, "Fax")
+    assert next(iter(creak({**record, "label": "false"}))).label == 0
 
 
 def pair(opening, good, bad):
@@ -189,7 +195,7 @@ def pair(opening, good, bad):
 def test_preference_shows_both_and_the_label_says_which():
     labels = []
     for i in range(200):
-        (example,) = tasks.preference(pair(f"Question {i}?", "GOOD", "BAD"))
+        (example,) = preference(pair(f"Question {i}?", "GOOD", "BAD"))
         assert example.text.startswith(f"Human: Question {i}?\n\nResponse A: ")
         second = example.text.split("Response B: ")[1].split("\n\n")[0]
         assert example.label == (second == "GOOD")
@@ -198,17 +204,17 @@ def test_preference_shows_both_and_the_label_says_which():
 
 
 def test_preference_groups_by_the_opening_and_needs_two_responses():
-    (early,) = tasks.preference(pair("Hi", "good", "bad"))
-    (later,) = tasks.preference(pair("Hi" + ASSISTANT + "Hello" + HUMAN + "More", "good", "bad"))
-    (other,) = tasks.preference(pair("Ho", "good", "bad"))
+    (early,) = preference(pair("Hi", "good", "bad"))
+    (later,) = preference(pair("Hi" + ASSISTANT + "Hello" + HUMAN + "More", "good", "bad"))
+    (other,) = preference(pair("Ho", "good", "bad"))
     assert early.group == later.group != other.group
     assert "Assistant: Hello\n\nHuman: More\n\nResponse A:" in later.text
-    assert list(tasks.preference(pair("Hi", "same", "same"))) == []
+    assert list(preference(pair("Hi", "same", "same"))) == []
 
 
 def test_preference_where_dialogues_part_before_the_last_turn():
     long = "yes" + HUMAN + "go on" + ASSISTANT + "more"
-    (example,) = tasks.preference(pair("Hi", long, "no"))
+    (example,) = preference(pair("Hi", long, "no"))
     replies = {part.strip() for part in example.text.split("\n\nResponse ")[1:]}
     assert {reply[3:].split("\n\nThe better")[0] for reply in replies} == {long, "no"}
 
@@ -348,3 +354,24 @@ def test_a_model_can_be_asked_about_every_task(task):
     assert all(template.count("{text}") == 1 for template in task.templates)
     negative = "negative" in task.answers
     assert negative == (task.description.rstrip("?").endswith("positive"))
+
+
+@pytest.mark.parametrize("module", ["sources", "tasks.base", "tasks.own", "tasks.choice"])
+def test_the_examples_in_docstrings_run(module):
+    failed, attempted = doctest.testmod(importlib.import_module(f"w2s_jax.data.{module}"))
+    assert failed == 0 < attempted
+
+
+def test_a_new_kind_of_source_is_one_registration(monkeypatch):
+    """As a user's own file would do it; the prefix is known as long as the test runs."""
+    monkeypatch.setattr(sources.SOURCES, "_items", dict(sources.SOURCES._items))
+
+    @sources.SOURCES.register
+    def spelled(reference):
+        records = [{"text": letter, "label": place % 2} for place, letter in enumerate(reference)]
+        return sources.BuiltIn(lambda: records, "spelled out")
+
+    task = tasks.Task("letters", "is it an odd one?", sources.Local("nowhere"), tasks.labelled_text)
+    assert sorted(example.text for example in tasks.load_task(task, "spelled:abc")) == ["a", "b", "c"]
+    with pytest.raises(UserError, match="a source 'hf' already"):
+        sources.SOURCES.register(spelled, "hf")

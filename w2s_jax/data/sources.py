@@ -15,6 +15,7 @@ import numpy as np
 
 from w2s_jax.runtime import downloads
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.registry import Registry
 
 Record = Mapping[str, Any]
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
@@ -136,20 +137,37 @@ class Tfds:
         return f"TFDS {self.name}"
 
 
+# What a reference begins with, before its first colon -> the source of what follows.
+SOURCES: Registry[Callable[[str], Source]] = Registry("source")
+
+
+@SOURCES.register
+def tfds(reference: str) -> Source:
+    """The source of `tfds:glue/cola:train`, without its prefix; without a split, of `train`."""
+    name, _, split = reference.partition(":")
+    register = f"tensorflow_datasets.text.{name.split('/')[0]}" if name.startswith(("glue", "hellaswag")) else None
+    return Tfds(name, split or "train", register)
+
+
+@SOURCES.register
+def hf(reference: str) -> Source:
+    """The source of `hf:org/name@revision:data/*.parquet`, without its prefix; patterns are separated by commas."""
+    repo, _, patterns = reference.partition(":")
+    repo, _, revision = repo.partition("@")
+    return Hub(repo, tuple(patterns.split(",")) if patterns else ("*.parquet", "*.jsonl"), revision or "main")
+
+
 def parse(reference: str, columns: Sequence[str] = ()) -> Source:
     """A source from one word: `tfds:glue/cola:train`, `hf:org/name@revision:data/*.parquet`, or a local path.
 
-    `columns` names those of a local file without a header.
+    >>> parse("hf:allenai/sciq").describe()
+    'Hub allenai/sciq'
+
+    Args:
+      columns: names of those of a local file without a header.
     """
-    if reference.startswith("tfds:"):
-        name, _, split = reference.removeprefix("tfds:").partition(":")
-        register = f"tensorflow_datasets.text.{name.split('/')[0]}" if name.startswith(("glue", "hellaswag")) else None
-        return Tfds(name, split or "train", register)
-    if reference.startswith("hf:"):
-        repo, _, patterns = reference.removeprefix("hf:").partition(":")
-        repo, _, revision = repo.partition("@")
-        return Hub(repo, tuple(patterns.split(",")) if patterns else ("*.parquet", "*.jsonl"), revision or "main")
-    return Local(reference, tuple(columns))
+    prefix, colon, rest = reference.partition(":")
+    return SOURCES[prefix](rest) if colon and prefix in SOURCES else Local(reference, tuple(columns))
 
 
 def read(path: Path, columns: Sequence[str] = ()) -> Iterator[Record]:

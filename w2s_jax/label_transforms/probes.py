@@ -119,7 +119,7 @@ def out_of_fold(
 def _logistic(
     z: Float[np.ndarray, "n d"], targets: Float[np.ndarray, "n c"], l2: float
 ) -> tuple[Float[np.ndarray, "d c"], Float[np.ndarray, " c"]]:
-    """L-BFGS in coordinates where the curvature at even odds is the identity: about ten steps for any features."""
+    """L-BFGS in coordinates where the curvature at even odds is the identity: some ten steps, whatever the features."""
     (n, d), c = z.shape, targets.shape[1]
     curvature = (z.T @ z).astype(np.float64) * ((c - 1) / c**2 / n)
     curvature += np.eye(d) * (l2 + 1e-6 * max(np.trace(curvature) / d, 1e-6))

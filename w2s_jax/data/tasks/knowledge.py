@@ -1,0 +1,93 @@
+"""Knowledge of science, school subjects and entities."""
+
+from collections.abc import Iterable
+
+from w2s_jax.data.example import Example, digest
+from w2s_jax.data.sources import Hub, Record, class_field, text_field
+from w2s_jax.data.tasks.base import TASKS, Task
+from w2s_jax.data.tasks.choice import candidates, lettered, register_with_pairs
+from w2s_jax.runtime.errors import UserError
+
+MMLU_COLUMNS = ("question", "A", "B", "C", "D", "answer")
+
+
+def sciq(record: Record) -> Iterable[Example]:
+    """Is this the answer to the science question? The support passage is not shown."""
+    wrong = [text_field(record, f"distractor{i}") for i in (1, 2, 3)]
+    return candidates(text_field(record, "question"), text_field(record, "correct_answer"), wrong)
+
+
+def sciq_with_support(record: Record) -> Iterable[Example]:
+    """As `sciq`, with the passage that holds the answer."""
+    wrong = [text_field(record, f"distractor{i}") for i in (1, 2, 3)]
+    question, right = text_field(record, "question"), text_field(record, "correct_answer")
+    yield from candidates(question, right, wrong, context=text_field(record, "support"))
+
+
+def mmlu(record: Record) -> Iterable[Example]:
+    """Is this the answer to the exam question? Options come as a list or as columns; the answer as number or letter."""
+    names = MMLU_COLUMNS[1:5] if "A" in record else [f"choice{i}" for i in range(4)]
+    options = record["choices"] if "choices" in record else [text_field(record, name) for name in names]
+    letters = {"A": 0, "B": 1, "C": 2, "D": 3}
+    answer = letters[record["answer"]] if record.get("answer") in letters else class_field(record, "answer")
+    if not 0 <= answer < len(options):
+        raise UserError(f"answer {answer} is none of the {len(options)} options")
+    return candidates(text_field(record, "question"), options[answer], [*options[:answer], *options[answer + 1 :]])
+
+
+def openbookqa(record: Record) -> Iterable[Example]:
+    """Is this the answer to the science question? Right and wrong answers are both shown as text."""
+    yield from lettered(record, text_field(record, "question_stem"))
+
+
+def quartz(record: Record) -> Iterable[Example]:
+    """Is this the answer to the question of qualitative relations? Questions on one paragraph stay together."""
+    paragraph = text_field(record, "para")
+    yield from lettered(record, text_field(record, "question"), paragraph, str(record.get("para_id") or paragraph))
+
+
+def creak(record: Record) -> Iterable[Example]:
+    """Is the claim about an entity true? Claims about one entity stay together."""
+    text = text_field(record, "sentence").strip()
+    yield Example(digest(text), text, class_field(record, "label"), text_field(record, "entity"))
+
+
+register_with_pairs(
+    Task("sciq", "is this the answer to the science question?", Hub("allenai/sciq", ("data/*.parquet",)), sciq)
+)
+register_with_pairs(
+    Task(
+        "sciq_with_support",
+        "sciq, with the passage that holds the answer",
+        Hub("allenai/sciq", ("data/*.parquet",)),
+        sciq_with_support,
+    )
+)
+register_with_pairs(
+    Task(
+        "mmlu",
+        "is this the answer to the exam question?",
+        Hub("cais/mmlu", ("all/test*.parquet",)),
+        mmlu,
+        columns=MMLU_COLUMNS,
+    )
+)
+register_with_pairs(
+    Task(
+        "openbookqa",
+        "is this the answer to the science question?",
+        Hub("allenai/openbookqa", ("main/*.parquet",)),
+        openbookqa,
+    )
+)
+register_with_pairs(
+    Task("quartz", "is this the answer about the relation?", Hub("allenai/quartz", ("data/*.parquet",)), quartz)
+)
+TASKS.register(
+    Task(
+        "creak",
+        "is the claim about an entity true?",
+        Hub("amydeng2000/CREAK", ("*train.json*", "*dev.json*", "*validation.json*")),
+        creak,
+    )
+)

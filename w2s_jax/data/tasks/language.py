@@ -1,0 +1,74 @@
+"""Language itself: acceptability, paraphrase, word senses, entailment."""
+
+from collections.abc import Iterable
+
+from w2s_jax.data.example import Example, digest
+from w2s_jax.data.sources import Hub, Record, class_field, text_field
+from w2s_jax.data.tasks.base import TASKS, Task
+
+
+def sentence(record: Record) -> Iterable[Example]:
+    """A sentence with its own label: SST-2, CoLA. Unlabelled ones (label -1) are left out."""
+    text, label = text_field(record, "sentence", "text").strip(), class_field(record, "label")
+    if label >= 0:
+        yield Example(digest(text), text, label, digest(text))
+
+
+def paws(record: Record) -> Iterable[Example]:
+    """Do the sentences mean the same? Pairs made of the same words, in whatever order, stay together."""
+    first, second = text_field(record, "sentence1").strip(), text_field(record, "sentence2").strip()
+    text = f"Sentence 1: {first}\nSentence 2: {second}\n\nDo they mean the same?"
+    yield Example(digest(text), text, class_field(record, "label"), digest(*sorted(first.lower().split())))
+
+
+def wic(record: Record) -> Iterable[Example]:
+    """Has the word one sense in both sentences? All examples of one word stay together."""
+    word, first, second = (text_field(record, name).strip() for name in ("word", "sentence1", "sentence2"))
+    label = class_field(record, "label")
+    if label >= 0:
+        text = f'Sentence 1: {first}\nSentence 2: {second}\n\nDoes "{word}" mean the same in both?'
+        yield Example(digest(text), text, label, digest(word.lower()))
+
+
+def anli(record: Record) -> Iterable[Example]:
+    """Does the premise entail the hypothesis? Neutral and contradicted are 0; those of one premise stay together."""
+    premise, hypothesis = text_field(record, "premise"), text_field(record, "hypothesis")
+    label = class_field(record, "label")
+    if label >= 0:
+        text = f"{premise.strip()}\n\nHypothesis: {hypothesis.strip()}\n\nDoes the premise entail the hypothesis?"
+        yield Example(digest(text), text, int(label == 0), digest(premise))
+
+
+TASKS.register(
+    Task(
+        "cola",
+        "is the sentence acceptable English?",
+        Hub("nyu-mll/glue", ("cola/train*.parquet", "cola/validation*.parquet")),
+        sentence,
+        columns=("origin", "label", "judgement", "sentence"),
+    )
+)
+TASKS.register(
+    Task(
+        "paws",
+        "do the sentences mean the same?",
+        Hub("google-research-datasets/paws", ("labeled_final/*.parquet",)),
+        paws,
+    )
+)
+TASKS.register(
+    Task(
+        "wic",
+        "has the word one sense in both sentences?",
+        Hub("aps/super_glue", ("wic/train*.parquet", "wic/validation*.parquet")),
+        wic,
+    )
+)
+TASKS.register(
+    Task(
+        "anli_r2",
+        "does the premise entail the hypothesis?",
+        Hub("facebook/anli", ("plain_text/*_r2-*.parquet",)),
+        anli,
+    )
+)
