@@ -65,7 +65,7 @@ def checkpoint(llama, tmp_path):
 
 
 def trained(pretrained):
-    """The backbone after one step under a new head."""
+    """The backbone after two steps under a new head, whose zeros let the first step pass to the head alone."""
     module, params = models.classifier(pretrained, 2, rng=jax.random.key(0))
     tokens, lengths = jnp.array([[1, 2, 3, 4], [5, 6, 7, 0]]), jnp.array([4, 3])
 
@@ -73,9 +73,10 @@ def trained(pretrained):
         logits = module.apply({"params": params}, tokens, lengths)
         return losses.cross_entropy(logits, jax.nn.one_hot(jnp.array([0, 1]), 2)).mean()
 
-    optimizer = optax.sgd(0.1)
-    updates, _ = optimizer.update(jax.jit(jax.grad(loss))(params), optimizer.init(params))
-    return optax.apply_updates(params, updates)["backbone"]
+    gradient = jax.jit(jax.grad(loss))
+    for _ in range(2):
+        params = optax.apply_updates(params, jax.tree.map(lambda leaf: -0.1 * leaf, gradient(params)))
+    return params["backbone"]
 
 
 def test_a_users_family_is_loaded_finetuned_and_exported(family, llama, checkpoint, tmp_path):
@@ -98,12 +99,10 @@ def test_a_users_family_is_loaded_finetuned_and_exported(family, llama, checkpoi
     np.testing.assert_array_equal(models.unembedding(str(folder)), models.unembedding(str(checkpoint)))
 
 
-def test_the_code_of_a_users_family_is_part_of_what_its_models_are(family, llama, checkpoint, tmp_path, monkeypatch):
+def test_the_code_of_a_users_family_is_part_of_what_its_models_are(family, llama, checkpoint, tmp_path):
     ours, theirs = models.outline(str(llama))[0], models.outline(str(checkpoint))[0]
     assert families.identity(ours) is None
     before = families.identity(theirs)
-    monkeypatch.setattr(FAMILIES, "_items", {**FAMILIES, "tinyllama": FAMILIES["llama"]})
-    assert families.identity(theirs) is None
     (tmp_path / "own.py").write_text(OWN_FILE.replace("and a window", "and windows"))
     references.named(str(tmp_path / "own.py"), "FAMILY")
     assert before is not None

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +18,6 @@ CHUNK = 1 << 20  # numbers that are read at once
 
 Shape = tuple[int, ...]
 Index = tuple[slice, ...]
-Leaf = TypeVar("Leaf")
 
 
 def on_host(tensors: Tensors, config: ModelConfig, full: ModelConfig, gguf: bool = False) -> dict[str, Any]:
@@ -74,7 +73,7 @@ def _assembled(
     config: ModelConfig,
     full: ModelConfig,
     gguf: bool,
-    make: Callable[[str, Shape, Callable[[Index], np.ndarray]], Leaf],
+    make: Callable[[str, Shape, Callable[[Index], np.ndarray]], object],
 ) -> dict[str, Any]:
     family, wanted = families.of(full), weights.shapes(config)
     table = family.gguf_tensors(full) if gguf else family.tensors(full)
@@ -127,11 +126,7 @@ def _slices(spans: list[range]) -> list[tuple[slice, slice]]:
 
 
 def _check(
-    tensors: Tensors,
-    config: ModelConfig,
-    full: ModelConfig,
-    table: list[TensorRow],
-    wanted: Mapping[str, Shape],
+    tensors: Tensors, config: ModelConfig, full: ModelConfig, table: list[TensorRow], wanted: Mapping[str, Shape]
 ) -> None:
     """Compares names and shapes, before anything is read."""
     family = families.of(full)

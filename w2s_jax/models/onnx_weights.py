@@ -5,8 +5,9 @@ An exporter keeps the names of biases, norms and embeddings, but transposes the 
 """
 
 import importlib.util
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -46,7 +47,16 @@ def read(path: Path, family: Family) -> Tensors:
     return Tensors(shapes, lambda name, *index: tensors[name][index])
 
 
-def _kernel_names(nodes: Any, tensors: set[str]) -> dict[str, str]:
+@runtime_checkable
+class _Node(Protocol):
+    """What is read of an operation in a graph."""
+
+    op_type: str
+    input: Sequence[str]
+    output: Sequence[str]
+
+
+def _kernel_names(nodes: Iterable[_Node], tensors: set[str]) -> dict[str, str]:
     """Matrix -> `p.weight`, for each matrix W in `x W + p.bias`."""
     matrix_of = {
         node.output[0]: node.input[1] for node in nodes if node.op_type == "MatMul" and node.input[1] in tensors

@@ -1,11 +1,11 @@
 """Text to token ids as each model expects them, without padding or truncation: batching does those by length."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from w2s_jax.models import families
+from w2s_jax.models.families.gguf import Metadata
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
 
@@ -51,7 +51,7 @@ def from_file(path: Path) -> TextTokenizer:
     return _finished(inner)
 
 
-def from_gguf(metadata: Mapping[str, Any]) -> TextTokenizer:
+def from_gguf(metadata: Metadata) -> TextTokenizer:
     """From a GGUF file's metadata: byte-level BPE, or Gemma's SentencePiece.
 
     Raises:

@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.decoder import Decoder
 from w2s_jax.models.encoder import Encoder
 from w2s_jax.models.families import Family
+from w2s_jax.models.families.gguf import Metadata
+from w2s_jax.models.params import path_of
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
 
@@ -59,7 +62,7 @@ def safetensors(paths: Sequence[Path], family: Family) -> Iterator[Tensors]:
 
 
 class Gguf(NamedTuple):
-    metadata: dict[str, Any]
+    metadata: Metadata
     tensors: Tensors
 
 
@@ -118,11 +121,4 @@ def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     backbone = (Encoder if config.is_encoder else Decoder)(config)
     tokens, lengths = jnp.zeros((1, 2), jnp.int32), jnp.full(1, 2, jnp.int32)
     tree = jax.eval_shape(lambda key: backbone.init(key, tokens, lengths), jax.random.key(0))["params"]
-    leaves = jax.tree_util.tree_leaves_with_path(jax.tree.map(lambda leaf: leaf, _unboxed(tree)))
-    return {"/".join(str(key.key) for key in keys): leaf.shape for keys, leaf in leaves}
-
-
-def _unboxed(tree: Mapping[str, Any]) -> Any:
-    from flax import linen as nn
-
-    return nn.unbox(tree)
+    return {path_of(keys): leaf.shape for keys, leaf in jax.tree_util.tree_leaves_with_path(nn.unbox(tree))}

@@ -2,17 +2,14 @@
 
 import abc
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.families import gguf
+from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.models.tensor_table import TensorRow
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.registry import Registry
-
-HfConfig = Mapping[str, Any]  # the contents of a config.json
 
 _IGNORED = (r"^lm_head\.", r"^score\.", r"^classifier\.", r"rotary_emb\.inv_freq$")
 
@@ -62,14 +59,14 @@ class Family(abc.ABC):
         """
 
     @abc.abstractmethod
-    def write(self, config: ModelConfig) -> dict[str, Any]:
+    def write(self, config: ModelConfig) -> HfConfig:
         """What `read` reads as this, but for the `model_type`."""
 
     @abc.abstractmethod
     def tensors(self, config: ModelConfig) -> list[TensorRow]:
         """Every tensor of the backbone, for the parameters that this config has."""
 
-    def gguf_config(self, metadata: gguf.Metadata) -> dict[str, Any]:
+    def gguf_config(self, metadata: gguf.Metadata) -> HfConfig:
         """A GGUF file's metadata in the words that `read` knows."""
         return gguf.config(metadata)
 
@@ -136,7 +133,7 @@ def from_hf(config: HfConfig) -> ModelConfig:
         raise UserError(f"this {name} config has no {error.args[0]!r}; give the model's whole config") from None
 
 
-def to_hf(config: ModelConfig) -> dict[str, Any]:
+def to_hf(config: ModelConfig) -> HfConfig:
     """The Hugging Face config that `from_hf` reads back as this.
 
     Raises:

@@ -1,10 +1,9 @@
 """BERT encoders, the MiniLMs among them."""
 
-from typing import Any
-
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.families import settings
-from w2s_jax.models.families.base import FAMILIES, Family, HfConfig
+from w2s_jax.models.families.base import FAMILIES, Family
+from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.models.tensor_table import SAME, TensorRow, linear, norm
 
 
@@ -27,7 +26,7 @@ class Bert(Family):
             causal=False,
         )
 
-    def write(self, config: ModelConfig) -> dict[str, Any]:
+    def write(self, config: ModelConfig) -> HfConfig:
         sizes = settings.hf_sizes(config)
         return {**sizes, "layer_norm_eps": config.norm_eps, "type_vocab_size": config.token_types}
 

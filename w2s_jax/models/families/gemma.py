@@ -4,8 +4,9 @@ from typing import Any
 
 from w2s_jax.models.config import ModelConfig, Rope
 from w2s_jax.models.families import gguf, settings
-from w2s_jax.models.families.base import FAMILIES, Family, HfConfig
+from w2s_jax.models.families.base import FAMILIES, Family
 from w2s_jax.models.families.llama import gated_decoder
+from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.models.tensor_table import MINUS_ONE, TensorRow
 from w2s_jax.runtime.errors import UserError
 
@@ -17,12 +18,13 @@ class Gemma(Family):
     def tensors(self, config: ModelConfig) -> list[TensorRow]:
         return gated_decoder(config, MINUS_ONE)
 
-    def gguf_config(self, metadata: gguf.Metadata) -> dict[str, Any]:
+    def gguf_config(self, metadata: gguf.Metadata) -> HfConfig:
         shared = super().gguf_config(metadata)
         # The 27B models alone scale queries by width, which the file does not state.
         largest = shared["num_hidden_layers"] in (46, 62)
         width, heads = shared["hidden_size"], shared["num_attention_heads"]
-        return shared | {
+        return {
+            **shared,
             "hidden_act": "gelu_pytorch_tanh",
             "query_pre_attn_scalar": width // heads if largest else shared["head_dim"],
             "sliding_window": gguf.setting(metadata, "attention.sliding_window"),
@@ -45,7 +47,7 @@ class Gemma2(Gemma):
             window_rope=rope,
         )
 
-    def write(self, config: ModelConfig) -> dict[str, Any]:
+    def write(self, config: ModelConfig) -> HfConfig:
         assert config.rope is not None
         return _write(config, settings.hf_rope(config.rope))
 
@@ -59,7 +61,7 @@ class Gemma3(Gemma):
         period = config.get("sliding_window_pattern", 6)
         return _read(config, period, qk_norm=True, rope=rope, window_rope=window_rope)
 
-    def write(self, config: ModelConfig) -> dict[str, Any]:
+    def write(self, config: ModelConfig) -> HfConfig:
         assert config.rope is not None
         assert config.window_rope is not None
         ropes = {"full_attention": config.rope, "sliding_attention": config.window_rope}
@@ -95,7 +97,7 @@ def _read(config: HfConfig, period: int, **own: Any) -> ModelConfig:
     )
 
 
-def _write(config: ModelConfig, rope_parameters: dict[str, Any]) -> dict[str, Any]:
+def _write(config: ModelConfig, rope_parameters: HfConfig) -> HfConfig:
     assert config.windowed is not None
     return {
         **settings.hf_sizes(config),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.models.tensor_table import SAME, TRANSPOSED, TensorLayout, TensorRow, linear, norm
 from w2s_jax.runtime.errors import UserError
 
@@ -18,7 +19,7 @@ def setting(metadata: Metadata, key: str, default: Any = None) -> Any:
     return metadata.get(f"{metadata['general.architecture']}.{key}", default)
 
 
-def config(metadata: Metadata) -> dict[str, Any]:
+def config(metadata: Metadata) -> HfConfig:
     """The sizes, norm and rotary positions of a gated decoder, in Hugging Face's words.
 
     Raises:

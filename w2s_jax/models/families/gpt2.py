@@ -1,10 +1,9 @@
 """GPT-2."""
 
-from typing import Any
-
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.families import settings
-from w2s_jax.models.families.base import FAMILIES, Family, HfConfig
+from w2s_jax.models.families.base import FAMILIES, Family
+from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.models.tensor_table import SAME, SIDE_BY_SIDE, TensorRow, fused_qkv, linear, norm
 
 
@@ -37,7 +36,7 @@ class GPT2(Family):
             residual_dropout=True,
         )
 
-    def write(self, config: ModelConfig) -> dict[str, Any]:
+    def write(self, config: ModelConfig) -> HfConfig:
         return {
             "vocab_size": config.vocab_size,
             "n_embd": config.hidden_size,

@@ -1,10 +1,9 @@
 """GPT-NeoX, the architecture of Pythia."""
 
-from typing import Any
-
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.families import settings
-from w2s_jax.models.families.base import FAMILIES, Family, HfConfig
+from w2s_jax.models.families.base import FAMILIES, Family
+from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.models.tensor_table import HEAD_BY_HEAD, SAME, TensorRow, fused_qkv, linear, norm
 
 
@@ -27,7 +26,7 @@ class GPTNeoX(Family):
             residual_dropout=True,
         )
 
-    def write(self, config: ModelConfig) -> dict[str, Any]:
+    def write(self, config: ModelConfig) -> HfConfig:
         assert config.rope is not None
         return {
             **settings.hf_sizes(config),

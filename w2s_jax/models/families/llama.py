@@ -1,11 +1,11 @@
 """Llama, Mistral, Qwen2 and Qwen3: they differ in biases, the norm of queries and keys, and the window."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.families import gguf, settings
-from w2s_jax.models.families.base import FAMILIES, Family, HfConfig
+from w2s_jax.models.families.base import FAMILIES, Family
+from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.models.tensor_table import PAIRED, SAME, TRANSPOSED, TensorLayout, TensorRow, linear, norm
 from w2s_jax.runtime.errors import UserError
 
@@ -43,7 +43,7 @@ class Llama(Family):
             tied_embeddings=config.get("tie_word_embeddings", False),
         )
 
-    def write(self, config: ModelConfig) -> dict[str, Any]:
+    def write(self, config: ModelConfig) -> HfConfig:
         assert config.rope is not None
         return {
             **settings.hf_sizes(config),

@@ -6,6 +6,8 @@ from typing import Any
 from w2s_jax.models.config import ModelConfig, Rope
 from w2s_jax.runtime.errors import UserError
 
+HfConfig = Mapping[str, Any]  # the contents of a config.json
+
 ACTIVATIONS = {
     "silu": "silu",
     "gelu": "gelu",
@@ -31,7 +33,7 @@ def hf_activation(name: str) -> str:
     return {ours: theirs for theirs, ours in ACTIVATIONS.items()}[name]
 
 
-def refuse(config: Mapping[str, Any], **supported: Any) -> None:
+def refuse(config: HfConfig, **supported: object) -> None:
     """Refuses settings whose value is not the one that is implemented; an absent one is the implemented one.
 
     Raises:
@@ -42,7 +44,7 @@ def refuse(config: Mapping[str, Any], **supported: Any) -> None:
             raise UserError(f"{name}={config[name]!r} is not implemented for {config['model_type']}, only {value!r}")
 
 
-def rope(config: Mapping[str, Any], theta: float = 10000.0, fraction: float = 1.0) -> Rope:
+def rope(config: HfConfig, theta: float = 10000.0, fraction: float = 1.0) -> Rope:
     """Rotary positions, in the words of transformers 4 or 5.
 
     Args:
@@ -75,7 +77,7 @@ def rope(config: Mapping[str, Any], theta: float = 10000.0, fraction: float = 1.
             raise UserError(f"rope scaling {other!r} is not implemented; supported: default, linear, llama3")
 
 
-def hf_rope(rope: Rope) -> dict[str, Any]:
+def hf_rope(rope: Rope) -> HfConfig:
     """The `rope_parameters` that `rope` reads as this."""
     parameters: dict[str, Any] = {"rope_theta": rope.theta, "partial_rotary_factor": rope.fraction}
     match rope.scaling:
@@ -94,7 +96,7 @@ def hf_rope(rope: Rope) -> dict[str, Any]:
             }
 
 
-def sizes(config: Mapping[str, Any]) -> dict[str, Any]:
+def sizes(config: HfConfig) -> dict[str, Any]:
     """The `ModelConfig` fields that all families but GPT-2 name alike."""
     heads, width = config["num_attention_heads"], config["hidden_size"]
     return {
@@ -111,7 +113,7 @@ def sizes(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def hf_sizes(config: ModelConfig) -> dict[str, Any]:
+def hf_sizes(config: ModelConfig) -> HfConfig:
     """The settings that `sizes` reads, except the number of key-value heads and the size of a head."""
     return {
         "vocab_size": config.vocab_size,
