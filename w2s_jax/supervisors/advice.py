@@ -80,7 +80,7 @@ def transcripts(
 
     Args:
       answers: what the two classes are called.
-      progress: told (transcripts written, those missing, NaN).
+      progress: told (transcripts written, those missing, ()).
 
     Raises:
       UserError: the advisor is no decoder or writes nothing, a prompt is too long, or a file was truncated or edited.
@@ -99,7 +99,7 @@ def transcripts(
                 raise UserError(f"{maker.advisor.model} wrote no argument for {len(part)} texts: try another `heading`")
             processes.lead(lambda part=part, said=said: _write(folder, part, said))
             found |= dict(zip(part, said, strict=True))
-            progress(start + len(part), len(missing), float("nan"))
+            progress(start + len(part), len(missing), ())
     return {text: found[str(text)] for text in texts}
 
 

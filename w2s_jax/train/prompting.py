@@ -46,7 +46,7 @@ def prompt_logits(
         texts (batch calibration, Zhou et al. 2023, arXiv 2309.17249, eq. 5). It reads no labels, and takes the classes
         to be about equally frequent.
       mesh: the devices to cut parameters and batches over; None is one device.
-      progress: told (rows done, rows, NaN).
+      progress: told (rows done, rows, ()).
 
     Raises:
       UserError: the model is no decoder, a text is a comparison, the template lacks `{text}`, or a prompt is longer
