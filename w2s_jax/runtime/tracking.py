@@ -144,10 +144,8 @@ class JsonLines:
         path = folder / "log.jsonl"
         with files.disk_errors(path):
             folder.mkdir(parents=True, exist_ok=True)
-            self._last, whole = _last_steps(path)
+            self._last = _last_steps(path)
             self._file = path.open("a", encoding="utf-8", buffering=1)
-            if not whole:
-                self._file.write("\n")
         self._write("start", {"run": run, "config": config})
 
     def log(self, stage: str, step: int, values: Mapping[str, float]) -> None:
@@ -166,17 +164,17 @@ class JsonLines:
             self._file.write(f"{line}\n")
 
 
-def _last_steps(path: Path) -> tuple[dict[str, int], bool]:
-    """The last step of each stage in a log, and whether its last line is whole."""
-    last: dict[str, int] = {}
+def _last_steps(path: Path) -> dict[str, int]:
+    """The last step of each stage in a log. A last line that a kill cut short is removed from the file."""
     if not path.exists():
-        return last, True
-    text = path.read_text(encoding="utf-8")
-    for line in text.splitlines():
-        with contextlib.suppress(json.JSONDecodeError, KeyError):
-            fields = json.loads(line)
-            last[fields["stage"]] = max(fields["step"], last.get(fields["stage"], 0))
-    return last, text.endswith("\n") or not text
+        return {}
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    logged = [line for line in map(json.loads, whole.splitlines()) if line["event"] == "log"]
+    return {line["stage"]: line["step"] for line in logged}
 
 
 TRACKERS.register(JsonLines, "jsonl")
