@@ -1,6 +1,12 @@
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, find_packages, setup
+
+# The experiments in configs/ are installed as w2s_jax/configs/, where `w2s run NAME` finds them.
+CONFIGS = [
+    "w2s_jax.configs",
+    *(f"w2s_jax.configs.{name}" for name in find_namespace_packages("configs", exclude=["*__pycache__*"])),
+]
 
 setup(
     name="w2s-jax",
@@ -9,7 +15,8 @@ setup(
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
-    packages=find_packages(include=["w2s_jax", "w2s_jax.*"]),
+    packages=[*find_packages(include=["w2s_jax", "w2s_jax.*"]), *CONFIGS],
+    package_dir={"w2s_jax.configs": "configs"},
     package_data={"w2s_jax": ["py.typed"]},
     entry_points={"console_scripts": ["w2s = w2s_jax.cli:main"]},
     install_requires=[

@@ -114,7 +114,7 @@ def test_the_command_prints_a_table_and_json(tmp_path, capsys, monkeypatch):
     runner.run(plan, quiet())
     assert main(["compare", str(tmp_path / "small.py"), "methods", "confidence", "naive"]) == 0
     shown = capsys.readouterr().out
-    assert "confidence less naive" in shown
+    assert "confidence minus naive" in shown
     assert "given, dino, 1 seed" in shown
     assert main(["compare", str(tmp_path / "small.py"), "methods", "confidence", "naive", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)

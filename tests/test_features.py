@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from w2s_jax import cli, config, label_transforms, losses
+from w2s_jax import config, label_transforms, losses
+from w2s_jax.cli import dispatch
 from w2s_jax.config import Advised, Decomposed, Errors, Given, LabelStep, Method, Recursive, TaskConfig
 from w2s_jax.data import tasks
 from w2s_jax.train.learner import Generative, Learner, Preference
@@ -54,8 +55,8 @@ def test_fragments_are_what_a_config_takes(fragment: str) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_parse_and_their_configs_load(command: str) -> None:
     _, *arguments = shlex.split(command)
-    options, _ = cli._parse(arguments)
-    assert callable(options.command)
+    options, _ = dispatch.parse(arguments)
+    assert options.command == arguments[0]
     for name in re.findall(r"\S+\.py", command):
         assert isinstance(config.load(str(ROOT / name)), config.Experiment)
 

@@ -95,4 +95,4 @@ def test_the_command_writes_the_file(tmp_path, capsys):
         "experiment = Experiment('people', (task,), {'people': Given('answers.jsonl')}, {'a': Learner()}, seeds=(0,))\n"
     )
     assert cli.main(["ask", str(config), "--to", str(tmp_path / "asked.jsonl")]) == 0
-    assert "wrote 88 rows" in capsys.readouterr().out
+    assert "wrote 88 examples" in capsys.readouterr().out

@@ -1,24 +1,33 @@
-"""What a person sees while stages run: a live line on a terminal, a plain one every few seconds elsewhere."""
+"""What a person sees while stages run: a live line on a terminal, a plain one every few seconds elsewhere.
+
+Trackers see the same through the reporter, so that what trains knows nothing of them.
+"""
 
 import contextlib
 import logging
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from w2s_jax.runtime.tracking import Tracker, Trackers
 
 PLAIN_SECONDS = 10.0
 
 
 class Reporter:
-    """Writes to standard error, so that standard output holds results alone."""
+    """Writes to standard error, so that standard output holds results alone.
 
-    def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
+    Attributes:
+      trackers: told of every step's loss. Whoever runs an experiment starts and finishes them.
+    """
+
+    def __init__(self, console: Console | None = None, quiet: bool = False, trackers: Sequence[Tracker] = ()) -> None:
         self.console = console or Console(stderr=True, highlight=False, quiet=quiet)
+        self.trackers = Trackers(trackers, self.note)
         self._live: Progress | None = None
-        self._stage = ""
+        self._stage = self._tracked = ""
         self._started = self._last = 0.0
 
     def note(self, text: str) -> None:
@@ -41,9 +50,14 @@ class Reporter:
             logger.removeHandler(handler)
 
     @contextlib.contextmanager
-    def stage(self, title: str) -> Iterator[None]:
-        """The stage whose steps come next."""
-        self._stage, self._started, self._last = title, time.monotonic(), time.monotonic()
+    def stage(self, title: str, tracked: str | None = None) -> Iterator[None]:
+        """The stage whose steps come next.
+
+        Args:
+          tracked: what trackers call it, the same whenever the run resumes; None is the title.
+        """
+        self._stage, self._tracked = title, title if tracked is None else tracked
+        self._started = self._last = time.monotonic()
         if not self.console.is_terminal:
             self.note(f"{title} ...")
             yield
@@ -63,9 +77,14 @@ class Reporter:
             finally:
                 self._live = None
 
-    def step(self, step: int, total: int, loss: float) -> None:
-        """One step of the current stage is done."""
-        shown = "" if math.isnan(loss) else f" loss {loss:.4f}"
+    def step(self, step: int, total: int, losses: Sequence[float]) -> None:
+        """One step of the current stage is done.
+
+        Args:
+          losses: of the stage's steps that were measured so far, from the first; empty where nothing is trained.
+        """
+        self.trackers.losses(self._tracked, losses)
+        shown = f" loss {losses[-1]:.4f}" if losses else ""
         detail = f"step {step}/{total}{shown}"
         if self._live is not None:
             self._live.update(self._live.task_ids[0], completed=step, total=total, detail=detail)

@@ -132,7 +132,7 @@ def transcripts(
                 raise UserError(f"{maker.advisor.model} wrote no argument for {len(part)} texts: try another `heading`")
             processes.lead(functools.partial(_write, folder, part, said))
             found |= dict(zip(part, said, strict=True))
-            session.progress(start + len(part), len(missing), float("nan"))
+            session.progress(start + len(part), len(missing), ())
     return {text: found[str(text)] for text in texts}
 
 

@@ -41,13 +41,13 @@ class Inference(NamedTuple):
             return self.programs[program](self.params, batch, *given)
 
     def batches(self, tokens: Tokens, rows: int, progress: Progress | None) -> Iterator[Batch]:
-        """Of so many rows for each device at most; `progress` is told (rows done, rows, NaN)."""
+        """Of so many rows for each device at most; `progress` is told (rows done, rows, ())."""
         done = 0
         for batch in EvalBatches(tokens, rows, sharding.batch_ways(self.mesh)):
             yield batch
             done += int((batch.rows >= 0).sum())
             if progress is not None:
-                progress(done, len(tokens), float("nan"))
+                progress(done, len(tokens), ())
 
 
 def language_model(

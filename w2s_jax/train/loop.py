@@ -26,8 +26,9 @@ Select = Literal["final", "loss", "accuracy", "auroc"]
 ASK_SECONDS = 2.0  # of training, after which several processes ask each other whether to stop
 AHEAD = 2  # steps that may wait for the device behind the one that runs: a stop waits for all of them
 
-# Told (step, steps in all, loss) after every step; the loss lags a little, so that nothing waits for the device.
-Progress = Callable[[int, int, float], None]
+# Told (step, steps in all, losses) after every step: the losses from the first step to the last that was measured,
+# which lags a little, so that nothing waits for the device. They are empty where nothing is trained.
+Progress = Callable[[int, int, Sequence[float]], None]
 Step = Callable[..., tuple[TrainState, Metrics]]
 
 
@@ -153,7 +154,7 @@ def fit(
             if looking or len(pending) > 8 or (stop and not processes.several()):
                 _drain(pending, run, index + 1, running=0 if looking or stop else 1)
             if progress is not None:
-                progress(index + 1, total, run.losses[-1] if run.losses else float("nan"))
+                progress(index + 1, total, run.losses)
             if looking:
                 probs = evaluate(state.params)
                 run.evaluated.append(index + 1)

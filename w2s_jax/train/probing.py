@@ -191,7 +191,7 @@ def _compute(
             real = batch.rows >= 0
             matrix[batch.rows[real]] = np.asarray(predict(params, {}, batch.tokens, batch.lengths))[real]
         processes.lead(functools.partial(_write, _part(folder, start), matrix))
-        progress(min(start + PART, len(texts)), len(texts), float("nan"))
+        progress(min(start + PART, len(texts)), len(texts), ())
 
 
 def _write(path: Path, matrix: Float[np.ndarray, "n d"]) -> None:

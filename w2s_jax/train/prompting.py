@@ -33,7 +33,7 @@ class Asking:
       learner: which tokenizer, and how long a prompt may be.
       pretrained: the parameters that are asked; they lie on the devices of `mesh`.
       mesh: the devices to shard parameters and batches over; None is one device.
-      progress: told (texts done, texts, NaN).
+      progress: told (texts done, texts, ()).
 
     Raises:
       UserError: the model is no decoder.

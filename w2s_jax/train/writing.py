@@ -52,7 +52,7 @@ class Writer:
         Args:
           temperature: what the logits are divided by; 0 takes the most probable token.
           seed: of sampling; what a prompt draws depends on this and on the prompt alone.
-          progress: told (rows done, rows, NaN).
+          progress: told (rows done, rows, ()).
 
         Raises:
           UserError: a prompt is longer than model and learner allow, and may not be cut. (Where it may, its beginning

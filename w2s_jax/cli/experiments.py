@@ -1,0 +1,146 @@
+"""Experiments as commands get them: found, loaded, overridden; and every call into the pipeline."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from w2s_jax.runtime import packaged, references
+
+if TYPE_CHECKING:
+    from w2s_jax.config import Experiment, Method
+    from w2s_jax.evaluation.results import Results
+    from w2s_jax.pipeline.runner import Failure
+    from w2s_jax.pipeline.store import Store
+    from w2s_jax.runtime.progress import Reporter
+
+
+def load(reference: str, overrides: Sequence[str] = (), methods: Sequence[str] = ()) -> "Experiment":
+    """The experiment of a config, with more methods and other values from the command line.
+
+    Args:
+      reference: a Python file, or the name of a config that ships with the package.
+      overrides: flags for fields; `--help` lists them and exits.
+      methods: losses, each a method of its own after the config's.
+
+    Raises:
+      UserError: there is no such config, or it is not valid.
+      SystemExit: a flag is unknown or has no valid value.
+    """
+    import tyro
+
+    from w2s_jax import config
+
+    experiment = config.load(str(packaged.find(reference)))
+    experiment = dataclasses.replace(experiment, methods={**experiment.methods, **_methods(methods)})
+    experiment = tyro.cli(
+        tyro.conf.AvoidSubcommands[config.Experiment],
+        default=experiment,
+        args=list(overrides),
+        prog=f"w2s run {reference}",
+        description=f"Fields of {reference}, with its values as defaults.",
+    )
+    _use_compilation_cache()
+    return experiment
+
+
+def _methods(losses: Sequence[str]) -> dict[str, "Method"]:
+    from w2s_jax.config import Method
+    from w2s_jax.pipeline import materials
+
+    found: dict[str, Method] = {}
+    for loss in losses:
+        materials.loss_function(loss)  # raises where there is none
+        parts = references.split(loss)
+        found[loss if parts is None else parts[1]] = Method(loss)
+    return found
+
+
+def _use_compilation_cache() -> None:
+    """Compiled programs outlive the process, so that a second start compiles nothing."""
+    import jax
+
+    from w2s_jax.runtime.downloads import cache_folder
+
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+def run(
+    experiments: Sequence["Experiment"], reporter: "Reporter", traces: Path | None = None
+) -> "tuple[list[Results | None], list[Failure]]":
+    """The results of each experiment, None where no cell is complete; and the stages that failed."""
+    from w2s_jax.pipeline import runner
+
+    return runner.sweep(experiments, reporter, traces=traces)
+
+
+def store(experiment: "Experiment") -> "Store":
+    """The finished stages of the experiment's output folder."""
+    from w2s_jax.pipeline import runner
+
+    return runner.open_store(experiment)
+
+
+def folder(experiment: "Experiment") -> Path:
+    """Where its results and report are written."""
+    return Path(experiment.out) / experiment.name
+
+
+def as_json(experiment: "Experiment") -> Mapping[str, Any]:
+    """Its fields as JSON values."""
+    from w2s_jax import config
+
+    fields: Mapping[str, Any] = config.asdict(experiment)
+    return fields
+
+
+def results_as_json(folder: Path) -> Mapping[str, Any]:
+    """What was written to results.json."""
+    from w2s_jax.runtime import files
+
+    found: Mapping[str, Any] = files.read_json(folder / "results.json")
+    return found
+
+
+def stages(experiment: "Experiment") -> list[tuple[str, str, str]]:
+    """Every stage: its folder, what it is in a few words, and whether it is `done`, `started` or `to do`."""
+    from w2s_jax.pipeline import runner
+
+    return [(name, runner.describe(stage), state) for name, stage, state in runner.status([experiment])]
+
+
+def remaining(experiments: Sequence["Experiment"]) -> str:
+    """How many stages there are and are left, and about how long these take, in one line."""
+    from w2s_jax.pipeline import runner
+    from w2s_jax.pipeline.estimate import estimate
+    from w2s_jax.runtime.progress import duration
+
+    found = estimate(runner.all_stages(experiments), store(experiments[0]))
+    left = found.stages - found.done
+    about = f", about {duration(found.seconds)}" if left else ""
+    return f"{found.stages} stages: {found.done} done, {left} to do{about}"
+
+
+def reporter(trackers: Sequence[str] = ()) -> "Reporter":
+    """Reports on standard error and to the trackers; of several processes, only in the first.
+
+    Args:
+      trackers: references to trackers besides the one that writes log.jsonl.
+    """
+    from w2s_jax.runtime import processes, tracking
+    from w2s_jax.runtime.progress import Reporter
+
+    if not processes.is_leader():
+        return Reporter(quiet=True)
+    return Reporter(trackers=[tracking.find(each) for each in dict.fromkeys(["jsonl", *trackers])])
+
+
+def print_failures(failures: "Sequence[Failure]") -> None:
+    """One line for each stage that failed, on standard error."""
+    from w2s_jax.pipeline import runner
+
+    for failure in failures:
+        print(f"failed: {runner.describe(failure.stage)}: {failure.reason}", file=sys.stderr)

@@ -1,0 +1,24 @@
+"""`w2s tasks`: the tasks with a name."""
+
+import argparse
+from collections.abc import Sequence
+
+from w2s_jax.cli import base
+from w2s_jax.cli.base import COMMANDS, OK, Command
+
+
+@COMMANDS.register
+class Tasks(Command):
+    name = "tasks"
+    help = "list the tasks that a config can name"
+
+    def run(self, options: argparse.Namespace, overrides: Sequence[str]) -> int:
+        from w2s_jax.data.tasks import TASKS
+
+        rows = [(task.name, str(task.n_classes), task.source.describe(), task.description) for task in TASKS.values()]
+        base.print_table(("name", "classes", "source", "question"), rows)
+        print(
+            "\nalso: a .jsonl, .csv or .parquet file with `text` and `label`, or with `chosen` and `rejected`; or "
+            "my_file.py:my_task"
+        )
+        return OK

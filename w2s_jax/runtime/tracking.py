@@ -1,0 +1,180 @@
+"""Trackers follow a run: what it is, the loss of every step, and what came out. TensorBoard and W&B are such trackers.
+
+A tracker is a class with the three methods of `Tracker`, registered in `TRACKERS` or in a user's own file, and is named
+by `w2s run CONFIG --track my_tracker.py:Mine`. The built-in `jsonl` always writes `log.jsonl` into the run's folder.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Protocol, runtime_checkable
+
+from w2s_jax.runtime import files, references
+from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.registry import Registry
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """What follows a run. Of several processes that train together, only the first has trackers.
+
+    A tracker that raises while a run is going is reported and dropped; the run continues without it.
+    """
+
+    def start(self, run: str, config: Mapping[str, Any], folder: Path) -> None:
+        """Before anything is trained; an exception here stops the run.
+
+        Args:
+          run: the experiment's name; of a sweep, all names joined by `+`.
+          config: the experiment's fields as JSON values; of a sweep, those of each experiment by its name.
+          folder: where results are written; of a sweep, the folder that holds those of the experiments.
+        """
+
+    def log(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+        """What was measured at one step of training: `loss`.
+
+        The steps of a stage come in order. When a run resumes in the middle of a stage, the stage's earlier steps come
+        again, with the same values.
+
+        Args:
+          stage: the name of its folder in `stages`, which results.json gives for every cell and role.
+          step: counted from 1.
+        """
+
+    def finish(self, results: Mapping[str, Any] | None, written: Sequence[Path]) -> None:
+        """After everything, also when the run was stopped or failed.
+
+        Args:
+          results: the content of results.json; of a sweep, of each experiment by its name; None if there is none.
+          written: results.json, the report and its figures.
+        """
+
+
+TRACKERS = Registry[Callable[[], Tracker]]("tracker")
+
+
+def find(reference: str) -> Tracker:
+    """The tracker of a registered name or of `file.py:Class`.
+
+    Raises:
+      UserError: there is none, it cannot be made without arguments, or it lacks a method.
+    """
+    make = references.find(reference, TRACKERS).value
+    try:
+        tracker: Tracker = make()
+    except Exception as error:
+        raise UserError(f"tracker {reference} cannot be made: {type(error).__name__}: {error}") from error
+    missing = [name for name in ("start", "log", "finish") if not callable(getattr(tracker, name, None))]
+    if missing:
+        raise UserError(f"tracker {reference} lacks {', '.join(missing)}; see w2s_jax.runtime.tracking.Tracker")
+    return tracker
+
+
+class Trackers:
+    """Several trackers as one, none of which can stop a run once it has started. They are told of nothing before."""
+
+    def __init__(self, trackers: Sequence[Tracker], note: Callable[[str], None]) -> None:
+        """
+        Args:
+          note: told, in one line, of a tracker that failed and is dropped.
+        """
+        self._trackers, self._note = list(trackers), note
+        self._logged: dict[str, int] = {}
+
+    @contextlib.contextmanager
+    def run(self, name: str, config: Mapping[str, Any], folder: Path) -> Iterator[None]:
+        """Starts every tracker, and finishes them without results if the body ends before it calls `finish`.
+
+        Raises:
+          UserError: a tracker cannot start.
+        """
+        waiting, self._trackers = self._trackers, []
+        try:
+            for tracker in waiting:
+                _start(tracker, name, config, folder)
+                self._trackers.append(tracker)
+            yield
+        finally:
+            self.finish(None, ())
+
+    def losses(self, stage: str, losses: Sequence[float]) -> None:
+        """Logs what of a stage's losses, one a step from its first step on, was not logged before."""
+        first = self._logged.get(stage, 0)
+        self._logged[stage] = max(first, len(losses))
+        for step, loss in enumerate(losses[first:], first + 1):
+            self._tell(lambda tracker, step=step, loss=loss: tracker.log(stage, step, {"loss": loss}))
+
+    def finish(self, results: Mapping[str, Any] | None, written: Sequence[Path]) -> None:
+        """Finishes every tracker; nothing is told to them afterwards."""
+        self._tell(lambda tracker: tracker.finish(results, written))
+        self._trackers = []
+
+    def _tell(self, tell: Callable[[Tracker], None]) -> None:
+        for tracker in list(self._trackers):
+            try:
+                tell(tracker)
+            except Exception as error:
+                self._trackers.remove(tracker)
+                self._note(f"tracker {type(tracker).__name__} failed and is dropped: {type(error).__name__}: {error}")
+
+
+def _start(tracker: Tracker, name: str, config: Mapping[str, Any], folder: Path) -> None:
+    try:
+        tracker.start(name, config, folder)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"tracker {type(tracker).__name__} cannot start: {type(error).__name__}: {error}") from error
+
+
+class JsonLines:
+    """`log.jsonl` in the run's folder: a JSON object per line, flushed at once.
+
+    A line has `event` and `time` (seconds since 1970). The events are `start` (`run`, `config`), `log` (`stage`,
+    `step`, and the values) and `finish` (`written`). A run that resumes appends, and repeats no step.
+    """
+
+    def __init__(self) -> None:
+        self._file: IO[str] | None = None
+        self._last: dict[str, int] = {}
+
+    def start(self, run: str, config: Mapping[str, Any], folder: Path) -> None:
+        path = folder / "log.jsonl"
+        with files.disk_errors(path):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._last = _last_steps(path)
+            self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._write("start", {"run": run, "config": config})
+
+    def log(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+        if step > self._last.get(stage, 0):
+            self._write("log", {"stage": stage, "step": step, **values})
+
+    def finish(self, results: Mapping[str, Any] | None, written: Sequence[Path]) -> None:
+        self._write("finish", {"written": [str(path) for path in written]})
+        if self._file is not None:
+            self._file.close()
+
+    def _write(self, event: str, fields: Mapping[str, Any]) -> None:
+        assert self._file is not None
+        line = json.dumps({"event": event, "time": round(time.time(), 3), **fields})
+        with files.disk_errors(Path(self._file.name)):
+            self._file.write(f"{line}\n")
+
+
+def _last_steps(path: Path) -> dict[str, int]:
+    """The last step of each stage in a log. A last line that a kill cut short is removed from the file."""
+    if not path.exists():
+        return {}
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    logged = [line for line in map(json.loads, whole.splitlines()) if line["event"] == "log"]
+    return {line["stage"]: line["step"] for line in logged}
+
+
+TRACKERS.register(JsonLines, "jsonl")
