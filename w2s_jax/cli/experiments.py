@@ -11,7 +11,7 @@ from w2s_jax.runtime import packaged, references
 if TYPE_CHECKING:
     from w2s_jax.config import Experiment, Method
     from w2s_jax.evaluation.results import Results
-    from w2s_jax.pipeline.runner import Failure
+    from w2s_jax.pipeline.schedule import Failure
     from w2s_jax.pipeline.store import Store
     from w2s_jax.runtime.progress import Reporter
 
@@ -47,13 +47,14 @@ def load(reference: str, overrides: Sequence[str] = (), methods: Sequence[str] =
 
 def _methods(losses: Sequence[str]) -> dict[str, "Method"]:
     from w2s_jax.config import Method
-    from w2s_jax.pipeline import materials
+    from w2s_jax.losses import LOSSES
+    from w2s_jax.students import Train
 
     found: dict[str, Method] = {}
     for loss in losses:
-        materials.loss_function(loss)  # raises where there is none
+        references.find(loss, LOSSES)  # raises where there is none
         parts = references.split(loss)
-        found[loss if parts is None else parts[1]] = Method(loss)
+        found[loss if parts is None else parts[1]] = Method(Train(loss))
     return found
 
 
@@ -72,16 +73,17 @@ def run(
     experiments: Sequence["Experiment"], reporter: "Reporter", traces: Path | None = None
 ) -> "tuple[list[Results | None], list[Failure]]":
     """The results of each experiment, None where no cell is complete; and the stages that failed."""
-    from w2s_jax.pipeline import runner
+    from w2s_jax import api
 
-    return runner.sweep(experiments, reporter, traces=traces)
+    runs = api.sweep(experiments, reporter, traces=traces)
+    return [each.results for each in runs], runs[0].failures
 
 
 def store(experiment: "Experiment") -> "Store":
     """The finished stages of the experiment's output folder."""
-    from w2s_jax.pipeline import runner
+    from w2s_jax import api
 
-    return runner.open_store(experiment)
+    return api.open_store(experiment)
 
 
 def folder(experiment: "Experiment") -> Path:
@@ -91,9 +93,9 @@ def folder(experiment: "Experiment") -> Path:
 
 def as_json(experiment: "Experiment") -> Mapping[str, Any]:
     """Its fields as JSON values."""
-    from w2s_jax import config
+    from w2s_jax import serialize
 
-    fields: Mapping[str, Any] = config.asdict(experiment)
+    fields: Mapping[str, Any] = serialize.to_json(experiment)
     return fields
 
 
@@ -106,19 +108,20 @@ def results_as_json(folder: Path) -> Mapping[str, Any]:
 
 
 def stages(experiment: "Experiment") -> list[tuple[str, str, str]]:
-    """Every stage: its folder, what it is in a few words, and whether it is `done`, `started` or `to do`."""
-    from w2s_jax.pipeline import runner
+    """Every stage: its folder, its title, and whether it is `done`, `started`, `failed` or `to do`."""
+    from w2s_jax import api
 
-    return [(name, runner.describe(stage), state) for name, stage, state in runner.status([experiment])]
+    return [(stage.name, stage.title, state) for stage, state in api.Planned([experiment]).status()]
 
 
 def remaining(experiments: Sequence["Experiment"]) -> str:
     """How many stages there are and are left, and about how long these take, in one line."""
-    from w2s_jax.pipeline import runner
+    from w2s_jax import api
     from w2s_jax.pipeline.estimate import estimate
     from w2s_jax.runtime.progress import duration
 
-    found = estimate(runner.all_stages(experiments), store(experiments[0]))
+    planned = api.Planned(experiments)
+    found = estimate(planned.stages, planned.store)
     left = found.stages - found.done
     about = f", about {duration(found.seconds)}" if left else ""
     return f"{found.stages} stages: {found.done} done, {left} to do{about}"
@@ -140,7 +143,5 @@ def reporter(trackers: Sequence[str] = ()) -> "Reporter":
 
 def print_failures(failures: "Sequence[Failure]") -> None:
     """One line for each stage that failed, on standard error."""
-    from w2s_jax.pipeline import runner
-
     for failure in failures:
-        print(f"failed: {runner.describe(failure.stage)}: {failure.reason}", file=sys.stderr)
+        print(f"failed: {failure.stage.title}: {failure.reason}", file=sys.stderr)

@@ -23,7 +23,7 @@ class Export(Command):
         )
 
     def run(self, options: argparse.Namespace, overrides: Sequence[str]) -> int:
-        from w2s_jax.pipeline.export import export
+        from w2s_jax.evaluation.export import export
 
         written, refused = export(options.folder, options.out, options.model)
         print("\n".join(f"wrote {path}" for path in written))

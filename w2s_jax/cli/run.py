@@ -11,7 +11,7 @@ from w2s_jax.cli.base import COMMANDS, FAILED, OK, Command
 if TYPE_CHECKING:
     from w2s_jax.config import Experiment
     from w2s_jax.evaluation.results import Results
-    from w2s_jax.pipeline.runner import Failure
+    from w2s_jax.pipeline.schedule import Failure
     from w2s_jax.runtime.tracking import Trackers
 
 

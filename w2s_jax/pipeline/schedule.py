@@ -152,7 +152,7 @@ class _Crew:
         started = time.monotonic()
         try:
             with processes.together(), self._explained(missing[0]):
-                with self._session.reporter.stage(title):
+                with self._session.reporter.stage(title, missing[0].name):
                     outcomes = self._session.make(group)
                 seconds = (time.monotonic() - started) / len(group)
                 for stage, outcome in zip(group, outcomes, strict=True):

@@ -240,14 +240,15 @@ class Student(Stage):
         shown, n_classes = self.shown, self.task.n_classes
         weak = session.read(self.teacher)
 
-        def taught(name: str, split: Split) -> Labelled:
-            targets = weak.for_split(name, split.ids)
-            read = hinted(split, targets, self.task.answers) if self.hint else split
-            return with_truth(read, n_classes) if self.learning.sees_truth else Labelled(read, targets)
+        def read(name: str, split: Split) -> Split:
+            return hinted(split, weak.for_split(name, split.ids), self.task.answers) if self.hint else split
 
-        predict = {name: taught(name, split).split.without_truth() for name, split in shown.predict.items()}
-        if not self.hint:
-            predict = shown.predict
+        def taught(name: str, split: Split) -> Labelled:
+            if self.learning.sees_truth:
+                return with_truth(read(name, split), n_classes)
+            return Labelled(read(name, split), weak.for_split(name, split.ids))
+
+        predict = {name: read(name, split) for name, split in shown.predict.items()}
         train = self._transformed(session, taught("transfer", shown.train))
         return Lesson(train, taught("validation", shown.validation), predict)
 
