@@ -32,7 +32,7 @@ grid = Experiment(
     tasks=(task,),
     supervisors=models,
     students=models,
-    methods={"naive": Method(), "confidence": Method("confidence")},
+    methods={"naive": Method(), "confidence": Method(Train("confidence"))},
     pairs="ladder",
     seeds=(0, 1, 2),
 )

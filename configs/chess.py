@@ -5,7 +5,7 @@ and where the supervisor sees only puzzles of Elo 1,200 or less and all else is 
 and C). There the paper's easy-to-hard comparison is the pair of a model with itself: its supervisor is the strong
 model trained on easy truth, its ceiling the same model trained on hard truth. The first best move as one of the 1,968
 moves of UCI notation is the task `chess`, for finetuning and far more puzzles: it needs `balance=False` and
-`Method("hard_labels")`, as the paper's argmax moves.
+`Method(Train("hard_labels"))`, as the paper's argmax moves.
 
 Published: naive PGR from about 0, for the weakest supervisors, to more than 40% where the gap is small.
 
@@ -14,9 +14,7 @@ Command:  pip install 'w2s-jax[chess]'; w2s sweep configs/chess.py
 Expect:   docs/results/methods.md.
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, Method, OptimizerConfig, TaskConfig, Train
 
 SIZES = {"pool": 4000, "supervisor": 700, "transfer": 700, "validation": 200, "test": 700}
 
@@ -29,7 +27,7 @@ experiment = Experiment(
     tasks=(TaskConfig("chess_two_way", **SIZES), TaskConfig("chess_two_way", **SIZES, easy=1200)),
     supervisors=models,
     students=models,
-    methods={"naive": Method(), "hard labels": Method("hard_labels")},
+    methods={"naive": Method(), "hard labels": Method(Train("hard_labels"))},
     seeds=(0, 1, 2, 3, 4),
     pairs="ladder",
     keep_params=False,

@@ -14,11 +14,7 @@ Command:  w2s sweep configs/dpo.py
 Expect:   docs/results/methods.md. `--students.dpo.parameters full` trains all weights beside a frozen copy of them.
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.models.preference import Preference
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.loop import LoopSettings
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, LoopSettings, Method, OptimizerConfig, Preference, TaskConfig
 
 SIZES = {"pool": 900, "supervisor": 240, "transfer": 200, "validation": 40, "test": 200}
 

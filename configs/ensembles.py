@@ -10,9 +10,7 @@ Expect:   docs/results/methods.md.
 
 from dataclasses import replace
 
-from w2s_jax.config import Ensemble, Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Ensemble, Experiment, Learner, Method, OptimizerConfig, TaskConfig, Train
 
 SIZES = {"pool": 2400, "supervisor": 700, "transfer": 700, "validation": 200, "test": 700}
 TASKS = ("cities", "rotten_tomatoes", "sst2")
@@ -32,7 +30,7 @@ experiment = Experiment(
         "boosting": Ensemble((weak,) * 5, "boosting"),
     },
     students={"smollm2-135m": Learner("smollm2-135m", read_layer=18, **probe)},
-    methods={"naive": Method(), "confidence": Method("confidence")},
+    methods={"naive": Method(), "confidence": Method(Train("confidence"))},
     seeds=(0, 1, 2, 3, 4),
     keep_params=False,
 )

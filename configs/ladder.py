@@ -9,9 +9,7 @@ Expect:   docs/results/ladder.md. A positive PGR where the student knows more th
           where probes of these models know nothing (MMLU), and "undefined" where supervisor and ceiling are not apart.
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, Method, OptimizerConfig, TaskConfig, Train
 
 POOL = 2400
 SIZES = {"pool": POOL, "supervisor": 700, "transfer": 700, "validation": 200, "test": 700}
@@ -32,7 +30,7 @@ experiment = Experiment(
     tasks=tuple(TaskConfig(name, **SIZES) for name in TASKS),
     supervisors=models,
     students=models,
-    methods={"naive": Method(), "confidence": Method("confidence")},
+    methods={"naive": Method(), "confidence": Method(Train("confidence"))},
     seeds=(0, 1, 2, 3, 4),
     pairs="ladder",
     keep_params=False,

@@ -9,9 +9,7 @@ Expect:   docs/results/methods.md.
 
 from dataclasses import replace
 
-from w2s_jax.config import Ensemble, Experiment, LabelStep, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Ensemble, Experiment, Learner, Method, OptimizerConfig, TaskConfig, Transform
 
 SIZES = {"pool": 2400, "supervisor": 700, "transfer": 700, "validation": 200, "test": 700}
 TASKS = ("cities", "rotten_tomatoes", "sst2")
@@ -27,8 +25,8 @@ experiment = Experiment(
     students={"smollm2-135m": Learner("smollm2-135m", read_layer=18, **probe)},
     methods={
         "naive": Method(),
-        "learned weights": Method(labels=(LabelStep("learned_weights"),)),
-        "co-supervised": Method(labels=(LabelStep("assign"),), rounds=2),
+        "learned weights": Method(labels=(Transform("learned_weights"),)),
+        "co-supervised": Method(labels=(Transform("assign"),), rounds=2),
     },
     seeds=(0, 1, 2, 3, 4),
     keep_params=False,

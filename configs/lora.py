@@ -11,10 +11,7 @@ Command:  w2s sweep configs/lora.py
 Expect:   docs/results/methods.md.
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.loop import LoopSettings
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, LoopSettings, Method, OptimizerConfig, TaskConfig, Train
 
 SIZES = {"pool": 2000, "supervisor": 500, "transfer": 400, "validation": 60, "test": 500}
 
@@ -40,7 +37,7 @@ experiment = Experiment(
         "LoRA": finetuned("lora", 2e-3),
         "head alone": Learner("minilm-l6", parameters="probe", epochs=10, optimizer=heads),
     },
-    methods={"naive": Method(), "confidence": Method("confidence")},
+    methods={"naive": Method(), "confidence": Method(Train("confidence"))},
     seeds=(0, 1, 2, 3, 4),
     keep_params=False,
 )

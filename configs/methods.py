@@ -9,9 +9,7 @@ Command:  W2S_ACCEPT_GEMMA_TERMS=1 w2s sweep configs/methods.py
 Expect:   docs/results/methods.md.
 """
 
-from w2s_jax.config import Experiment, LabelStep, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, Method, OptimizerConfig, TaskConfig, Train, Transform
 
 SIZES = {"pool": 2400, "supervisor": 700, "transfer": 700, "validation": 200, "test": 700}
 TASKS = ("cities", "rotten_tomatoes", "sst2", "creak", "cola", "boolq", "mmlu")
@@ -22,24 +20,24 @@ probe = {"parameters": "probe", "epochs": 10, "max_tokens": 1024, "too_long": "t
 
 def work(*steps: str) -> Method:
     """Naive learning after these steps of label work."""
-    return Method(labels=tuple(LabelStep(step) for step in steps))
+    return Method(labels=tuple(Transform(step) for step in steps))
 
 
 methods = {
     "naive": Method(),
-    "hard labels": Method("hard_labels"),
-    "label smoothing": Method("label_smoothing"),
+    "hard labels": Method(Train("hard_labels")),
+    "label smoothing": Method(Train("label_smoothing")),
     # Burns et al. 2023, section 4.3, with both of its coefficients, and the released code's variant.
-    "confidence .5": Method("confidence"),
-    "confidence .75": Method("confidence", {"alpha": 0.75}),
-    "openai logconf": Method("openai_logconf"),
-    "product": Method("product"),
+    "confidence .5": Method(Train("confidence")),
+    "confidence .75": Method(Train("confidence", {"alpha": 0.75})),
+    "openai logconf": Method(Train("openai_logconf")),
+    "product": Method(Train("product")),
     # EleutherAI 2024.
-    "log-confidence": Method("log_confidence"),
-    "log-confidence balanced": Method("log_confidence", {"balance": True}),
-    "entropy": Method("entropy"),
-    "window": Method("confidence_window"),
-    "window, midweak": Method("confidence_window", {"radius": "midweak"}),
+    "log-confidence": Method(Train("log_confidence")),
+    "log-confidence balanced": Method(Train("log_confidence", {"balance": True})),
+    "entropy": Method(Train("entropy")),
+    "window": Method(Train("confidence_window")),
+    "window, midweak": Method(Train("confidence_window", {"radius": "midweak"})),
     "strong-to-strong": Method(rounds=2),
     "kNN relabel": work("knn_relabel"),
     "kNN filter": work("knn_filter"),
@@ -47,14 +45,14 @@ methods = {
     "logistic filter": work("logistic_filter"),
     "TopoFilter": work("topo_filter"),
     # Follow-ups.
-    "AdaptConf": Method("adaptive_confidence"),
-    "evidential": Method("evidential"),
-    "reverse KL": Method("reverse_kl"),
-    "reverse CE": Method("reverse_cross_entropy"),
-    "focal": Method("focal"),
-    "generalised CE": Method("generalized_cross_entropy"),
-    "symmetric CE": Method("symmetric_cross_entropy"),
-    "confident only": Method(labels=(LabelStep("confidence_filter", {"share": 0.5, "balanced": True}),)),
+    "AdaptConf": Method(Train("adaptive_confidence")),
+    "evidential": Method(Train("evidential")),
+    "reverse KL": Method(Train("reverse_kl")),
+    "reverse CE": Method(Train("reverse_cross_entropy")),
+    "focal": Method(Train("focal")),
+    "generalised CE": Method(Train("generalized_cross_entropy")),
+    "symmetric CE": Method(Train("symmetric_cross_entropy")),
+    "confident only": Method(labels=(Transform("confidence_filter", {"share": 0.5, "balanced": True}),)),
     "random half": work("random_rows"),
     "overlap": work("overlap_filter"),
     # Anthropic 2026.

@@ -10,9 +10,7 @@ Command:  w2s sweep configs/prompting.py
 Expect:   docs/results/methods.md.
 """
 
-from w2s_jax.config import Experiment, LabelStep, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, Method, OptimizerConfig, Prompt, TaskConfig, Train, Transform
 
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 probe = {"parameters": "probe", "epochs": 10, "max_tokens": 1024, "too_long": "truncate", "optimizer": heads}
@@ -26,12 +24,12 @@ experiment = Experiment(
     students={"smollm2-135m": Learner("smollm2-135m", read_layer=18, **probe)},
     methods={
         "naive": Method(),
-        "confidence": Method("confidence"),
+        "confidence": Method(Train("confidence")),
         # Anthropic 2026: the supervisor's labels as a noisy channel of the strong model's own zero-shot answers.
-        "EM posterior": Method(labels=(LabelStep("em_posterior"),)),
-        "zero-shot": Method(learn="prompt", options=ask),
-        "5-shot weak": Method(learn="prompt", options={**ask, "shots": 5}),
-        "5-shot truth": Method(learn="prompt", options={**ask, "shots": 5, "shown": "truth"}),
+        "EM posterior": Method(labels=(Transform("em_posterior"),)),
+        "zero-shot": Method(Prompt(**ask)),
+        "5-shot weak": Method(Prompt(shots=5, **ask)),
+        "5-shot truth": Method(Prompt(shots=5, shown="truth", **ask)),
     },
     seeds=(0, 1, 2, 3, 4),
     keep_params=False,

@@ -12,10 +12,7 @@ Needs:    2 CPU cores, 6 GiB of memory, 180 MB of downloads at the first run; un
 Expect:   docs/results/quickstart.md
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.loop import LoopSettings
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, LoopSettings, Method, OptimizerConfig, TaskConfig, Train
 
 experiment = Experiment(
     name="quickstart",
@@ -40,7 +37,7 @@ experiment = Experiment(
             loop=LoopSettings(evaluations=1),
         )
     },
-    methods={"naive": Method(), "confidence": Method("confidence")},
+    methods={"naive": Method(), "confidence": Method(Train("confidence"))},
     seeds=(0, 1, 2),
     keep_params=False,
 )

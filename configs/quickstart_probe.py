@@ -6,9 +6,7 @@ heads on them, so a cell takes a fraction of a second.
 Command:  w2s run configs/quickstart_probe.py
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, Method, OptimizerConfig, TaskConfig, Train
 
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 
@@ -20,6 +18,6 @@ experiment = Experiment(
     ),
     supervisors={"minilm-l6": Learner("minilm-l6", parameters="probe", epochs=10, optimizer=heads)},
     students={"smollm2-135m": Learner("smollm2-135m", parameters="probe", read_layer=18, epochs=10, optimizer=heads)},
-    methods={"naive": Method(), "confidence": Method("confidence")},
+    methods={"naive": Method(), "confidence": Method(Train("confidence"))},
     seeds=(0, 1, 2, 3, 4),
 )

@@ -12,9 +12,7 @@ Command:  W2S_ACCEPT_GEMMA_TERMS=1 w2s sweep configs/reward.py
 Expect:   docs/results/methods.md.
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, Method, OptimizerConfig, TaskConfig, Train
 
 SIZES = {"pool": 720, "supervisor": 200, "transfer": 200, "validation": 40, "test": 220}
 
@@ -33,7 +31,7 @@ experiment = Experiment(
     tasks=tuple(TaskConfig(name, **SIZES) for name in ("hh_pairs", "cities_pairs", "sciq_pairs")),
     supervisors=models,
     students=models,
-    methods={"naive": Method(), "confidence": Method("confidence")},
+    methods={"naive": Method(), "confidence": Method(Train("confidence"))},
     seeds=(0, 1, 2, 3, 4),
     pairs="ladder",
     keep_params=False,

@@ -8,9 +8,7 @@ Command:  w2s sweep configs/unsupervised.py
 Expect:   docs/results/methods.md.
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import CCS, Experiment, Learner, Method, OptimizerConfig, TaskConfig
 
 SIZES = {"pool": 2400, "supervisor": 700, "transfer": 700, "validation": 200, "test": 700}
 TASKS = ("cities", "sst2", "creak")
@@ -23,7 +21,7 @@ experiment = Experiment(
     tasks=tuple(TaskConfig(name, **SIZES) for name in TASKS),
     supervisors={"minilm-l6": Learner("minilm-l6", **probe)},
     students={"smollm2-135m": Learner("smollm2-135m", read_layer=18, **probe)},
-    methods={"naive": Method(), "CCS": Method(learn="ccs")},
+    methods={"naive": Method(), "CCS": Method(CCS())},
     seeds=(0, 1, 2, 3, 4),
     keep_params=False,
 )

@@ -10,9 +10,7 @@ Command:  python benchmarks/vision_features.py --fashion FOLDER; w2s sweep confi
 Expect:   docs/results/methods.md.
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, Method, OptimizerConfig, TaskConfig, Train
 
 SIZES = {"supervisor": 400, "transfer": 600, "validation": 100, "test": 600, "balance": False}
 
@@ -28,7 +26,7 @@ experiment = Experiment(
     tasks=tuple(TaskConfig(file, **SIZES) for file in ("digits.npz", "mnist.npz", "fashion.npz")),
     supervisors={"3 x 3 cells": probe(":pooled")},
     students={"pixels": probe(":raw"), "patches": probe(":patches")},
-    methods={"naive": Method(), "confidence": Method("confidence"), "hard labels": Method("hard_labels")},
+    methods={"naive": Method(), "confidence": Method(Train("confidence")), "hard labels": Method(Train("hard_labels"))},
     seeds=(0, 1, 2, 3, 4),
     keep_params=False,
 )

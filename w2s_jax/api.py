@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 from jax.sharding import Mesh
 
+from w2s_jax import config
 from w2s_jax.config import Experiment
 from w2s_jax.data.task_data import Tasks
 from w2s_jax.evaluation import storage
@@ -19,11 +20,35 @@ from w2s_jax.pipeline.graph import CellStages
 from w2s_jax.pipeline.schedule import Failure
 from w2s_jax.pipeline.session import Session
 from w2s_jax.pipeline.store import Store
-from w2s_jax.runtime import processes, provenance
+from w2s_jax.runtime import packaged, processes, provenance
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.progress import Reporter
 from w2s_jax.runtime.sharding import make_mesh
 from w2s_jax.stages.base import Stage
+
+
+def load_experiment(reference: str) -> Experiment:
+    """The `experiment` of a config.
+
+    Args:
+      reference: a Python file, or the name of a config that ships with the package, as `w2s configs` lists them.
+
+    Raises:
+      UserError: there is no such config, or it names no experiment.
+    """
+    return config.load(str(packaged.find(reference)))
+
+
+def load_results(folder: str | Path) -> Results:
+    """The results of a finished run.
+
+    Args:
+      folder: of the run, like `runs/quickstart`.
+
+    Raises:
+      UserError: there are none, or they are of another version.
+    """
+    return storage.load(Path(folder))
 
 
 class Run(NamedTuple):

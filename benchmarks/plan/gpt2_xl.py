@@ -4,8 +4,7 @@ Command:  w2s plan benchmarks/plan/gpt2_xl.py --topology v5e:2x2
 Expect:   docs/results/plan.md
 """
 
-from w2s_jax.config import Experiment, TaskConfig
-from w2s_jax.train.learner import Learner
+from w2s_jax import Experiment, Learner, TaskConfig
 
 experiment = Experiment(
     name="plan_gpt2_xl",

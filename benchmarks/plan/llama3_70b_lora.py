@@ -4,8 +4,7 @@ Command:  w2s plan benchmarks/plan/llama3_70b_lora.py --topology v5p:4x4x4
 Expect:   docs/results/plan.md
 """
 
-from w2s_jax.config import Experiment, MeshConfig, TaskConfig
-from w2s_jax.train.learner import Learner
+from w2s_jax import Experiment, Learner, MeshConfig, TaskConfig
 
 
 def lora(model: str) -> Learner:

@@ -4,8 +4,7 @@ Command:  w2s plan benchmarks/plan/llama3_8b.py --topology v5e:4x4
 Expect:   docs/results/plan.md
 """
 
-from w2s_jax.config import Experiment, MeshConfig, TaskConfig
-from w2s_jax.train.learner import Learner
+from w2s_jax import Experiment, Learner, MeshConfig, TaskConfig
 
 experiment = Experiment(
     name="plan_llama3_8b",

@@ -20,10 +20,7 @@ Command:  w2s sweep configs/anthropic2026/chat.py, or with local files --tasks.0
 Expect:   not measured here.
 """
 
-from w2s_jax.config import Experiment, LabelStep, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.loop import LoopSettings
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import CCS, Experiment, Learner, LoopSettings, Method, OptimizerConfig, TaskConfig, Train, Transform
 
 
 def learner(name: str) -> Learner:
@@ -52,11 +49,11 @@ experiment = Experiment(
     supervisors={"qwen1.5-0.5b-chat": learner("Qwen/Qwen1.5-0.5B-Chat")},
     students={"qwen3-4b-base": learner("Qwen/Qwen3-4B-Base")},
     methods={
-        "vanilla": Method(hard),
-        "confident only": Method(hard, labels=(LabelStep("confidence_filter"),)),
-        "overlap density": Method(hard, labels=(LabelStep("overlap_score_filter", {"share": 0.5}),)),
-        "EM posterior": Method(labels=(LabelStep("em_posterior"),)),
-        "CCS": Method(learn="ccs"),
+        "vanilla": Method(Train(hard)),
+        "confident only": Method(Train(hard), labels=(Transform("confidence_filter"),)),
+        "overlap density": Method(Train(hard), labels=(Transform("overlap_score_filter", {"share": 0.5}),)),
+        "EM posterior": Method(labels=(Transform("em_posterior"),)),
+        "CCS": Method(CCS()),
     },
     seeds=tuple(range(42, 58)),
     keep_params=False,

@@ -12,9 +12,7 @@ Command:  W2S_ACCEPT_GEMMA_TERMS=1 w2s sweep configs/burns2023/bootstrapping.py
 Expect:   docs/results/methods.md. (The run there also measured the other three students.)
 """
 
-from w2s_jax.config import Experiment, LabelStep, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, Method, OptimizerConfig, TaskConfig, Transform
 
 SIZES = {"pool": 2400, "supervisor": 500, "transfer": 1050, "validation": 100, "test": 700}
 
@@ -36,7 +34,7 @@ experiment = Experiment(
     pairs="listed",
     methods={
         "naive": Method(),
-        "naive, a third of the rows": Method(labels=(LabelStep("random_rows", {"share": 1 / 3}),)),
+        "naive, a third of the rows": Method(labels=(Transform("random_rows", {"share": 1 / 3}),)),
         "through smollm2": Method(through=("smollm2-135m",)),
         "through minilm-l6 and smollm2": Method(through=("minilm-l6", "smollm2-135m")),
     },

@@ -17,10 +17,7 @@ Command:  w2s sweep configs/burns2023/chess.py, which reads 5 million puzzles fr
 Expect:   not measured at this size. See "Chess" in docs/results/methods.md for chess at the size of two cores.
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.loop import LoopSettings
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, LoopSettings, Method, OptimizerConfig, TaskConfig
 
 
 def player(model: str) -> Learner:

@@ -10,9 +10,7 @@ Expect:   docs/results/methods.md: hints PGR 0, confirmed; on cities independent
           and shortest texts .18 and .11, within noise; elsewhere no order. Independent errors are not corrected.
 """
 
-from w2s_jax.config import Errors, Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Errors, Experiment, Learner, Method, OptimizerConfig, TaskConfig
 
 SIZES = {"pool": 2400, "supervisor": 700, "transfer": 700, "validation": 200, "test": 700}
 TASKS = ("cities", "sst2", "creak")

@@ -12,9 +12,7 @@ Expect:   docs/results/methods.md.
 
 from dataclasses import replace
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Generative, Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Generative, Learner, Method, OptimizerConfig, TaskConfig, Train
 
 SIZES = {"pool": 2400, "supervisor": 500, "transfer": 250, "validation": 40, "test": 350}
 
@@ -30,7 +28,7 @@ experiment = Experiment(
         "smollm2-135m": strong,
         "smollm2-135m, finetuned on text": replace(strong, generative=Generative(epochs=1, learning_rate=1e-4)),
     },
-    methods={"naive": Method(), "confidence": Method("confidence")},
+    methods={"naive": Method(), "confidence": Method(Train("confidence"))},
     seeds=(0, 1, 2, 3, 4),
     keep_params=False,
 )

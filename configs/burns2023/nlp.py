@@ -19,10 +19,7 @@ Expect:   not measured here. 22 tasks x 10 pairs x 3 methods x 3 seeds are 1,980
           their stages, and needs the data sets for it.
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.loop import LoopSettings
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, LoopSettings, Method, OptimizerConfig, TaskConfig, Train
 
 TASKS = (
     "anli_r2",
@@ -79,8 +76,8 @@ experiment = Experiment(
     students=models,
     methods={
         "naive": Method(),
-        "confidence": Method("confidence"),
-        "confidence .75": Method("confidence", {"alpha": 0.75}),
+        "confidence": Method(Train("confidence")),
+        "confidence .75": Method(Train("confidence", {"alpha": 0.75})),
     },
     pairs="ladder",
     keep_params=False,

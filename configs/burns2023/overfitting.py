@@ -12,10 +12,7 @@ Command:  w2s sweep configs/burns2023/overfitting.py
 Expect:   docs/results/methods.md: not confirmed at this size; agreement with weak labels rises, accuracy stays.
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.loop import LoopSettings
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, LoopSettings, Method, OptimizerConfig, TaskConfig
 
 EPOCHS = 4
 SIZES = {"pool": 2000, "supervisor": 500, "transfer": 400, "validation": 200, "test": 600}

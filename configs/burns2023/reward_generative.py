@@ -14,9 +14,7 @@ Expect:   not measured. With 220 test pairs all PGRs under MiniLM were undefined
 
 from dataclasses import replace
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Generative, Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Generative, Learner, Method, OptimizerConfig, TaskConfig, Train
 
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 probe = {"parameters": "probe", "epochs": 10, "max_tokens": 320, "too_long": "truncate", "optimizer": heads}
@@ -33,7 +31,7 @@ experiment = Experiment(
         "gemma3-270m": strong,
         "gemma3-270m, finetuned on text": replace(strong, generative=Generative(epochs=1, learning_rate=1e-4)),
     },
-    methods={"naive": Method(), "confidence": Method("confidence")},
+    methods={"naive": Method(), "confidence": Method(Train("confidence"))},
     seeds=(0, 1, 2, 3, 4),
     keep_params=False,
 )

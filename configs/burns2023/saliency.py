@@ -12,10 +12,7 @@ Command:  w2s sweep configs/burns2023/saliency.py configs/burns2023/saliency_bef
 Expect:   docs/results/methods.md.
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.loop import LoopSettings
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, LoopSettings, Method, OptimizerConfig, TaskConfig, Train
 
 SIZES = {"pool": 2000, "supervisor": 500, "transfer": 400, "validation": 60, "test": 500}
 
@@ -35,9 +32,9 @@ experiment = Experiment(
     students={"minilm-l6": finetuned},
     methods={
         "naive": Method(),
-        "confidence": Method("confidence"),
+        "confidence": Method(Train("confidence")),
         "naive, then a probe on truth": Method(readout="truth_probe"),
-        "confidence, then a probe on truth": Method("confidence", readout="truth_probe"),
+        "confidence, then a probe on truth": Method(Train("confidence"), readout="truth_probe"),
     },
     seeds=(0, 1, 2, 3, 4),
     keep_params=False,

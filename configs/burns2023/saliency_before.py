@@ -7,9 +7,7 @@ Command:  w2s sweep configs/burns2023/saliency.py configs/burns2023/saliency_bef
 Expect:   docs/results/methods.md.
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, Method, OptimizerConfig, TaskConfig
 
 SIZES = {"pool": 2000, "supervisor": 500, "transfer": 400, "validation": 60, "test": 500}
 

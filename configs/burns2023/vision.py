@@ -22,9 +22,7 @@ Command:  w2s sweep configs/burns2023/vision.py --dry-run; w2s sweep configs/bur
 Expect:   not measured here: neither images nor vision models were at hand.
 """
 
-from w2s_jax.config import Experiment, Given, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Given, Learner, Method, OptimizerConfig, TaskConfig, Train
 
 FILE = "vision.npz"
 
@@ -44,6 +42,6 @@ experiment = Experiment(
     tasks=(TaskConfig(FILE, supervisor=2, transfer=39_598, validation=400, test=10_000, balance=False),),
     supervisors={"alexnet": Given(f"{FILE}:alexnet")},
     students={"dino-r50": probe("dino_r50", 20), "dino-vitb8": probe("dino_vitb8", 5)},
-    methods={"naive": Method(), "confidence": Method("confidence")},
+    methods={"naive": Method(), "confidence": Method(Train("confidence"))},
     keep_params=False,
 )

@@ -17,10 +17,7 @@ Command:  w2s sweep configs/eleuther2024/blog.py
 Expect:   not measured here. The same methods on models without a hub: configs/methods.py.
 """
 
-from w2s_jax.config import Experiment, LabelStep, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.loop import LoopSettings
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, LoopSettings, Method, OptimizerConfig, TaskConfig, Train, Transform
 
 # Their 21: the 22 of Burns et al. and three more, less four that saturate (three of ETHICS; OpenBookQA, which leaks).
 TASKS = (
@@ -71,7 +68,7 @@ def learner(name: str, learning_rate: float) -> Learner:
 
 
 def work(step: str) -> Method:
-    return Method(labels=(LabelStep(step),))
+    return Method(labels=(Transform(step),))
 
 
 experiment = Experiment(
@@ -81,11 +78,11 @@ experiment = Experiment(
     students={"llama-3-8b": learner("meta-llama/Meta-Llama-3-8B", 8e-5)},
     methods={
         "cross entropy": Method(),
-        "log-confidence": Method("log_confidence"),
-        "log-confidence balanced": Method("log_confidence", {"balance": True}),
-        "entropy": Method("entropy"),
-        "window": Method("confidence_window"),
-        "window, midweak": Method("confidence_window", {"radius": "midweak"}),
+        "log-confidence": Method(Train("log_confidence")),
+        "log-confidence balanced": Method(Train("log_confidence", {"balance": True})),
+        "entropy": Method(Train("entropy")),
+        "window": Method(Train("confidence_window")),
+        "window, midweak": Method(Train("confidence_window", {"radius": "midweak"})),
         "strong-to-strong 2": Method(rounds=2),
         "strong-to-strong 3": Method(rounds=3),
         "kNN relabel": work("knn_relabel"),

@@ -14,10 +14,7 @@ Command:  w2s sweep configs/openai/sweep.py
 Expect:   not measured here.
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.loop import LoopSettings
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, LoopSettings, Method, OptimizerConfig, TaskConfig, Train
 
 SIZES = {"pool": 30000, "supervisor": 10000, "transfer": 10000, "validation": 500, "test": 5000}
 BOOLQ = {"supervisor": 4000, "transfer": 4000, "validation": 400, "test": 1500}
@@ -56,9 +53,9 @@ experiment = Experiment(
     students=models,
     methods={
         "xent": Method(),
-        "logconf": Method("openai_logconf"),
-        "confidence": Method("confidence"),
-        "product": Method("product"),
+        "logconf": Method(Train("openai_logconf")),
+        "confidence": Method(Train("confidence")),
+        "product": Method(Train("product")),
     },
     pairs="ladder",
     keep_params=False,

@@ -15,9 +15,7 @@ Expect:   docs/results/oversight.md: supervisors at .58 alone, .63 after debates
 
 from dataclasses import replace
 
-from w2s_jax.config import Advised, Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Advised, Experiment, Learner, Method, OptimizerConfig, Prompt, TaskConfig
 
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 probe = {"parameters": "probe", "epochs": 10, "optimizer": heads}
@@ -34,7 +32,7 @@ experiment = Experiment(
         "shuffled debate": replace(debate, shuffled=True),
     },
     students={"smollm2-135m": Learner("smollm2-135m", read_layer=18, **probe)},
-    methods={"naive": Method(), "zero-shot": Method(learn="prompt")},
+    methods={"naive": Method(), "zero-shot": Method(Prompt())},
     seeds=tuple(range(10)),
     keep_params=False,
 )

@@ -14,9 +14,7 @@ Expect:   docs/results/oversight.md: labels of statements, put together, are .11
           and MiniLM-L6's student .05, or .04 at equal queries.
 """
 
-from w2s_jax.config import Decomposed, Experiment, LabelStep, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Decomposed, Experiment, Learner, Method, OptimizerConfig, TaskConfig, Transform
 
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 probe = {"parameters": "probe", "epochs": 10, "optimizer": heads}
@@ -35,7 +33,7 @@ experiment = Experiment(
     students={"smollm2-135m": strong},
     methods={
         "naive": Method(),
-        "equal queries": Method(labels=(LabelStep("random_rows", {"share": 1 / 3}),)),
+        "equal queries": Method(labels=(Transform("random_rows", {"share": 1 / 3}),)),
     },
     seeds=(0, 1, 2, 3, 4),
     keep_params=False,

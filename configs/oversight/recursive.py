@@ -17,9 +17,7 @@ Expect:   docs/results/oversight.md: no gain. Supervisors at .58 alone, .57, .56
 
 from dataclasses import replace
 
-from w2s_jax.config import Advised, Experiment, Method, Recursive, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Advised, Experiment, Learner, Method, OptimizerConfig, Recursive, TaskConfig
 
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 probe = {"parameters": "probe", "epochs": 10, "optimizer": heads}

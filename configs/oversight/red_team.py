@@ -12,9 +12,7 @@ Expect:   docs/results/oversight.md: labels wrong where the overseer is unsure s
           points less accuracy; students that learn them do not become as hard to tell.
 """
 
-from w2s_jax.config import Errors, Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Errors, Experiment, Learner, Method, OptimizerConfig, TaskConfig
 
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 probe = {"parameters": "probe", "epochs": 10, "optimizer": heads}

@@ -8,9 +8,7 @@ Command:  w2s run my_experiment.py
 Needs:    2 CPU cores, 3 GiB of memory, 180 MB of downloads at the first run; about two minutes.
 """
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, Method, OptimizerConfig, TaskConfig, Train
 
 # How heads are trained. A `Learner` that trains all weights (parameters="full") wants a far smaller learning rate.
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
@@ -25,11 +23,11 @@ experiment = Experiment(
     supervisors={"minilm-l6": Learner("minilm-l6", parameters="probe", epochs=10, optimizer=heads)},
     students={"smollm2-135m": Learner("smollm2-135m", parameters="probe", read_layer=18, epochs=10, optimizer=heads)},
     # How the student learns; the first method is what the others are compared with. Your own loss is a function
-    # (logits, targets) -> one value per example, and is named like this: Method("my_losses.py:my_loss").
+    # (logits, targets) -> one value per example, and is named like this: Method(Train("my_losses.py:my_loss")).
     methods={
         "naive": Method(),
-        "confidence": Method("confidence"),  # Burns et al. 2023, section 4.3
-        "focal": Method("focal"),
+        "confidence": Method(Train("confidence")),  # Burns et al. 2023, section 4.3
+        "focal": Method(Train("focal")),
     },
     # Each seed draws its own splits, batch order and initial head; more seeds narrow the intervals.
     seeds=(0, 1, 2),

@@ -1,12 +1,13 @@
 """Named things of one kind: losses, tasks, metrics, commands. What is built in and what a user adds register alike."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from w2s_jax.runtime import errors
 from w2s_jax.runtime.errors import UserError
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -26,13 +27,14 @@ class Registry(Mapping[str, T], Generic[T]):
         self.kind = kind
         self._items: dict[str, T] = {}
 
-    def register(self, item: T, name: str | None = None) -> T:
+    def register(self, item: Item, name: str | None = None, *, replace: bool = False) -> Item:
         """Adds a thing under its own name, and returns it, so that it also works as a decorator.
 
-        Defining a thing anew, as a notebook does when a cell runs again, replaces it.
+        Defining a function or a class anew, as a notebook does when a cell runs again, replaces it.
 
         Args:
           name: by default the thing's `name`, or its `__name__`.
+          replace: whether it takes the place of another thing of this name.
 
         Raises:
           UserError: another thing has this name.
@@ -41,9 +43,9 @@ class Registry(Mapping[str, T], Generic[T]):
         if not isinstance(name, str):
             raise UserError(f"a {self.kind} needs a name to be registered under; {item!r} has none")
         known = self._items.get(name)
-        if known is not None and _origin(known) != _origin(item):
+        if known is not None and not replace and not _same(known, item):
             raise UserError(f"there is a {self.kind} {name!r} already; choose another name")
-        self._items[name] = item
+        self._items[name] = item  # type: ignore[assignment]
         return item
 
     def find(self, name: str) -> T:
@@ -66,7 +68,9 @@ class Registry(Mapping[str, T], Generic[T]):
         return len(self._items)
 
 
-def _origin(item: Any) -> tuple[str, str]:
-    """Where a thing was defined: the same for two versions of one definition."""
-    what: Callable[..., Any] | type = item if callable(item) and hasattr(item, "__qualname__") else type(item)
-    return what.__module__, what.__qualname__
+def _same(known: Any, item: Any) -> bool:
+    """Whether two things are versions of one definition, or equal."""
+    origins = [
+        (each.__module__, each.__qualname__) if hasattr(each, "__qualname__") else None for each in (known, item)
+    ]
+    return known == item or (origins[0] is not None and origins[0] == origins[1])
