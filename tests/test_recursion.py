@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from w2s_jax.supervisors.advice import Argument
 
 from tests import tiny as make
 from w2s_jax import config
@@ -18,7 +19,6 @@ from w2s_jax.report import table
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.progress import Reporter
 from w2s_jax.supervisors import advice, recursion
-from w2s_jax.supervisors.advice import Argument
 from w2s_jax.train.learner import Learner
 
 ANSWERS = ("No", "Yes")
