@@ -105,7 +105,7 @@ def test_rounds_learn_from_the_round_before(probe_folder):
 def test_label_transforms_run_in_the_graph(probe_folder):
     """All of them that need neither several supervisors, nor a student, nor a language model."""
     names = sorted(set(LABEL_TRANSFORMS) - {"assign", "learned_weights", "em_posterior"})
-    options = {"confidence_filter": {"threshold": 0.5}}
+    options = {"confidence_filter": {"share": 0.5}}
     methods = {name: Method(labels=(Transform(name, options.get(name, {})),)) for name in names}
     plan = make.probes(probe_folder, methods={"naive": Method(), **methods}, seeds=(0,))
     plan = dataclasses.replace(plan, students={"strong": plan.students["strong"]})
