@@ -12,7 +12,7 @@ from tests.test_experiment import quiet
 from tests.test_models_parity import FAMILIES, LENGTHS, assert_close, saved, tokens
 from w2s_jax import cli, models
 from w2s_jax.config import Method
-from w2s_jax.evaluation import results
+from w2s_jax.evaluation import storage
 from w2s_jax.models import assembly, export, names
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.weights import Tensors
@@ -181,7 +181,7 @@ def finished(tmp_path_factory):
     plan = dataclasses.replace(plan, students=students)
     found, failures = runner.run(plan, quiet())
     assert failures == []
-    results.save(found, folder / "runs" / plan.name)
+    storage.save(found, folder / "runs" / plan.name)
     return folder / "runs", plan, found
 
 
