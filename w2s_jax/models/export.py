@@ -46,7 +46,6 @@ def write(
     *,
     head: Float[Array | np.ndarray, "d c"] | None = None,
     pooling: Pooling | None = None,
-    unembedding: Float[Array | np.ndarray, "v d"] | None = None,
 ) -> bool:
     """Writes config.json, model.safetensors (float32) and the tokenizer's files.
 
@@ -56,10 +55,10 @@ def write(
     below one half, which its format keeps less one, may change by 3e-8.
 
     Args:
-      pretrained: its parameters may have been trained since; adapters must be merged (`params.merge_lora`).
+      pretrained: its parameters, and its unembedding, may have been trained since; adapters must be merged
+        (`params.merge_lora`).
       head: the kernel of a classifier's head.
       pooling: the hidden state that the head reads; None is the family's default, as in `Classifier`.
-      unembedding: the table of a language-model head that is not tied; None is the source's.
 
     Returns:
       Whether transformers scores `head` alike. Where it does not (encoders, which it gives one more layer, and heads
@@ -78,7 +77,8 @@ def write(
     tensors = {names.prefix(config.family) + name: array for name, array in _backbone(pretrained.params, config)}
     if not config.is_encoder and not config.tied_embeddings:
         name = "embed_out.weight" if config.family == "gpt_neox" else "lm_head.weight"
-        tensors[name] = np.asarray(models.unembedding(pretrained.name) if unembedding is None else unembedding)
+        trained = pretrained.unembedding
+        tensors[name] = np.asarray(models.unembedding(pretrained.name) if trained is None else trained)
     if head is not None and scored:
         tensors[names.CLASSIFIER] = np.asarray(head, np.float32).T
         described["id2label"] = {str(label): f"LABEL_{label}" for label in range(head.shape[1])}

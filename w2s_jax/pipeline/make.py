@@ -17,10 +17,6 @@ from w2s_jax.data.predictions import Predictions
 from w2s_jax.data.splits import Split
 from w2s_jax.data.tokens import Text
 from w2s_jax.models import Pretrained
-from w2s_jax.models import params as parameter_sets
-from w2s_jax.models.classifier import Classifier
-from w2s_jax.models.language_model import LanguageModel
-from w2s_jax.models.layers import Lora
 from w2s_jax.pipeline import experiment, inputs, materials, questionnaire
 from w2s_jax.pipeline.experiment import Stage, StageSplits
 from w2s_jax.pipeline.inputs import StageInputs
@@ -34,6 +30,7 @@ from w2s_jax.train.finetune import Outcome, finetune, softmax
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History
 from w2s_jax.train.probing import Body, Features, Problem
+from w2s_jax.train.restore import restore
 
 LEAST = 1e-7  # of a probability whose logarithm is a logit
 
@@ -103,17 +100,9 @@ class Workshop:
     def _trained(self, stage: Stage) -> Pretrained:
         learner = stage.learner
         assert learner is not None
-        lora = Lora(learner.lora_rank) if learner.parameters == "lora" and stage.role != "body" else None
-        full, tokenizer = models.outline(learner.model)
-        trained = Classifier if learner.preference is None else LanguageModel
-        where = models.shardings(trained(full, lora=lora), self.mesh)
-        params = self.store.params_sharded(stage.folder, where)["backbone"]
-        if lora is None:
-            config = full.cut(learner.read_layer)
-            return Pretrained(learner.model, config, models.cut(params, config), tokenizer)
-        found = models.load_sharded(learner.model, self.mesh, read_layer=learner.read_layer)
-        whole = parameter_sets.combine(found.params, params)
-        return dataclasses.replace(found, params=parameter_sets.fold_lora(whole, lora.scale))
+        read = functools.partial(self.store.params_sharded, stage.folder)
+        start = functools.partial(self.pretrained, stage)
+        return restore(learner, read, start, self.mesh, adapted=stage.role == "body")
 
 
 def make(stages: Sequence[Stage], workshop: Workshop) -> list[Outcome]:

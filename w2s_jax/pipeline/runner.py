@@ -35,8 +35,9 @@ from w2s_jax.runtime.sharding import batch_ways, make_mesh
 from w2s_jax.supervisors import advice
 from w2s_jax.train import answering
 from w2s_jax.train.answering import Answers
-from w2s_jax.train.finetune import Outcome, softmax, tokenize
+from w2s_jax.train.finetune import Outcome, softmax
 from w2s_jax.train.learner import Learner
+from w2s_jax.train.reading import tokenize
 
 WAIT_SECONDS = 1.0
 AT_ONCE = 256  # stages claimed and made together

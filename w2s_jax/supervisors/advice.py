@@ -21,7 +21,7 @@ from w2s_jax.data.tokens import Text
 from w2s_jax.pipeline import materials
 from w2s_jax.runtime import files, processes
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.train import inference
+from w2s_jax.train import reading
 from w2s_jax.train.loop import Progress
 from w2s_jax.train.writing import Writer
 
@@ -52,7 +52,7 @@ def check(maker: Advised, texts: Sequence[Text], answers: Sequence[str]) -> None
         raise UserError(f"a {maker.protocol} needs a task of two classes whose examples are one text each")
     arguments = maker.turns * maker.sides
     headings = "".join(_heading(maker, answer) for answer in answers) * maker.turns
-    inference.encode_prompts(maker.advisor, [f"{text}{headings}" for text in texts], arguments * maker.tokens)
+    reading.encode_prompts(maker.advisor, [f"{text}{headings}" for text in texts], arguments * maker.tokens)
 
 
 def consulted(text: Text) -> int:

@@ -16,7 +16,7 @@ from w2s_jax.data.tokens import Text, ragged
 from w2s_jax.models.cache import Cache, Past
 from w2s_jax.runtime import sharding
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.train import inference
+from w2s_jax.train import inference, reading
 from w2s_jax.train.finetune import softmax
 from w2s_jax.train.inference import Inference, Programs
 from w2s_jax.train.learner import Learner
@@ -89,7 +89,7 @@ def _answer_scores(
 ) -> Float[np.ndarray, "n c"]:
     """What all prompts begin with is read once, and what all answers of one prompt follow is read once a prompt."""
     _, tokenizer = models.outline(learner.model)
-    longest = inference.longest(learner)
+    longest = reading.longest(learner)
     asked = tokenizer.encode(list(prompts))
     whole = [tokenizer.encode([prompt + answer for prompt in prompts]) for answer in answers]
     following = [{tuple(row[len(start) :]) for start, row in zip(asked, rows, strict=True)} for rows in whole]
