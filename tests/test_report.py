@@ -156,7 +156,7 @@ def test_a_bar_in_a_name_does_not_break_the_markdown(found: Results) -> None:
     assert "| a\\|b |" in table.markdown(dataclasses.replace(found, summaries=renamed))
 
 
-def test_what_a_supervisor_measured_of_itself_is_said_below_its_table(found: Results, tmp_path: Path) -> None:
+def test_what_a_supervisor_measured_of_itself_is_below_its_table(found: Results, tmp_path: Path) -> None:
     where = ("negations", "minilm-l6", "smollm2-135m")
     finding = Finding("sandwich", *where, None, (0, 1, 2), {"misled": 0.1, "model": None}, sentence="Advice helps.")
     silent = dataclasses.replace(finding, kind="audit", sentence="")
@@ -183,7 +183,7 @@ own = METRICS.register(Metric(
 
 
 @pytest.mark.parametrize("shown", ["main", "second"])
-def test_a_metric_of_ones_own_is_in_results_frame_report_and_docs(
+def test_a_users_own_metric_is_in_results_frame_report_and_docs(
     shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own.py").write_text(OWN_METRIC.format(shown=shown))
@@ -226,7 +226,7 @@ FIGURES.register(AcrossFigure("own_across", lambda runs: draw(runs) if len(runs)
 
 
 @needs_matplotlib
-def test_a_figure_of_ones_own_is_in_the_report(found: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_users_own_figure_is_in_the_report(found: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures.FIGURES, "_items", {})
     (tmp_path / "own.py").write_text(OWN_FIGURE)
     references.named(str(tmp_path / "own.py"), "own", figures.RunFigure)
