@@ -13,7 +13,7 @@ from w2s_jax.data import formulas
 from w2s_jax.data.formulas import AtLeast, Atom, Not, atoms, parse, truth, write
 from w2s_jax.evaluation import oversight, results
 from w2s_jax.pipeline import estimate, experiment, inputs, materials, runner
-from w2s_jax.plan import programs
+from w2s_jax.plan import workloads
 from w2s_jax.report import table
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.progress import Reporter
@@ -230,5 +230,5 @@ def test_an_experiment_with_a_decomposed_supervisor(tmp_path, parameters):
     assert results.load(tmp_path).decompositions == found.decompositions
     assert "labels of parts" in table.markdown(found)
     assert "by parts" in runner.describe(supervisor(plan))
-    assert {stage for program in programs(plan) for stage in program.stages} >= {"supervisor alone"}
+    assert {stage for program in workloads(plan) for stage in program.stages} >= {"supervisor alone"}
     assert config.asdict(plan)["supervisors"]["decomposed"]["judge"]["model"] == judge.model
