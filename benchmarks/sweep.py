@@ -1,8 +1,8 @@
 """A sweep {3 models, all i <= j pairs, 2 losses, 3 seeds} against every one of its 36 cells run alone.
 
 The models are MiniLM-L6 read after 2, 4 and 6 layers, under linear heads, on 600 statements about cities. Every cell
-alone computes its own features, supervisor and ceiling in a folder of its own, in this process, with what was compiled
-before kept: so start-up and compilation, which a cell alone would pay too, are left out.
+alone computes its own features, supervisor and ceiling in a folder of its own, in this process, which keeps what it
+compiled: so start-up and compilation, which a cell alone would pay too, are left out.
 
 Command:  python benchmarks/sweep.py
 """
@@ -15,11 +15,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.pipeline import make, runner
+from w2s_jax import Experiment, Learner, Method, OptimizerConfig, TaskConfig, Train, api
 from w2s_jax.runtime.progress import Reporter
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
 
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 models = {
@@ -59,11 +56,10 @@ def seconds(experiments: list[Experiment]) -> float:
     total = 0.0
     for experiment in experiments:
         with tempfile.TemporaryDirectory() as folder:
-            make.forget()
             started = time.perf_counter()
-            _, failures = runner.run(dataclasses.replace(experiment, out=str(Path(folder))), quiet)
+            (found,) = api.sweep([dataclasses.replace(experiment, out=str(Path(folder)))], quiet)
             total += time.perf_counter() - started
-            assert not failures
+            assert not found.failures
     return total
 
 

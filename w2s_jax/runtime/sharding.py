@@ -119,7 +119,9 @@ def place_batch(batch: Any, mesh: Mesh) -> Any:
     """
     rows, ways = len(jax.tree.leaves(batch)[0]), batch_ways(mesh)
     if rows % ways:
-        raise UserError(f"a batch of {rows} cannot be cut over data x fsdp = {ways} devices; use a multiple of {ways}")
+        raise UserError(
+            f"a batch of {rows} cannot be sharded over data x fsdp = {ways} devices; use a multiple of {ways}"
+        )
     return place(batch, batch_sharding(mesh))
 
 
