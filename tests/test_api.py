@@ -31,7 +31,7 @@ def test_run_returns_results_or_raises_for_the_first_stage_that_failed(probe_fol
     plan = make.probes(probe_folder, seeds=(0,))
     found = api.run(plan, make.quiet())
     assert api.load_results(Path(plan.out) / plan.name) == found
-    with pytest.raises(UserError, match="nowhere.csv does not exist"):
+    with pytest.raises(UserError, match=r"nowhere\.csv does not exist"):
         api.run(dataclasses.replace(plan, supervisors={"people": Given("nowhere.csv")}), make.quiet())
 
 

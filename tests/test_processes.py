@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
+from tests import QUICK
 from tests import tiny as make
-from tests.conftest import QUICK
 from w2s_jax import api, cli
 from w2s_jax.runtime import checkpoint, sharding
 

@@ -95,7 +95,7 @@ def download(url: str, path: Path, sha256: str) -> None:
                 raise UserError(f"cannot download {path.name}: HTTP {error.code} {error.reason}") from error
             if attempt + 1 == ATTEMPTS:
                 raise UserError(
-                    f"cannot download {path.name}: {error}; what arrived is kept and the same command goes on"
+                    f"cannot download {path.name}: {error}; what arrived is kept, and the same command resumes"
                 ) from error
             time.sleep(1)
     _check_hash(partial, sha256)

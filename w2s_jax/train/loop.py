@@ -172,7 +172,7 @@ def fit(
             if stopping:
                 if saver is not None:
                     saver.wait()
-                raise Interrupted(f"stopped at step {index + 1} of {total}; the same command goes on from there")
+                raise Interrupted(f"stopped at step {index + 1} of {total}; the same command resumes there")
 
     best = len(run.scores) - 1 if settings.select == "final" else run.best()
     assert best is not None
