@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jax.sharding import Mesh
@@ -85,6 +85,7 @@ class Inputs:
         return on_truth(self.learner, self.answers, self.lesson if lesson is None else lesson, texts)
 
 
+@runtime_checkable
 class Supervisor(Protocol):
     """A kind of supervisor: a frozen dataclass that answers these questions; nothing else asks what kind it is.
 
@@ -123,6 +124,10 @@ class Supervisor(Protocol):
     def reads(self) -> Hashable:
         """Where its learner reads other texts than the task's, what decides these; None where it reads the task's."""
         return None
+
+    def appends(self) -> int:
+        """About how many tokens its learner reads after each of the task's texts, for an estimate of time."""
+        return 0
 
     def learners(self) -> tuple[Learner, ...]:
         """The models that it trains, those of its members included: for planning and for sizes."""
@@ -232,7 +237,7 @@ class Supervise(Stage):
         yield from self.supervisor.work(self.task, self.seed)
         learner, shown = self.learner, self.shown
         if learner is not None:
-            count = sum(map(len, shown.predict.values()))
-            yield from cost.finetuning(learner, self.task.texts, len(shown.train), len(shown.validation), count)
+            count, extra = sum(map(len, shown.predict.values())), self.supervisor.appends()
+            yield from cost.finetuning(learner, self.task.texts, len(shown.train), len(shown.validation), count, extra)
             shared = self.task.config, self.supervisor.reads(), self.body and self.body.key
-            yield from cost.features(learner, feature_texts(self), shared)
+            yield from cost.features(learner, feature_texts(self), shared, extra)

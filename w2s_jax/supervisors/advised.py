@@ -77,6 +77,9 @@ class Advised(Supervisor):
     def reads(self) -> Hashable:
         return self
 
+    def appends(self) -> int:
+        return self.turns * self.debating.sides * self.tokens
+
     def label(self, inputs: Inputs) -> Fit:
         written = transcripts.transcripts(self.debating, inputs.lesson.texts, inputs.answers, inputs.session)
 
