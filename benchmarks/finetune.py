@@ -30,9 +30,10 @@ from w2s_jax.data import batching, tasks
 from w2s_jax.data.batching import Batch, EvalBatches, TrainBatches
 from w2s_jax.data.tokens import Tokens
 from w2s_jax.models import export
-from w2s_jax.train import finetune, state
+from w2s_jax.train import prepare, reading, state
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax.train.outputs import HeadOutput
 
 RATE, WEIGHT_DECAY = 1e-5, 0.01
 LEARNER = Learner(
@@ -56,7 +57,7 @@ def main() -> None:
 
     examples = tasks.load(options.task, options.source)
     picked = np.random.default_rng(0).permutation(len(examples))[: options.steps * LEARNER.batch_size]
-    tokens = finetune.tokenize(LEARNER, [examples[i].text for i in picked])
+    tokens = reading.tokenize(LEARNER, [examples[i].text for i in picked])
     targets = np.eye(2, dtype=np.float32)[[int(examples[i].label) for i in picked]]
     batches = TrainBatches(tokens, LEARNER.batch_size, seed=0, epochs=1)
     train, label = (torch_side if options.alone == "torch" else jax_side)(targets, len(batches))
@@ -121,8 +122,8 @@ def jax_side(targets: np.ndarray, steps: int) -> tuple[Run, Run]:
     """What `finetune` compiles: (a training step that returns the loss, logits)."""
     module, params = models.build_classifier(models.load(LEARNER.model), 2, rng=jax.random.key(0))
     params["head"]["kernel"] = head(module.config.hidden_size)
-    step, predict = finetune.compiled_steps(LEARNER, module, LOSS, steps, None, None, None)
-    held = [state.create(params, finetune.optimizer(LEARNER, steps), jax.random.key(0))]
+    step, predict = prepare.steps(LEARNER, HeadOutput(), module, LOSS, steps)
+    held = [state.create(params, prepare.optimizer(LEARNER, steps), jax.random.key(0))]
     del params
 
     def train(batch: Batch) -> np.ndarray:

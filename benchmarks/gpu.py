@@ -125,9 +125,10 @@ def verdict(case: Case, found: dict[str, dict[str, Any]]) -> str:
 def result(case: Case, seconds: float, device: str, software: str) -> dict[str, Any]:
     """Seconds of a step with the share of the card's peak that the model's FLOPs are; None where that is not known."""
     from w2s_jax.plan import chips, lowering
+    from w2s_jax.train.outputs import HeadOutput
 
     peak = next((chip.flops for chip in chips.CHIPS.values() if chip.kind == device), None)
-    flops = lowering.model_flops("train", learner(case), config(case), case.rows, case.tokens)
+    flops = lowering.model_flops(HeadOutput(), learner(case), config(case), case.rows, case.tokens)
     mfu = None if peak is None else flops / seconds / peak
     return {"seconds": seconds, "model_flops": flops, "mfu": mfu, "device": device, "with": software}
 
@@ -177,7 +178,8 @@ def jax_side(case: Case, steps: int) -> dict[str, Any]:
     from w2s_jax.models import params as parameter_sets
     from w2s_jax.models.classifier import Classifier
     from w2s_jax.models.layers import Lora
-    from w2s_jax.train import finetune, state
+    from w2s_jax.train import prepare, state
+    from w2s_jax.train.outputs import HeadOutput
 
     ours = learner(case)
     lora = Lora(ours.lora_rank) if case.parameters == "lora" else None
@@ -186,14 +188,13 @@ def jax_side(case: Case, steps: int) -> dict[str, Any]:
     lengths = np.full(case.rows, case.tokens, np.int32)
     init = jax.jit(lambda key: nn.unbox(module.init(key, tokens[:1, :2], lengths[:1] * 0 + 2)["params"]))
     params = init(jax.random.key(0))
-    rules = parameter_sets.TRAINABLE[ours.parameters]
-    trainable, frozen = parameter_sets.partition(params, parameter_sets.label(params, rules))
+    trainable, frozen = parameter_sets.partition(params, parameter_sets.TRAINABLE[ours.parameters])
     del params
-    tx = finetune.optimizer(ours, 1000)
+    tx = prepare.optimizer(ours, 1000)
     held = [state.create(trainable, tx, jax.random.key(1), donate=True)]
     del trainable
     loss = losses.bind(losses.cross_entropy)
-    step, _ = finetune.compiled_steps(ours, module, loss, 1000, None, None, None)
+    step, _ = prepare.steps(ours, HeadOutput(), module, loss, 1000)
     targets, where = np.eye(2, dtype=np.float32)[labels], np.ones(case.rows, bool)
 
     def run() -> Any:

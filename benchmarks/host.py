@@ -23,8 +23,9 @@ import numpy as np
 from w2s_jax import losses, models
 from w2s_jax.data import tasks
 from w2s_jax.data.batching import TrainBatches
-from w2s_jax.train import finetune, loop, state
+from w2s_jax.train import loop, prepare, reading, state
 from w2s_jax.train.learner import Learner
+from w2s_jax.train.outputs import HeadOutput
 from w2s_jax.train.state import TrainState
 
 BAR = 0.05
@@ -55,13 +56,13 @@ class Epoch:
         learner = Learner(model, too_long="truncate", batch_size=options.batch, epochs=1)
         examples = tasks.load(options.task, options.source)
         picked = np.random.default_rng(0).permutation(len(examples))[: options.steps * options.batch]
-        tokens = finetune.tokenize(learner, [examples[i].text for i in picked])
+        tokens = reading.tokenize(learner, [examples[i].text for i in picked])
         self.targets = np.eye(2, dtype=np.float32)[[int(examples[i].label) for i in picked]]
         self.batches = TrainBatches(tokens, options.batch, seed=0, epochs=1)
-        self.tx = finetune.optimizer(learner, len(self.batches))
+        self.tx = prepare.optimizer(learner, len(self.batches))
         module, _ = self.parameters()
         loss = losses.bind(losses.cross_entropy)
-        self.step, _ = finetune.compiled_steps(learner, module, loss, len(self.batches), None, None, None)
+        self.step, _ = prepare.steps(learner, HeadOutput(), module, loss, len(self.batches))
 
     def parameters(self) -> tuple[Any, Any]:
         return models.build_classifier(models.load_sharded(self.model, None), 2, rng=jax.random.key(0))

@@ -1,4 +1,4 @@
-"""Two students, supervisors or methods of a run, beside each other."""
+"""Two students, supervisors or methods of a run, compared."""
 
 import dataclasses
 import json
@@ -80,7 +80,7 @@ def test_every_axis_of_a_run(tmp_path):
         compare.compare(plan, runner.open_store(plan), "students", "three", "one")
     results, failures = runner.run(plan, quiet())
     assert not failures
-    means = {(each.supervisor, each.student): each.accuracy["student"].value for each in results.summaries}
+    means = {(each.supervisor, each.student): each.scores["accuracy"]["student"].value for each in results.summaries}
     found = compare.compare(plan, runner.open_store(plan), "students", "three", "one")
     for each, supervisor in zip(found, supervisors, strict=True):
         assert each.names == {"task": plan.tasks[0].title, "supervisor": supervisor, "method": "naive"}
@@ -93,7 +93,7 @@ def test_every_axis_of_a_run(tmp_path):
     found = compare.compare(plan, runner.open_store(plan), "supervisors", "probe", "given")
     assert [each.names["student"] for each in found] == ["three", "one"]
     assert found[0].accuracy.value == pytest.approx(means["probe", "three"] - means["given", "three"])
-    for a, b, message in (("thre", "one", "did you mean 'three'"), ("one", "one", "'one' beside itself")):
+    for a, b, message in (("thre", "one", "did you mean 'three'"), ("one", "one", "'one' compared with itself")):
         with pytest.raises(UserError, match=message):
             compare.compare(plan, runner.open_store(plan), "students", a, b)
 

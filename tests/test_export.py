@@ -12,8 +12,8 @@ from tests.test_experiment import quiet
 from tests.test_models_parity import FAMILIES, LENGTHS, assert_close, saved, tokens
 from w2s_jax import cli, models
 from w2s_jax.config import Method
-from w2s_jax.evaluation import results
-from w2s_jax.models import assembly, export, tensor_table
+from w2s_jax.evaluation import storage
+from w2s_jax.models import assembly, export, names
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.weights import Tensors
 from w2s_jax.pipeline import materials, runner
@@ -85,7 +85,7 @@ def test_transformers_scores_next_tokens_alike(source, tmp_path, name):
     model = trained(source(name))
     export.write(model, tmp_path / "out")
     ids = real_tokens(LENGTHS)
-    module, params = models.build_language_model(model, rng=jax.random.key(0))
+    module, params = models.language_model(model, rng=jax.random.key(0))
     ours = np.asarray(make.applied(module)({"params": params}, ids, LENGTHS))
     found, report = theirs("AutoModelForCausalLM", tmp_path / "out", ids, LENGTHS)
     assert not report["unexpected_keys"]
@@ -99,7 +99,7 @@ def test_transformers_classifies_alike(source, tmp_path, name):
     head = np.random.default_rng(1).normal(size=(32, 3)).astype(np.float32)
     assert export.write(model, tmp_path / "out", head=head)
     ids = real_tokens(LENGTHS)
-    module, params = models.build_classifier(model, 3, rng=jax.random.key(0))
+    module, params = models.classifier(model, 3, rng=jax.random.key(0))
     ours = make.applied(module)({"params": {**params, "head": {"kernel": head}}}, ids, LENGTHS)
     found, report = theirs("AutoModelForSequenceClassification", tmp_path / "out", ids, LENGTHS)
     assert set(report["unexpected_keys"]) <= {"lm_head.weight", "embed_out.weight"}
@@ -118,7 +118,7 @@ def test_an_encoder_is_exported_without_its_head(source, tmp_path):
     mask = torch.tensor(ids != 0).long()
     with torch.no_grad():
         states = twin(torch.tensor(ids).long(), attention_mask=mask).last_hidden_state.numpy()
-    module, params = models.build_classifier(model, 2, rng=jax.random.key(0), pooling="cls")
+    module, params = models.classifier(model, 2, rng=jax.random.key(0), pooling="cls")
     ours = module.apply({"params": params}, ids, LENGTHS, (3,), method="hidden_states")
     assert_close(np.asarray(ours)[:, 0], states[:, 0])
 
@@ -136,18 +136,18 @@ def test_every_layout_is_undone_by_its_inverse():
     sizes = {"family": "llama", "vocab_size": 7, "hidden_size": 12, "n_layers": 1, "n_heads": 4, "n_kv_heads": 2}
     config = ModelConfig(**sizes, head_dim=6, mlp_size=9, max_positions=5)
     shapes = {
-        tensor_table.SAME: (12, 12),
-        tensor_table.TRANSPOSED: (12, 12),
-        tensor_table.MINUS_ONE: (12, 12),
-        tensor_table.SIDE_BY_SIDE: (12, 72),
-        tensor_table.HEAD_BY_HEAD: (72, 12),
-        tensor_table.PAIRED: (24, 12),
+        names.SAME: (12, 12),
+        names.TRANSPOSED: (12, 12),
+        names.LESS_ONE: (12, 12),
+        names.SIDE_BY_SIDE: (12, 72),
+        names.HEAD_BY_HEAD: (72, 12),
+        names.PAIRED: (24, 12),
     }
     for layout, shape in shapes.items():
         array = np.random.default_rng(0).integers(-9, 9, shape).astype(np.float32)
         tensors = Tensors({"x": shape}, lambda _, *index, array=array: array[index])
-        row = tensor_table.TensorRow(("q", "k", "v") if layout.turns else ("q",), "x", layout)
-        flat = (12, 24) if layout.turns or layout is tensor_table.PAIRED else (12, 12)
+        row = names.Row(("q", "k", "v") if layout.turns else ("q",), "x", layout)
+        flat = (12, 24) if layout.turns or layout is names.PAIRED else (12, 12)
         parts = [np.empty(flat, np.float32) for _ in row.paths]
         for part, made in enumerate(parts):
             assembly._fill(made, tensors, row, part, [range(size) for size in flat], config, "x")
@@ -181,7 +181,7 @@ def finished(tmp_path_factory):
     plan = dataclasses.replace(plan, students=students)
     found, failures = runner.run(plan, quiet())
     assert failures == []
-    results.save(found, folder / "runs" / plan.name)
+    storage.save(found, folder / "runs" / plan.name)
     return folder / "runs", plan, found
 
 
@@ -226,5 +226,5 @@ def test_a_stage_is_exported_by_itself(finished, tmp_path, capsys):
 def test_a_language_model_head_that_was_trained_is_exported(tmp_path):
     saved(tmp_path / "source", "llama", {**FAMILIES["llama"][1], "tie_word_embeddings": False}, head=True)
     table = np.random.default_rng(0).normal(size=(50, 32)).astype(np.float32)
-    export.write(models.load(str(tmp_path / "source")), tmp_path / "out", unembedding=table)
+    export.write(dataclasses.replace(models.load(str(tmp_path / "source")), unembedding=table), tmp_path / "out")
     np.testing.assert_array_equal(models.unembedding(str(tmp_path / "out")), table)

@@ -112,7 +112,7 @@ def test_simulated_errors_are_as_many_as_the_real_supervisors(tmp_path, kind):
     real = plan.supervisors["weak"]
     plan = dataclasses.replace(plan, supervisors={"real": real, "simulated": Errors(real, kind)})
     results = run(plan)
-    accuracy = {(cell.supervisor, cell.seed): cell.scores["supervisor"].accuracy for cell in results.cells}
+    accuracy = {(cell.supervisor, cell.seed): cell.scores["accuracy"]["supervisor"] for cell in results.cells}
     for seed in plan.seeds:
         assert accuracy["simulated", seed] == accuracy["real", seed]
     pairs = [(student, method) for student in plan.students for method in plan.methods]
@@ -240,15 +240,15 @@ def vision(path: Path, out: Path, **changes: object) -> Experiment:
 def test_given_features_and_probabilities_of_any_number_of_classes(tmp_path):
     path = arrays(tmp_path)
     results = run(vision(path, tmp_path / "runs"))
-    supervisor = np.mean([cell.scores["supervisor"].accuracy for cell in results.cells])
-    student = np.mean([cell.scores["student"].accuracy for cell in results.cells])
+    supervisor = np.mean([cell.scores["accuracy"]["supervisor"] for cell in results.cells])
+    student = np.mean([cell.scores["accuracy"]["student"] for cell in results.cells])
     assert 0.7 < supervisor < 0.9
     assert student > supervisor
     with np.load(path) as content:
         said, labels = content["alexnet"].argmax(axis=1), content["labels"]
     split = materials.splits(vision(path, tmp_path).tasks[0], 0).test
     rows = [int(text[1:]) for text in split.texts]
-    assert results.cells[0].scores["supervisor"].accuracy == pytest.approx((said[rows] == labels[rows]).mean())
+    assert results.cells[0].scores["accuracy"]["supervisor"] == pytest.approx((said[rows] == labels[rows]).mean())
 
 
 def test_equal_tasks_of_two_names_are_both_measured(tmp_path):
@@ -347,7 +347,7 @@ def test_reward_models_compare_two_replies(tmp_path, parameters):
     }
     plan = dataclasses.replace(plan, **learners)
     results = run(plan)
-    assert all(0 <= cell.scores["student"].accuracy <= 1 for cell in results.cells)
+    assert all(0 <= cell.scores["accuracy"]["student"] <= 1 for cell in results.cells)
     if parameters == "full":
         kernel = runner.open_store(plan).params(students(plan, "strong")[0].folder)["head"]["kernel"]
         assert kernel.shape[-1] == 1, "one scalar a reply"

@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from w2s_jax import metrics
-from w2s_jax.metrics import Cell, resampling
+from w2s_jax.metrics import Triple, intervals, resampling
+from w2s_jax.metrics.scores import FLOAT32_EPS
 from w2s_jax.runtime.errors import UserError
 
 sklearn = pytest.importorskip("sklearn.metrics")
@@ -33,9 +34,9 @@ def answers(right, labels):
     return binary(np.where(np.asarray(right, bool), labels, 1 - labels))
 
 
-def make_cell(rng, n=200, skills=(0.3, 1.0, 2.0), classes=2, groups=None):
+def make_triple(rng, n=200, skills=(0.3, 1.0, 2.0), classes=2, groups=None):
     labels = rng.integers(0, classes, n)
-    return Cell(*(model(rng, labels, skill, classes) for skill in skills), labels, groups)
+    return Triple(*(model(rng, labels, skill, classes) for skill in skills), labels, groups)
 
 
 # ---- One model
@@ -52,7 +53,7 @@ def test_scores_equal_scikit_learn(classes, digits):
     near = pytest.approx
     assert metrics.accuracy(probs, labels) == near(sklearn.accuracy_score(labels, probs.argmax(-1)))
     assert metrics.auroc(probs, labels) == near(sklearn.roc_auc_score(labels, scores, multi_class="ovr"))
-    clipped = np.clip(probs, metrics._FLOAT32_EPS, None)
+    clipped = np.clip(probs, FLOAT32_EPS, None)
     expected = -np.mean(np.log(clipped[np.arange(300), labels]))
     assert metrics.log_loss(probs, labels) == near(expected)
     if (probs > 0).all():
@@ -60,8 +61,8 @@ def test_scores_equal_scikit_learn(classes, digits):
     if classes == 2:
         assert metrics.brier(probs, labels) == near(2 * sklearn.brier_score_loss(labels, scores))
     truth = np.eye(classes)[labels]
-    assert metrics.soft_log_loss(probs, truth) == near(metrics.log_loss(probs, labels))
-    assert metrics.soft_accuracy(probs, truth) == metrics.accuracy(probs, labels)
+    assert metrics.log_loss(probs, truth) == near(metrics.log_loss(probs, labels))
+    assert metrics.accuracy(probs, truth) == metrics.accuracy(probs, labels)
 
 
 def test_auroc_equals_mann_whitney_with_ties_and_weights_equal_repetition():
@@ -113,9 +114,9 @@ def test_auroc_of_resamples_equals_repeating_their_examples(digits):
 def test_pgr_of_auroc_over_a_thousand_classes_is_defined_and_quick():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 1000, 300)
-    cell = Cell(*(model(rng, labels, skill, 1000) for skill in (1.0, 2.0, 4.0)), labels)
+    triple = Triple(*(model(rng, labels, skill, 1000) for skill in (1.0, 2.0, 4.0)), labels)
     started = time.process_time()
-    found = metrics.pgr([cell], "auroc", resamples=500)
+    found = metrics.pgr([triple], "auroc", resamples=500)
     assert time.process_time() - started < 10
     assert found.low < found.value < found.high
 
@@ -130,7 +131,7 @@ def test_log_loss_of_a_sure_mistake_is_finite():
 
 
 def test_soft_log_loss_and_brier_by_hand():
-    assert metrics.soft_log_loss(binary([0.25]), binary([0.5])) == pytest.approx(-0.5 * np.log(0.25 * 0.75))
+    assert metrics.log_loss(binary([0.25]), binary([0.5])) == pytest.approx(-0.5 * np.log(0.25 * 0.75))
     assert metrics.brier(np.array([[0.2, 0.3, 0.5]]), np.array([1])) == pytest.approx(0.04 + 0.49 + 0.25)
 
 
@@ -241,13 +242,13 @@ def test_agreement_is_split_by_the_supervisor():
 @pytest.mark.parametrize("statistic", ["accuracy", "auroc"])
 def test_pgr_is_the_ratio_of_means(statistic):
     rng = np.random.default_rng(0)
-    cells = [make_cell(rng, n) for n in (150, 200, 260)]
+    triples = [make_triple(rng, n) for n in (150, 200, 260)]
     score = {"accuracy": metrics.accuracy, "auroc": metrics.auroc}[statistic]
     weak, student, ceiling = (
-        np.mean([score(getattr(cell, name), cell.labels) for cell in cells])
+        np.mean([score(getattr(triple, name), triple.labels) for triple in triples])
         for name in ("supervisor", "student", "ceiling")
     )
-    found = metrics.pgr(cells, statistic)
+    found = metrics.pgr(triples, statistic)
     assert found.reason is None
     assert found.value == pytest.approx((student - weak) / (ceiling - weak))
     assert found.value == pytest.approx(metrics.pgr_of(weak, student, ceiling))
@@ -260,17 +261,17 @@ def test_pgr_is_the_ratio_of_means(statistic):
 @pytest.mark.parametrize("statistic", ["accuracy", "auroc"])
 def test_pgr_is_0_for_the_supervisor_and_1_for_the_ceiling_in_every_resample(statistic):
     rng = np.random.default_rng(1)
-    cells = [make_cell(rng) for _ in range(4)]
-    none = metrics.pgr([dataclasses.replace(cell, student=cell.supervisor) for cell in cells], statistic)
-    everything = metrics.pgr([dataclasses.replace(cell, student=cell.ceiling) for cell in cells], statistic)
+    triples = [make_triple(rng) for _ in range(4)]
+    none = metrics.pgr([dataclasses.replace(triple, student=triple.supervisor) for triple in triples], statistic)
+    everything = metrics.pgr([dataclasses.replace(triple, student=triple.ceiling) for triple in triples], statistic)
     assert (none.value, none.low, none.high) == (0, 0, 0)
     assert (everything.value, everything.low, everything.high) == pytest.approx((1, 1, 1))
 
 
 def test_pgr_is_undefined_where_ceiling_and_supervisor_are_not_apart():
     rng = np.random.default_rng(2)
-    cells = [make_cell(rng, skills=(1.0, 1.5, 1.02)) for _ in range(3)]
-    found = metrics.pgr(cells)
+    triples = [make_triple(rng, skills=(1.0, 1.5, 1.02)) for _ in range(3)]
+    found = metrics.pgr(triples)
     assert (found.value, found.low, found.high) == (None, None, None)
     assert found.gap.low < 0 < found.gap.high
     pattern = r"ceiling and supervisor are not apart: gap -?0\.\d+.*, 95% interval \[-0\.\d+, 0\.\d+\]"
@@ -281,37 +282,37 @@ def test_pgr_is_undefined_where_the_gap_is_sure_but_small():
     labels = np.tile([0, 1], 5000)
     right = np.arange(10_000) >= 200
     weak, ceiling = answers(right, labels), answers(np.ones(10_000), labels)
-    found = metrics.pgr([Cell(weak, ceiling, ceiling, labels)])
+    found = metrics.pgr([Triple(weak, ceiling, ceiling, labels)])
     assert found.gap.low > 0
     assert found.reason.startswith("ceiling and supervisor are not apart: gap 0.020 (below 0.03), 95% interval [0.0")
-    assert metrics.pgr([Cell(weak, ceiling, ceiling, labels)], min_gap=0.01).value == 1
-    assert metrics.pgr([Cell(ceiling, weak, weak, labels)], min_gap=0.0).value is None  # the ceiling is below
+    assert metrics.pgr([Triple(weak, ceiling, ceiling, labels)], min_gap=0.01).value == 1
+    assert metrics.pgr([Triple(ceiling, weak, weak, labels)], min_gap=0.0).value is None  # the ceiling is below
 
 
 def test_auroc_of_labels_of_one_class_is_undefined_with_the_reason():
     rng = np.random.default_rng(2)
-    good = make_cell(rng)
+    good = make_triple(rng)
     bad = dataclasses.replace(good, labels=np.zeros(200, int))
     reason = "AUROC is undefined: all labels of seed number 1 are of one class"
     assert metrics.pgr([good, bad], "auroc").reason == reason
     assert metrics.paired_difference([good, bad], [good, bad], "auroc").reason == reason
-    one = Cell(*[binary([0.2, 0.9])] * 3, np.array([0, 1]))
+    one = Triple(*[binary([0.2, 0.9])] * 3, np.array([0, 1]))
     assert metrics.pgr([one] * 3, "auroc", min_gap=0).reason.startswith("ceiling and supervisor are not apart")
-    few = [Cell(*[binary([0.2, 0.9])] * 3, np.array([0, 1]), np.array([i, i + 1])) for i in (0, 2, 4, 6)]
+    few = [Triple(*[binary([0.2, 0.9])] * 3, np.array([0, 1]), np.array([i, i + 1])) for i in (0, 2, 4, 6)]
     assert metrics.pgr(few, "auroc").reason.startswith("too few test examples")
 
 
 def test_the_order_of_examples_does_not_matter_and_the_seed_does():
     rng = np.random.default_rng(3)
-    cell = make_cell(rng, groups=rng.integers(0, 60, 200))
+    triple = make_triple(rng, groups=rng.integers(0, 60, 200))
     order = rng.permutation(200)
-    arrays = (cell.supervisor, cell.student, cell.ceiling, cell.labels, cell.groups)
+    arrays = (triple.supervisor, triple.student, triple.ceiling, triple.labels, triple.groups)
     for statistic in ("accuracy", "auroc"):
-        shuffled = metrics.pgr([Cell(*(array[order] for array in arrays))], statistic)
-        found = metrics.pgr([cell], statistic)
+        shuffled = metrics.pgr([Triple(*(array[order] for array in arrays))], statistic)
+        found = metrics.pgr([triple], statistic)
         assert (found.value, found.low, found.high) == pytest.approx((shuffled.value, shuffled.low, shuffled.high))
-        assert found == metrics.pgr([cell], statistic)
-        assert found.low != metrics.pgr([cell], statistic, seed=1).low
+        assert found == metrics.pgr([triple], statistic)
+        assert found.low != metrics.pgr([triple], statistic, seed=1).low
 
 
 def width(interval):
@@ -321,8 +322,8 @@ def width(interval):
 def test_one_seeds_interval_equals_the_closed_form():
     labels, n = np.tile([0, 1], 200), 400
     rng = np.random.default_rng(0)
-    cell = Cell(*(answers(rng.uniform(size=n) < share, labels) for share in (0.6, 0.7, 0.9)), labels)
-    found = metrics.pgr([cell], resamples=5000)
+    triple = Triple(*(answers(rng.uniform(size=n) < share, labels) for share in (0.6, 0.7, 0.9)), labels)
+    found = metrics.pgr([triple], resamples=5000)
     for interval in (found.supervisor, found.student, found.ceiling):
         expected = 2 * 1.96 * np.sqrt(interval.value * (1 - interval.value) / n)
         assert width(interval) == pytest.approx(expected, rel=0.07)
@@ -332,7 +333,7 @@ def test_the_three_models_are_resampled_together():
     """Models that err on nested items differ by a binomial share; resampled apart, their gap would vary far more."""
     labels, n = np.tile([0, 1], 500), 1000
     weak, ceiling = (answers(np.arange(n) >= wrong, labels) for wrong in (500, 400))
-    gap = metrics.pgr([Cell(weak, weak, ceiling, labels)], resamples=5000).gap
+    gap = metrics.pgr([Triple(weak, weak, ceiling, labels)], resamples=5000).gap
     assert width(gap) == pytest.approx(2 * 1.96 * np.sqrt(0.1 * 0.9 / n), rel=0.07)
 
 
@@ -342,19 +343,21 @@ def test_rows_of_one_group_are_resampled_together():
     one = [answers(rng.uniform(size=100) < share, labels) for share in (0.6, 0.7, 0.9)]
     four = [np.repeat(probs, 4, axis=0) for probs in one]
     copies, names = np.repeat(labels, 4), np.repeat([f"question {i}" for i in range(100)], 4)
-    single = metrics.pgr([Cell(*one, labels)], resamples=4000)
-    grouped = metrics.pgr([Cell(*four, copies, names)], resamples=4000)
-    ungrouped = metrics.pgr([Cell(*four, copies)], resamples=4000)
+    single = metrics.pgr([Triple(*one, labels)], resamples=4000)
+    grouped = metrics.pgr([Triple(*four, copies, names)], resamples=4000)
+    ungrouped = metrics.pgr([Triple(*four, copies)], resamples=4000)
     assert width(grouped.ceiling) == pytest.approx(width(single.ceiling), rel=0.1)
     assert width(ungrouped.ceiling) == pytest.approx(width(single.ceiling) / 2, rel=0.1)
 
 
 def test_seeds_tested_on_the_same_questions_are_no_new_questions():
     rng = np.random.default_rng(0)
-    cell = make_cell(rng, 300)
-    shared = metrics.pgr([dataclasses.replace(cell, groups=np.arange(300))] * 5, resamples=4000)
-    apart = metrics.pgr([dataclasses.replace(cell, groups=np.arange(300) + 300 * i) for i in range(5)], resamples=4000)
-    single = metrics.pgr([cell], resamples=4000)
+    triple = make_triple(rng, 300)
+    shared = metrics.pgr([dataclasses.replace(triple, groups=np.arange(300))] * 5, resamples=4000)
+    apart = metrics.pgr(
+        [dataclasses.replace(triple, groups=np.arange(300) + 300 * i) for i in range(5)], resamples=4000
+    )
+    single = metrics.pgr([triple], resamples=4000)
     assert width(shared.ceiling) == pytest.approx(width(single.ceiling), rel=0.1)
     assert width(apart.ceiling) < 0.6 * width(single.ceiling)
 
@@ -363,7 +366,7 @@ def test_seeds_that_differ_widen_the_interval():
     labels = np.tile([0, 1], 500)
     good, bad = (answers(np.arange(1000) < right, labels) for right in (900, 600))
     weak = answers(np.arange(1000) < 500, labels)
-    mixed = metrics.pgr([Cell(weak, student, good, labels) for student in (good, bad) * 3])
+    mixed = metrics.pgr([Triple(weak, student, good, labels) for student in (good, bad) * 3])
     assert mixed.student.value == pytest.approx(0.75)
     assert width(mixed.student) > 2 * 1.96 * 0.15 / np.sqrt(6) * 0.85  # the spread of a mean of six draws
 
@@ -375,30 +378,30 @@ def test_a_seed_that_was_not_drawn_may_be_undefined():
 
 def test_resamples_without_a_gap_fall_into_the_tail_on_their_side():
     part, whole = np.array([0.2, 0.2, -0.1, 0.0]), np.array([0.4, -0.1, 0.0, 0.1])
-    np.testing.assert_array_equal(metrics._ratio(part, whole), [0.5, np.inf, -np.inf, 0.0])
+    np.testing.assert_array_equal(intervals.ratio(part, whole), [0.5, np.inf, -np.inf, 0.0])
     rng = np.random.default_rng(5)
-    found = metrics.pgr([make_cell(rng, 60, (0.5, 2.0, 1.0))], min_gap=0)
+    found = metrics.pgr([make_triple(rng, 60, (0.5, 2.0, 1.0))], min_gap=0)
     assert found.reason is None
     assert np.isfinite([found.low, found.high]).all()
 
 
-def simulate_cells(rng, seeds=5, n=250, spread=0.02, shares=(0.6, 0.72, 0.85)):
+def simulate(rng, seeds=5, n=250, spread=0.02, shares=(0.6, 0.72, 0.85)):
     """Cells with known true accuracies: seeds vary around them, and the models share what makes an item hard."""
-    cells = []
+    triples = []
     for index in range(seeds):
         labels, hardness = rng.integers(0, 2, n), rng.normal(size=n)
         probs = []
         for share in shares:
             skill = stats.norm.ppf(share + spread * rng.normal()) * np.sqrt(2)
             probs.append(answers(skill + hardness + rng.normal(size=n) > 0, labels))
-        cells.append(Cell(*probs, labels, np.arange(n) + n * index))
-    return cells
+        triples.append(Triple(*probs, labels, np.arange(n) + n * index))
+    return triples
 
 
 def test_intervals_cover_the_truth():
     rng = np.random.default_rng(0)
     true, runs = (0.72 - 0.6) / (0.85 - 0.6), 150
-    found = [metrics.pgr(simulate_cells(rng), resamples=400, seed=i) for i in range(runs)]
+    found = [metrics.pgr(simulate(rng), resamples=400, seed=i) for i in range(runs)]
     pgr_covered = np.mean([one.low <= true <= one.high for one in found])
     gap_covered = np.mean([one.gap.low <= 0.25 <= one.gap.high for one in found])
     assert 0.91 <= pgr_covered <= 1.0, pgr_covered
@@ -409,20 +412,20 @@ def test_intervals_cover_the_truth():
 
 
 def test_paired_difference_of_a_method_and_itself_is_nothing():
-    cells = [make_cell(np.random.default_rng(i)) for i in range(4)]
-    found = metrics.paired_difference(cells, cells)
+    triples = [make_triple(np.random.default_rng(i)) for i in range(4)]
+    found = metrics.paired_difference(triples, triples)
     assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
     assert found.tests == (None, None, None)
 
 
 @pytest.mark.parametrize("statistic", ["accuracy", "auroc"])
 def test_paired_difference_is_the_mean_over_seeds_and_changes_sign(statistic):
-    cells = [make_cell(np.random.default_rng(i)) for i in range(4)]
-    better = [dataclasses.replace(cell, student=cell.ceiling) for cell in cells]
+    triples = [make_triple(np.random.default_rng(i)) for i in range(4)]
+    better = [dataclasses.replace(triple, student=triple.ceiling) for triple in triples]
     score = {"accuracy": metrics.accuracy, "auroc": metrics.auroc}[statistic]
-    each = np.array([score(c.ceiling, c.labels) - score(c.student, c.labels) for c in cells])
-    there = metrics.paired_difference(better, cells, statistic)
-    back = metrics.paired_difference(cells, better, statistic)
+    each = np.array([score(c.ceiling, c.labels) - score(c.student, c.labels) for c in triples])
+    there = metrics.paired_difference(better, triples, statistic)
+    back = metrics.paired_difference(triples, better, statistic)
     assert there.value == pytest.approx(each.mean())
     assert there.low > 0
     assert (there.value, there.low, there.high) == pytest.approx((-back.value, -back.high, -back.low))
@@ -432,17 +435,17 @@ def test_paired_difference_is_the_mean_over_seeds_and_changes_sign(statistic):
 
 def test_shared_resamples_change_nothing():
     rng = np.random.default_rng(0)
-    cells = [make_cell(rng, groups=rng.integers(0, 90, 200)) for _ in range(3)]
-    others = [dataclasses.replace(cell, student=cell.ceiling) for cell in cells]
-    shared = resampling.Bootstrap(metrics.tests(cells), resamples=500, seed=3)
+    triples = [make_triple(rng, groups=rng.integers(0, 90, 200)) for _ in range(3)]
+    others = [dataclasses.replace(triple, student=triple.ceiling) for triple in triples]
+    shared = resampling.Bootstrap(metrics.tested_on(triples), resamples=500, seed=3)
     for statistic in ("accuracy", "auroc"):
-        for measured in (cells, others, cells):
+        for measured in (triples, others, triples):
             alone = metrics.pgr(measured, statistic, resamples=500, seed=3)
             assert metrics.pgr(measured, statistic, bootstrap=shared) == alone
-        alone = metrics.paired_difference(others, cells, statistic, resamples=500, seed=3)
-        assert metrics.paired_difference(others, cells, statistic, bootstrap=shared) == alone
+        alone = metrics.paired_difference(others, triples, statistic, resamples=500, seed=3)
+        assert metrics.paired_difference(others, triples, statistic, bootstrap=shared) == alone
     with pytest.raises(UserError, match="other test examples"):
-        metrics.pgr([make_cell(rng) for _ in range(3)], bootstrap=shared)
+        metrics.pgr([make_triple(rng) for _ in range(3)], bootstrap=shared)
 
 
 def test_methods_that_differ_by_rounding_are_the_same(recwarn):
@@ -458,8 +461,8 @@ def test_bootstrap_p_equals_mcnemar_for_one_seed():
     """Discordant items 40 to 20 of 500: the normal approximation of McNemar's test is two-sided p = 0.0098."""
     labels = np.tile([0, 1], 250)
     a, b = (answers(right, labels) for right in (np.arange(500) >= 20, (np.arange(500) < 20) | (np.arange(500) >= 60)))
-    cell = Cell(a, a, a, labels)
-    found = metrics.paired_difference([cell], [dataclasses.replace(cell, student=b)], resamples=20_000)
+    triple = Triple(a, a, a, labels)
+    found = metrics.paired_difference([triple], [dataclasses.replace(triple, student=b)], resamples=20_000)
     assert found.value == pytest.approx(20 / 500)
     assert found.p == pytest.approx(2 * stats.norm.sf(20 / np.sqrt(60)), abs=0.004)
     assert found.tests.t is None
@@ -469,15 +472,15 @@ def test_p_values_of_equal_methods_are_uniform_enough():
     rng = np.random.default_rng(1)
     p = []
     for i in range(120):
-        cells = simulate_cells(rng, shares=(0.7, 0.7, 0.7))
-        other = [dataclasses.replace(cell, student=cell.ceiling) for cell in cells]
-        p.append(metrics.paired_difference(cells, other, resamples=300, seed=i).p)
+        triples = simulate(rng, shares=(0.7, 0.7, 0.7))
+        other = [dataclasses.replace(triple, student=triple.ceiling) for triple in triples]
+        p.append(metrics.paired_difference(triples, other, resamples=300, seed=i).p)
     assert np.mean(np.array(p) < 0.05) <= 0.1
     assert np.mean(np.array(p) < 0.5) >= 0.25
 
 
 def test_paired_difference_wants_the_same_seeds_and_examples():
-    a, b = make_cell(np.random.default_rng(0)), make_cell(np.random.default_rng(1))
+    a, b = make_triple(np.random.default_rng(0)), make_triple(np.random.default_rng(1))
     with pytest.raises(UserError, match="needs the same seeds"):
         metrics.paired_difference([a, a], [a])
     with pytest.raises(UserError, match="tested on different examples"):
@@ -522,21 +525,46 @@ def test_bad_predictions_are_refused(measure, probs, labels, message):
 
 
 def test_bad_cells_and_settings_are_refused():
-    cell = make_cell(np.random.default_rng(0))
+    triple = make_triple(np.random.default_rng(0))
     with pytest.raises(UserError, match="3 groups for 200 labels"):
-        dataclasses.replace(cell, groups=np.arange(3))
+        dataclasses.replace(triple, groups=np.arange(3))
     with pytest.raises(UserError, match="do not fit"):
-        dataclasses.replace(cell, labels=np.zeros(3, int))
-    with pytest.raises(UserError, match="no cells"):
+        dataclasses.replace(triple, labels=np.zeros(3, int))
+    with pytest.raises(UserError, match="nothing to resample"):
         metrics.pgr([])
     with pytest.raises(UserError, match="level"):
-        metrics.pgr([cell], level=95.0)
+        metrics.pgr([triple], level=95.0)
     with pytest.raises(UserError, match="resamples"):
-        metrics.pgr([cell], resamples=10)
+        metrics.pgr([triple], resamples=10)
     with pytest.raises(UserError, match="bins"):
-        metrics.reliability(cell.student, cell.labels, bins=0)
+        metrics.reliability(triple.student, triple.labels, bins=0)
 
 
 def test_a_resample_without_gap_and_without_gain_counts_as_nothing_recovered():
     part, whole = np.array([0.0, 1.0, -1.0, 1.0]), np.array([0.0, 0.0, -1.0, 2.0])
-    np.testing.assert_array_equal(metrics._ratio(part, whole), [0.0, np.inf, -np.inf, 0.5])
+    np.testing.assert_array_equal(intervals.ratio(part, whole), [0.0, np.inf, -np.inf, 0.5])
+
+
+# ---- The registry
+
+
+def test_every_registered_metric_is_measured_and_what_is_not_finite_is_undefined(monkeypatch):
+    monkeypatch.setattr(metrics.METRICS, "_items", dict(metrics.METRICS))
+    words = {"title": "x", "formula": "x", "better": "lower"}
+    for name, value in (("nan", np.nan), ("infinite", np.inf), ("none", None), ("numpy", np.float32(0.5))):
+        metrics.METRICS.register(metrics.Metric(name=name, function=lambda p, t, value=value: value, **words))
+    labels = np.array([0, 1, 1])
+    found = metrics.measured(binary([0.1, 0.8, 0.4]), np.eye(2)[labels])
+    assert list(found) == list(metrics.METRICS)
+    assert found["accuracy"] == metrics.accuracy(binary([0.1, 0.8, 0.4]), labels)
+    assert [found[name] for name in ("nan", "infinite", "none", "numpy")] == [None, None, None, 0.5]
+    assert type(found["numpy"]) is float
+
+
+def test_metrics_of_one_hot_labels_are_those_of_class_numbers():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 200)
+    probs = model(rng, labels, 1.0, 3)
+    for name in set(metrics.METRICS) - {"confident_disagreement"}:
+        function = metrics.METRICS[name].function
+        assert function(probs, np.eye(3)[labels]) == pytest.approx(function(probs, labels))

@@ -27,13 +27,13 @@ def trained_head(params):
 def test_a_leaf_no_rule_covers_is_named(pretrained):
     _, params = models.build_classifier(pretrained, 2, rng=jax.random.key(0))
     with pytest.raises(UserError, match="head/kernel"):
-        sets.label(params, [(r"^backbone/", "frozen")])
+        sets.groups(params, [(r"^backbone/", "frozen")])
 
 
 @pytest.mark.parametrize("kind", sets.TRAINABLE)
 def test_partition_and_combine_are_inverse_and_cover_every_leaf(pretrained, kind):
     _, params = models.build_classifier(pretrained, 2, rng=jax.random.key(0), lora=Lora(2))
-    trainable, frozen = sets.partition(params, sets.label(params, sets.TRAINABLE[kind]))
+    trainable, frozen = sets.partition(params, sets.TRAINABLE[kind])
     assert len(jax.tree.leaves(trainable)) + len(jax.tree.leaves(frozen)) == len(jax.tree.leaves(params))
     whole = sets.combine(trainable, frozen)
     assert jax.tree.structure(whole) == jax.tree.structure(params)
@@ -67,7 +67,7 @@ def test_adapters_start_as_nothing_and_then_matter(pretrained):
 def test_gradients_reach_adapters_and_head_alone(pretrained):
     module, params = models.build_classifier(pretrained, 2, rng=jax.random.key(0), lora=Lora(2))
     params = trained_head(params)
-    trainable, frozen = sets.partition(params, sets.label(params, sets.TRAINABLE["lora"]))
+    trainable, frozen = sets.partition(params, sets.TRAINABLE["lora"])
 
     def loss(trainable):
         logits = module.apply({"params": sets.combine(trainable, frozen)}, IDS, LENGTHS)

@@ -135,8 +135,8 @@ def test_a_backbone_that_a_stage_trained_is_read_onto_the_mesh(tmp_path, mesh, p
     for stage in (stages["student"].body, stages["readout"].body):
         saved = store.params(stage.folder)["backbone"]
         if parameters == "lora" and stage.role == "student":
-            start = models.load(strong.model)
-            saved = parameter_sets.merge_lora(parameter_sets.combine(start.params, saved), Lora(strong.lora_rank).scale)
+            start = store.params(stage.body.folder)["backbone"]
+            saved = parameter_sets.merge_lora(parameter_sets.combine(start, saved), Lora(strong.lora_rank).scale)
         for where in (mesh, None):
             found = Workshop(store, quiet(), where).body(stage).load()
             jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found.params, saved)

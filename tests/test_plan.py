@@ -30,7 +30,7 @@ from w2s_jax.runtime import sharding
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.students import Train
 from w2s_jax.supervisors import Ensemble
-from w2s_jax.train import finetune, generative
+from w2s_jax.train import answering, finetune, generative, outputs, prepare
 from w2s_jax.train import step as train_step
 from w2s_jax.train.learner import Generative, Learner
 from w2s_jax.train.loop import LoopSettings
@@ -387,21 +387,27 @@ def test_model_flops_count_pairs_of_tokens_that_see_each_other(length, changes, 
     seen = [kernels.pairs(length, length, 1, 1, causal=True, window=window) for window in windows]
     kernel = sum(math.prod(shape) for name, shape in weights.shapes(config).items() if name.endswith("/kernel"))
     expected = 16 * (2 * kernel * length + 2 * 2 * 4 * 8 * sum(seen))
-    assert lowering.model_flops("label", Learner(), config, 16, length) == expected
-    assert lowering.model_flops("train", Learner(), config, 16, length) == 3 * expected
+    assert flops(Learner(), config, length, trains=False) == expected
+    assert flops(Learner(), config, length) == 3 * expected
+
+
+def flops(learner, config, length, **how):
+    """Of 16 texts, answers being of three tokens."""
+    output = outputs.choose(learner, lambda: answering.stand_ins(1968))
+    return lowering.model_flops(output, learner, config, 16, length, **how)
 
 
 def test_model_flops_of_the_language_model_head():
     """Every token's where texts are scored, the answer's where one is written."""
     text = Learner(output="text", generative=Generative())
-    backbone = lowering.model_flops("label", Learner(), CONFIG, 16, 32)
+    backbone = flops(Learner(), CONFIG, 32, trains=False)
     token = 2 * 15 * 32
-    assert lowering.model_flops("train", text, CONFIG, 16, 32, answered=3) == 3 * (backbone + 16 * 3 * token)
-    assert lowering.model_flops("adapt", text, CONFIG, 16, 32) == 3 * (backbone + 16 * 32 * token)
-    lora = dataclasses.replace(text, parameters="lora")
-    assert lowering.model_flops("adapt", lora, CONFIG, 16, 32) == 2 * (backbone + 16 * 32 * token)
-    dpo = Learner(preference=Preference("dpo", 0.1))
-    assert lowering.model_flops("train", dpo, CONFIG, 16, 32) == 4 * (backbone + 16 * 32 * token)
+    assert flops(text, CONFIG, 32) == 3 * (backbone + 16 * 3 * token)
+    for parameters, passes in (("full", 3), ("lora", 2)):
+        adapted = generative.objective(dataclasses.replace(text, parameters=parameters))
+        found = lowering.model_flops(adapted.output, adapted.learner, CONFIG, 16, 32)
+        assert found == passes * (backbone + 16 * 32 * token)
+    assert flops(Learner(preference=Preference("dpo", 0.1)), CONFIG, 32) == 4 * (backbone + 16 * 32 * token)
 
 
 @pytest.mark.parametrize(
@@ -482,10 +488,9 @@ def full_rows(monkeypatch, length):
         ids = np.random.default_rng(0).integers(0, 15, count * length).astype(np.int32)
         return Tokens(ids, length * np.arange(count + 1), candidates)
 
-    monkeypatch.setattr(finetune, "tokenize", rows)
-    monkeypatch.setattr(generative, "tokenize", rows)
-    monkeypatch.setattr(finetune, "prompts", rows)
-    monkeypatch.setattr(finetune.answering, "answers", lambda learner, names: lowering._answers(len(names)))
+    monkeypatch.setattr(outputs, "tokenize", rows)
+    monkeypatch.setattr(answering, "prompts", rows)
+    monkeypatch.setattr(answering, "answers", lambda learner, names: answering.stand_ins(len(names)))
 
 
 LEARNERS = {
@@ -509,7 +514,7 @@ def test_what_is_lowered_is_what_training_calls(model, monkeypatch, name):
     learner = Learner(model, **{"batch_size": 16, "max_tokens": 32, "epochs": 1, **LEARNERS[name]})
     mesh, loss = sharding.make_mesh(data=4, fsdp=2), losses.bind(losses.cross_entropy)
     texts, candidates = (["text"] * 16, 1) if name not in ("dpo", "reward model") else ([("one", "two")] * 16, 2)
-    finetune.compiled_steps.cache_clear()
+    prepare.compiled_steps.cache_clear()
     full_rows(monkeypatch, learner.max_tokens)
     labelled = texts, np.eye(2, dtype=np.float32)[np.arange(16) % 2]
     many = texts * 32, np.tile(labelled[1], (32, 1))  # which fill a batch on each device
@@ -527,7 +532,7 @@ def test_what_is_lowered_is_what_generative_finetuning_calls(model, monkeypatch,
     monkeypatch.setattr(lowering, "TOTAL_STEPS", 1)
     learner = Learner(model, parameters=parameters, max_tokens=20, generative=Generative(batch_size=8))
     mesh = sharding.make_mesh(data=4, fsdp=2)
-    generative.compiled_step.cache_clear()
+    prepare.compiled_steps.cache_clear()
     full_rows(monkeypatch, learner.max_tokens)
     generative.adapt(learner, models.load_sharded(model, mesh), ["text"] * 8, seed=0, mesh=mesh)
     planned = lowering.lower("adapt", learner, architecture(model), 2, 1, losses.bind(losses.cross_entropy), mesh)
@@ -644,15 +649,15 @@ def experiment(model, tmp_path, **changes):
 
 def test_stages_that_share_a_program_compile_once(model, tmp_path):
     plain = experiment(model, tmp_path)
-    assert [each.stages for each in planning.programs(plain)] == [
+    assert [each.stages for each in planning.workloads(plain)] == [
         ("supervisor weak",),
         ("student strong", "ceiling strong"),
     ]
     confident = experiment(model, tmp_path, methods={"confidence": Method(Train("confidence"))})
-    assert [each.stages for each in planning.programs(confident)][1:] == [("student strong",), ("ceiling strong",)]
+    assert [each.stages for each in planning.workloads(confident)][1:] == [("student strong",), ("ceiling strong",)]
     weak = plain.supervisors["weak"]
     several = experiment(model, tmp_path, supervisors={"two": Ensemble((weak, weak))})
-    assert planning.programs(several)[0].stages == ("supervisor two",)
+    assert planning.workloads(several)[0].stages == ("supervisor two",)
 
 
 def test_generative_finetuning_is_a_program_of_its_own(model, tmp_path):
@@ -661,7 +666,7 @@ def test_generative_finetuning_is_a_program_of_its_own(model, tmp_path):
     begins = experiment(
         model, tmp_path, students={"strong": strong}, methods={"confidence": Method(Train("confidence"))}
     )
-    assert [(each.stages, each.adapts) for each in planning.programs(begins)] == [
+    assert [(each.stages, each.adapts) for each in planning.workloads(begins)] == [
         (("supervisor weak",), False),
         (("generative strong",), True),
         (("student strong",), False),
@@ -669,7 +674,7 @@ def test_generative_finetuning_is_a_program_of_its_own(model, tmp_path):
     ]
     alone, member = ({"weak": strong}, 1), ({"two": Ensemble((strong, strong))}, 1)  # one for both members
     for supervisors, count in (alone, member):
-        found = planning.programs(experiment(model, tmp_path, supervisors=supervisors))
+        found = planning.workloads(experiment(model, tmp_path, supervisors=supervisors))
         assert sum(each.adapts for each in found) == count
     compile_for, asked = pretend(lambda request: GIB if request.kind == "adapt" else 0)
     steps = list(planning.plan(begins, "v5e:2x2", compile_for))

@@ -10,11 +10,14 @@ from xml.etree import ElementTree
 import pytest
 
 from tests import synthetic
-from w2s_jax import report
-from w2s_jax.evaluation import results
+from w2s_jax import metrics, report
+from w2s_jax.evaluation import frames, storage
 from w2s_jax.evaluation.results import Mean, Results
-from w2s_jax.metrics import PGR
-from w2s_jax.report import figures, html_page, many, methods, single, story, style, table
+from w2s_jax.metrics import PGR, Finding
+from w2s_jax.report import figures, html_page, story, table
+from w2s_jax.report.figures import curves as curves_figure
+from w2s_jax.report.figures import drawing, methods, selection, style
+from w2s_jax.runtime import references
 from w2s_jax.runtime.errors import UserError
 
 FIGURES = ("methods", "pgr", "agreement", "accuracy", "curves", "reliability")
@@ -46,13 +49,13 @@ def test_the_table_holds_the_numbers(found: Results) -> None:
     summary = found.summaries[1]
     block = next(table.blocks(found))
     assert block.title == "cities: minilm-l6 -> smollm2-135m, 3 seeds"
-    assert [row[0] for row in block.rows] == ["supervisor", "naive", "confidence", "ceiling"]
-    row = dict(zip(table.COLUMNS, block.rows[2], strict=True))
-    student, pgr = summary.accuracy["student"], summary.pgr["accuracy"]
+    assert [row[0] for row in block.main.rows] == ["supervisor", "naive", "confidence", "ceiling"]
+    row = dict(zip(block.main.columns, block.main.rows[2], strict=True))
+    student, pgr = summary.scores["accuracy"]["student"], summary.pgr["accuracy"]
     assert student.standard_error is not None
     assert None not in (pgr.value, pgr.low, pgr.high)
     assert row["accuracy"] == f"{student.value:.3f} ± {student.standard_error:.3f}"
-    assert row["AUROC"] == f"{summary.auroc['student'].value:.3f}"
+    assert row["AUROC"] == f"{summary.scores['auroc']['student'].value:.3f}"
     assert row["PGR [95%]"] == f"{pgr.value:.2f} [{pgr.low:.2f}, {pgr.high:.2f}]"
     assert row["agree: right"] == f"{summary.agreement.where_right:.3f}"
     assert row["wrong"] == f"{summary.agreement.where_wrong:.3f}"
@@ -60,27 +63,27 @@ def test_the_table_holds_the_numbers(found: Results) -> None:
 
 def test_fixed_baselines_calibration_and_similarity_have_a_table(found: Results) -> None:
     block, summary = next(table.blocks(found)), found.summaries[1]
-    assert [row[0] for row in block.more] == ["supervisor", "naive", "confidence", "ceiling"]
-    row = dict(zip(table.MORE_COLUMNS, block.more[2], strict=True))
+    assert [row[0] for row in block.second.rows] == ["supervisor", "naive", "confidence", "ceiling"]
+    row = dict(zip(block.second.columns, block.second.rows[2], strict=True))
     assert summary.fixed_pgr is not None
     assert row["PGR ± sd of seeds"] == f"{summary.fixed_pgr.value:.2f} ± {summary.fixed_pgr.deviation:.2f}"
-    assert row["EOE"] == f"{summary.over_confidence['student'].value:+.3f}"
+    assert row["EOE"] == f"{summary.scores['over_confidence']['student'].value:+.3f}"
     assert row["weak ECE"] == f"{summary.against_weak['calibration_error'].value:.3f}"
     assert row["CAPA"] == f"{summary.similarity['student'].value:+.3f}"
-    stopped = dict(zip(table.STOPPING_COLUMNS, block.stopping[1], strict=True))
+    stopped = dict(zip(block.stopping.columns, block.stopping.rows[1], strict=True))
     best = f"{table.mean(summary.stopping['best'])}, PGR {summary.stopping_pgr['best']:.2f}"
     assert stopped["best on ground truth (cheating)"] == best
 
 
 def test_undefined_pgr_says_why(found: Results) -> None:
     _, coin_flips, _ = table.blocks(found)
-    assert coin_flips.rows[1][3] == "undefined"
+    assert coin_flips.main.rows[1][3] == "undefined"
     assert coin_flips.notes[0].startswith("naive, confidence: PGR of accuracy is undefined: ceiling and supervisor")
 
 
 def test_a_student_below_its_supervisor_has_negative_pgr(found: Results) -> None:
     *_, negations = table.blocks(found)
-    assert negations.rows[1][3].startswith("-0.")
+    assert negations.main.rows[1][3].startswith("-0.")
 
 
 def test_comparisons_are_shown_with_interval_and_p(found: Results) -> None:
@@ -116,7 +119,7 @@ def test_printed_tables_fit_a_hundred_columns_with_every_number_whole(
     assert max(len(line) for line in printed.splitlines()) <= 100
     assert "…" not in printed
     for block in table.blocks(found):
-        for row in block.rows:
+        for row in block.main.rows:
             assert all(cell in printed for cell in row[1:])
 
 
@@ -133,14 +136,14 @@ def test_a_narrow_terminal_folds_between_numbers_and_not_within(
         assert max(len(line) for line in printed.splitlines()) <= width
         words = set(printed.split())
         for block in table.blocks(found):
-            assert {word for row in block.rows for cell in row for word in cell.split()} <= words
+            assert {word for row in block.main.rows for cell in row for word in cell.split()} <= words
 
 
 def test_markdown_holds_tables_notes_and_what_made_it(found: Results) -> None:
     text = table.markdown(found)
     for block in table.blocks(found):
         assert f"## {block.title}" in text
-        for row in (*block.rows, *block.stopping):
+        for row in (*block.main.rows, *block.stopping.rows, *block.second.rows):
             assert f"| {' | '.join(row)} |" in text
         assert all(note in text for note in block.notes)
     assert "best on ground truth (cheating)" in text
@@ -153,7 +156,97 @@ def test_a_bar_in_a_name_does_not_break_the_markdown(found: Results) -> None:
     assert "| a\\|b |" in table.markdown(dataclasses.replace(found, summaries=renamed))
 
 
+def test_what_a_supervisor_measured_of_itself_is_below_its_table(found: Results, tmp_path: Path) -> None:
+    where = ("negations", "minilm-l6", "smollm2-135m")
+    finding = Finding("sandwich", *where, None, (0, 1, 2), {"misled": 0.1, "model": None}, sentence="Advice helps.")
+    silent = dataclasses.replace(finding, kind="audit", sentence="")
+    run = dataclasses.replace(found, findings=(finding, silent))
+    storage.save(run, tmp_path)
+    assert storage.load(tmp_path).findings == run.findings
+    *others, negations = table.blocks(run)
+    assert negations.notes[-1] == "Advice helps."
+    assert not any("Advice helps." in note for block in others for note in block.notes)
+    assert "- Advice helps." in table.markdown(run)
+
+
+OWN_METRIC = """
+from w2s_jax.metrics import METRICS, Metric
+
+def sharpness(probs, targets):
+    return float(probs.max(axis=-1).mean())
+
+own = METRICS.register(Metric(
+    name="sharpness", title="sharp", formula="mean of the largest probability", better="higher", shown={shown!r},
+    against_weak=True, function=sharpness,
+))
+"""
+
+
+@pytest.mark.parametrize("shown", ["main", "second"])
+def test_a_users_own_metric_is_in_results_frame_report_and_docs(
+    shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.py").write_text(OWN_METRIC.format(shown=shown))
+    with monkeypatch.context() as patch:
+        patch.setattr(metrics.METRICS, "_items", dict(metrics.METRICS))
+        references.named(str(tmp_path / "own.py"), "own", metrics.Metric)
+        measured = [synthetic.cell(0.7, 0.8, 0.9, seed=seed) for seed in range(2)]
+        report.write(synthetic.of(measured), tmp_path)
+        assert "| `sharpness` | sharp | higher |" in metrics.markdown()
+    assert "sharpness" not in metrics.METRICS, "a report needs no code: it has the column all the same"
+    run = storage.load(tmp_path)
+    expected = [float(item.predictions.student.max(axis=-1).mean()) for item in measured]
+    assert [cell.scores["sharpness"]["student"] for cell in run.cells] == expected
+    assert [cell.against_weak["sharpness"] for cell in run.cells] == expected
+    assert expected[0] in frames.to_table(run)["sharpness"].to_pylist()
+    (block,) = table.blocks(run)
+    where = block.main if shown == "main" else block.second
+    row = dict(zip(where.columns, where.rows[1], strict=True))
+    assert row["sharp"] == f"{sum(expected) / 2:.3f}"
+    assert "weak sharp" in block.second.columns
+    for text in ((tmp_path / "report.md").read_text(), page_of(run)):
+        assert "sharp: mean of the largest probability." in text
+
+
 # ---- Figures
+
+
+OWN_FIGURE = """
+from w2s_jax.report.figures import FIGURES, AcrossFigure, Figure, RunFigure
+from w2s_jax.report.figures.style import panels
+
+def draw(found):
+    image, (axis,) = panels(1)
+    axis.plot([0, 1])
+    return Figure("My caption.", "A line.", ("y",), [(0,), (1,)], image)
+
+own = FIGURES.register(RunFigure("own", draw))
+FIGURES.register(AcrossFigure("own_across", lambda runs: draw(runs) if len(runs) > 1 else None))
+"""
+
+
+@needs_matplotlib
+def test_a_users_own_figure_is_in_the_report(found: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures.FIGURES, "_items", {})
+    (tmp_path / "own.py").write_text(OWN_FIGURE)
+    references.named(str(tmp_path / "own.py"), "own", figures.RunFigure)
+    names = [path.name for path in report.write(found, tmp_path)]
+    assert names == ["results.json", "report.md", "own.png", "own.svg", "own.csv"]
+    assert (tmp_path / "own.csv").read_text() == "y\n0\n1\n"
+    assert "My caption." in page_of(found)
+    assert list(found.plot()) == ["own"]
+    both = figures.draw([found, dataclasses.replace(found, name="other")])
+    assert list(both.across) == ["own_across"]
+    assert [list(drawn) for drawn in both.of_run.values()] == [["own"], ["own"]]
+
+
+@needs_matplotlib
+def test_results_plot_the_figures_of_the_report(found: Results) -> None:
+    from matplotlib.figure import Figure
+
+    drawn = found.plot()
+    assert tuple(drawn) == FIGURES
+    assert all(isinstance(figure, Figure) for figure in drawn.values())
 
 
 @needs_matplotlib
@@ -177,7 +270,7 @@ def test_plotted_numbers_are_those_of_the_results(found: Results, tmp_path: Path
         rows = [row for row in csv.DictReader(file) if row["task"] == "cities"]
     cell = found.cells[0]
     (plotted,) = (row for row in rows if row["model"] == "naive" and row["seed"] == "0")
-    assert float(plotted["accuracy"]) == cell.scores["student"].accuracy
+    assert float(plotted["accuracy"]) == cell.scores["accuracy"]["student"]
     (ceiling,) = (row for row in rows if row["role"] == "ceiling" and row["seed"] == "mean")
     interval = found.summaries[0].pgr["accuracy"].ceiling
     assert interval is not None
@@ -186,18 +279,20 @@ def test_plotted_numbers_are_those_of_the_results(found: Results, tmp_path: Path
 
 @needs_matplotlib
 def test_lines_lie_where_the_results_say(grown: Results) -> None:
-    (scaling,) = (figure for figure in figures.across([grown]) if figure.name == "scaling")
+    scaling = figures.across([grown])["scaling"]
     lines = [line.get_xydata().tolist() for line in scaling.image.axes[0].lines]
     naive = [s for s in grown.summaries if (s.supervisor, s.method) == ("70m", "naive")]
-    (drawn,) = (line for line in lines if [y for _, y in line] == [s.accuracy["student"].value for s in naive])
+    (drawn,) = (
+        line for line in lines if [y for _, y in line] == [s.scores["accuracy"]["student"].value for s in naive]
+    )
     assert [x for x, _ in drawn] == pytest.approx([grown.parameters[s.student] for s in naive], rel=0.1)
-    assert [[grown.parameters[s.student], s.accuracy["ceiling"].value] for s in naive] in lines
+    assert [[grown.parameters[s.student], s.scores["accuracy"]["ceiling"].value] for s in naive] in lines
 
 
 @needs_matplotlib
 def test_students_of_unknown_size_stand_in_their_order(grown: Results) -> None:
     unknown = dataclasses.replace(grown, parameters={})
-    (scaling,) = (figure for figure in figures.across([unknown]) if figure.name == "scaling")
+    scaling = figures.across([unknown])["scaling"]
     axis = scaling.image.axes[0]
     assert [label.get_text() for label in axis.get_xticklabels()] == ["160m", "410m", "1b", "1.4b"]
 
@@ -205,17 +300,17 @@ def test_students_of_unknown_size_stand_in_their_order(grown: Results) -> None:
 @needs_matplotlib
 def test_students_of_the_same_size_stand_beside_each_other(grown: Results) -> None:
     same = dataclasses.replace(grown, parameters=dict.fromkeys(grown.parameters, 10**8))
-    (scaling,) = (figure for figure in figures.across([same]) if figure.name == "scaling")
+    scaling = figures.across([same])["scaling"]
     assert scaling.image.axes[0].get_xlabel() == "student"
     assert "up to the layer that is read" not in scaling.caption
-    assert "up to the layer that is read" in _words(many.scaling([grown]).caption)  # type: ignore[union-attr]
+    assert "up to the layer that is read" in _words(figures.across([grown])["scaling"].caption)
 
 
 @needs_matplotlib
 def test_each_of_several_runs_has_its_median_over_tasks() -> None:
     run = synthetic.scaling(seeds=1)
     other = dataclasses.replace(run, name="other")
-    (figure,) = (figure for figure in figures.across([run, other]) if figure.name == "pgr_scaling")
+    figure = figures.across([run, other])["pgr_scaling"]
     titles = [axis.get_title() for axis in figure.image.axes]
     assert titles[:2] == ["scaling: median over 2 tasks", "other: median over 2 tasks"]
     assert titles[2:4] == ["scaling: cities", "scaling: reviews"]
@@ -229,14 +324,13 @@ def test_each_of_several_runs_has_its_median_over_tasks() -> None:
 @needs_matplotlib
 def test_agreement_with_a_supervisor_that_is_never_wrong_is_drawn(grown: Results) -> None:
     perfect = tuple(dataclasses.replace(s, agreement=s.agreement._replace(where_wrong=None)) for s in grown.summaries)
-    figure = figures.across([dataclasses.replace(grown, summaries=perfect)])[-1]
-    assert figure.name == "agreement"
+    figure = figures.across([dataclasses.replace(grown, summaries=perfect)])["agreement"]
     assert {row[-1] for row in figure.rows} == {None}
 
 
 @needs_matplotlib
 def test_one_student_for_each_supervisor_has_its_agreement_by_task(found: Results) -> None:
-    (figure,) = (figure for figure in figures.across([found]) if figure.name == "agreement")
+    figure = figures.across([found])["agreement"]
     (axis,) = figure.image.axes
     assert [label.get_text().split("\n")[0] for label in axis.get_yticklabels()] == [
         "cities",
@@ -252,7 +346,7 @@ def test_one_student_for_each_supervisor_has_its_agreement_by_task(found: Result
 @needs_matplotlib
 def test_pgr_against_size_has_its_numbers_and_the_median_over_tasks() -> None:
     run = synthetic.scaling(seeds=2)
-    (figure,) = (figure for figure in figures.across([run]) if figure.name == "pgr_scaling")
+    figure = figures.across([run])["pgr_scaling"]
     assert [axis.get_title() for axis in figure.image.axes] == ["median over 2 tasks", "cities", "reviews"]
     rows = [dict(zip(figure.columns, row, strict=True)) for row in figure.rows]
     across = {(each.supervisor, each.student, each.method): each.median_pgr for each in run.across}
@@ -286,10 +380,10 @@ def test_methods_stand_side_by_side_with_every_task(found: Results) -> None:
 def test_of_many_summaries_figures_show_the_widest_pair_of_each_task() -> None:
     run = synthetic.scaling(tasks=("a", "b"), seeds=1)
     assert len(run.summaries) == 32
-    shown, note = single.selected(run.summaries)
+    shown, note = selection.selected(run.summaries)
     assert {(s.task, s.supervisor, s.student) for s in shown} == {("a", "70m", "1.4b"), ("b", "70m", "1.4b")}
     assert "Of 32" in note
-    assert single.selected(synthetic.three_tasks(1).summaries)[1] == ""
+    assert selection.selected(synthetic.three_tasks(1).summaries)[1] == ""
 
 
 def test_the_story_counts_what_was_run_what_is_undefined_and_what_is_sure(found: Results) -> None:
@@ -332,7 +426,7 @@ def test_the_story_tells_of_cells_that_are_missing_and_of_one_task() -> None:
 @needs_matplotlib
 def test_the_page_has_its_figures_beside_it_as_files(found: Results, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        results.save(dataclasses.replace(found, name=name), tmp_path / name)
+        storage.save(dataclasses.replace(found, name=name), tmp_path / name)
     page, *files = report.page([tmp_path / "one"], tmp_path / "page.html")
     assert {path.parent for path in files} == {tmp_path / "page_figures"}
     assert {path.name for path in files} == {f"{name}{end}" for name in FIGURES for end in (".png", ".svg", ".csv")}
@@ -344,7 +438,7 @@ def test_the_page_has_its_figures_beside_it_as_files(found: Results, tmp_path: P
 
 @needs_matplotlib
 def test_curves_mark_the_step_that_ground_truth_would_have_chosen(found: Results) -> None:
-    (curves,) = (figure for figure in figures.of_run(found) if figure.name == "curves")
+    curves = figures.of_run(found)["curves"]
     crosses = [tuple(line.get_xydata()[0]) for line in curves.image.axes[0].lines if line.get_marker() == "x"]
     cells = [cell for cell in found.cells if cell.task == "cities"]
     assert None not in [cell.stopping for cell in cells]
@@ -355,7 +449,7 @@ def test_curves_mark_the_step_that_ground_truth_would_have_chosen(found: Results
 def test_curves_mark_the_step_that_the_weak_labels_chose() -> None:
     chosen = synthetic.cell(0.7, 0.8, 0.9, selected=1).cell
     run = synthetic.of([synthetic.cell(0.7, 0.8, 0.9, selected=1)])
-    (curves,) = (figure for figure in figures.of_run(run) if figure.name == "curves")
+    curves = figures.of_run(run)["curves"]
     rings = [line for line in curves.image.axes[0].lines if line.get_markerfacecolor() == "none"]
     assert [ring.get_xydata().tolist() for ring in rings] == [[[50.0, chosen.curve[1].truth_accuracy]]]
     kept = [dict(zip(curves.columns, row, strict=True)) for row in curves.rows if row[-1]]
@@ -365,14 +459,14 @@ def test_curves_mark_the_step_that_the_weak_labels_chose() -> None:
 @needs_matplotlib
 def test_a_probe_evaluated_once_has_no_curves() -> None:
     once = synthetic.of([synthetic.cell(0.7, 0.8, 0.9, steps=(100,))])
-    assert [figure.name for figure in figures.of_run(once)] == ["accuracy", "reliability"]
-    assert figures.across([once]) == []
+    assert list(figures.of_run(once)) == ["accuracy", "reliability"]
+    assert figures.across([once]) == {}
 
 
 @needs_matplotlib
 def test_a_probe_beside_finetuned_students_has_no_curve_and_the_caption_says_so() -> None:
     cells = [synthetic.cell(0.7, 0.8, 0.9), synthetic.cell(0.7, 0.8, 0.9, steps=(3,), method="probe")]
-    figure = single.curves(synthetic.of(cells))
+    figure = curves_figure.curves(synthetic.of(cells))
     assert figure is not None
     assert figure.caption.endswith("Left out are students that were evaluated once: probe.")
     assert {dict(zip(figure.columns, row, strict=True))["method"] for row in figure.rows} == {"naive"}
@@ -381,17 +475,18 @@ def test_a_probe_beside_finetuned_students_has_no_curve_and_the_caption_says_so(
 
 @needs_matplotlib
 def test_the_same_cell_in_two_runs_is_told_apart(found: Results) -> None:
-    drawn = figures.across([found, dataclasses.replace(found, name="other")])
-    (pgr,) = (figure for figure in drawn if figure.name == "pgr")
+    pgr = figures.across([found, dataclasses.replace(found, name="other")])["pgr"]
     assert {row[0] for row in pgr.rows} >= {"synthetic: cities", "other: cities"}
 
 
 def test_without_matplotlib_there_are_tables_and_no_figures(
     found: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(figures, "available", lambda: False)
+    monkeypatch.setattr(drawing, "available", lambda: False)
     assert [path.name for path in report.write(found, tmp_path)] == ["results.json", "report.md"]
     assert re.fullmatch(r"no figures: they need matplotlib.*\n", capsys.readouterr().err)
+    with pytest.raises(UserError, match=r"they need matplotlib, which `pip install 'w2s-jax\[plot\]'` adds"):
+        found.plot()
     (page,) = report.page([tmp_path], tmp_path / "page.html")
     text = page.read_text()
     assert "they need matplotlib" in text
@@ -444,7 +539,7 @@ class Page(HTMLParser):
 @needs_matplotlib
 def test_the_page_is_whole_and_needs_no_network(found: Results, grown: Results, tmp_path: Path) -> None:
     for name, run in (("found", found), ("grown", grown)):
-        results.save(run, tmp_path / name)
+        storage.save(run, tmp_path / name)
     text = report.page([tmp_path / "found", tmp_path / "grown"], tmp_path / "out" / "page.html")[0].read_text()
     page = Page(text)
     assert not re.search(r"https?:|@import|url\((?!#)|//[a-z]", text)
@@ -456,7 +551,7 @@ def test_the_page_is_whole_and_needs_no_network(found: Results, grown: Results, 
     for run in (found, grown):
         for block in table.blocks(run):
             assert block.title in page.text
-            assert all(cell in page.text for row in block.rows for cell in row)
+            assert all(cell in page.text for row in block.main.rows for cell in row)
             assert all(note in page.text for note in block.notes)
     assert "w2s run configs/synthetic.py" in page.text
 
@@ -467,7 +562,7 @@ def test_figures_on_the_page_have_words_for_those_who_cannot_see_them(found: Res
     assert len(drawings) == len(FIGURES)
     assert all(drawing["role"] == "img" for drawing in drawings)
     words = " ".join(drawing["aria-label"] or "" for drawing in drawings)
-    assert f"naive {found.summaries[0].accuracy['student'].value:.3f}" in words
+    assert f"naive {found.summaries[0].scores['accuracy']['student'].value:.3f}" in words
 
 
 def test_names_cannot_break_the_page(found: Results) -> None:
@@ -481,7 +576,7 @@ def test_names_cannot_break_the_page(found: Results) -> None:
 def test_runs_of_the_same_name_go_by_their_folders(found: Results, tmp_path: Path) -> None:
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
-        results.save(found, folder)
+        storage.save(found, folder)
     text = report.page([*folders, folders[0]], tmp_path / "page.html")[0].read_text()
     headings = re.findall(r'<h2 id="run\d">(.*?)</h2>', text)
     assert headings == [str(folder.resolve()) for folder in folders]

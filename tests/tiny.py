@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from w2s_jax.config import Experiment, Method
 from w2s_jax.data.task_config import TaskConfig
@@ -61,6 +61,16 @@ def llama(folder: Path, *, layers: int = 2, width: int = 16, vocabulary: int = l
     (folder / "config.json").write_text(json.dumps(config))
     tokenizer(folder / "tokenizer.json")
     return folder
+
+
+def rename(folder: Path, family: str, names: dict[str, str]) -> None:
+    """Gives a checkpoint another family, and tensors other names."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": family}))
+    tensors = load_file(folder / "model.safetensors")
+    for old, new in names.items():
+        tensors = {name.replace(old, new): tensor for name, tensor in tensors.items()}
+    save_file(tensors, folder / "model.safetensors")
 
 
 def tokenizer(path: Path) -> None:

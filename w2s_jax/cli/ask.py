@@ -30,6 +30,6 @@ class Ask(Command):
         from w2s_jax.pipeline import questionnaire
         from w2s_jax.runtime.progress import Reporter
 
-        count = questionnaire.write(experiment, options.to, options.advised, Reporter().step)
+        count = questionnaire.write(experiment, options.to, options.advised, Reporter())
         print(f"wrote {count} examples to {options.to}")
         return OK

@@ -135,9 +135,13 @@ class PartsData(TaskData):
     def _draw(self, seed: int) -> Splits:
         """The different statements of each split's texts; for the supervisor at most as many as it has texts."""
         whole = self.whole.splits(seed)
-        learned = self._statements(whole.supervisor, len(whole.supervisor))
-        others = (self._statements(split) for split in (whole.transfer, whole.validation, whole.test))
-        return Splits(learned, *others, whole.n_classes)
+        return Splits(
+            self._statements(whole.supervisor, len(whole.supervisor)),
+            self._statements(whole.transfer),
+            self._statements(whole.validation),
+            self._statements(whole.test),
+            whole.n_classes,
+        )
 
     def _statements(self, split: Split, most: int | None = None) -> Split:
         groups: dict[str, str] = {}

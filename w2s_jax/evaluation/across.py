@@ -47,11 +47,15 @@ def _over_tasks(
     median = _median(ours, "accuracy")
     shared = [] if theirs is None else [task for task in ours if task in theirs]
     gains = np.round([_student(ours[task]) - _student((theirs or {})[task]) for task in shared], 12)
+    supervisor, student = pair
     return Across(
-        *pair,
+        supervisor,
+        student,
         method,
         () if median is None else median.tasks,
-        *((None, None, None) if median is None else (median.value, median.low, median.high)),
+        None if median is None else median.value,
+        None if median is None else median.low,
+        None if median is None else median.high,
         difference=float(gains.mean()) if shared else None,
         better=int((gains > 0).sum()),
         worse=int((gains < 0).sum()),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from w2s_jax import models
 from w2s_jax.evaluation import storage
@@ -58,18 +59,18 @@ def export_stage(folder: Path, out: Path, sources: Sequence[str]) -> None:
       sources: names, folders or files of models, among which its own is found by its hash.
     """
     identity = _identity(folder)
-    trained, heads = _trained(folder, identity, sources)
-    hugging_face.write(trained, out, pooling=identity["learner"]["pooling"], **heads)
+    trained, head = _trained(folder, identity, sources)
+    hugging_face.write(trained, out, pooling=identity["learner"]["pooling"], head=head)
 
 
-def _trained(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> tuple[Pretrained, dict[str, Any]]:
-    """The backbone, and what else was trained: a classifier's `head`, a language model's `unembedding`."""
+def _trained(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> tuple[Pretrained, np.ndarray | None]:
+    """The backbone and the language-model head as they were trained, and the kernel of a classifier's head."""
     learner = identity["learner"]
     if learner["parameters"] == "probe":
         raise UserError(f"{folder} is a probe on a published model; only what was finetuned can be exported")
     start = _start(folder, identity, sources)
     params = Store(folder.parent).params(folder.name)
-    heads = {"head": params.get("head", {}).get("kernel"), "unembedding": params.get("unembed", {}).get("embedding")}
+    unembedding = params.get("unembed", {}).get("embedding", start.unembedding)
     backbone = params.get("backbone", {})
     paths = [parameter_sets.path_of(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(backbone)]
     if any(path.endswith("/lora_a") for path in paths):
@@ -77,7 +78,8 @@ def _trained(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> 
         backbone = parameter_sets.merge_lora(whole, Lora(learner["lora_rank"]).scale)
     elif backbone:
         backbone = models.cut(backbone, start.config)
-    return dataclasses.replace(start, params=backbone or start.params), heads
+    trained = dataclasses.replace(start, params=backbone or start.params, unembedding=unembedding)
+    return trained, params.get("head", {}).get("kernel")
 
 
 def _start(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> Pretrained:

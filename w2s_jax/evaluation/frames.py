@@ -27,6 +27,12 @@ def to_frame(found: Results) -> "pd.DataFrame | pa.Table":
       selected_step, best_truth_step: of the student.
       stage: the model's folder.
     """
+    table = to_table(found)
+    return table.to_pandas() if importlib.util.find_spec("pandas") else table
+
+
+def to_table(found: Results) -> "pa.Table":
+    """The same as a pyarrow table, whether pandas is installed or not."""
     import pyarrow as pa
 
     summaries = {(s.task, s.supervisor, s.student, s.method): s for s in found.summaries}
@@ -35,8 +41,7 @@ def to_frame(found: Results) -> "pd.DataFrame | pa.Table":
         for cell in found.cells
         for role in ROLES
     ]
-    table = pa.Table.from_pylist(rows, schema=_schema([metric.name for metric in found.metrics]))
-    return table.to_pandas() if importlib.util.find_spec("pandas") else table
+    return pa.Table.from_pylist(rows, schema=_schema([metric.name for metric in found.metrics]))
 
 
 def _schema(metrics: list[str]) -> "pa.Schema":

@@ -20,6 +20,7 @@ from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages.base import Stage
 from w2s_jax.stages.measuring import CellKey, Setting
 from w2s_jax.supervisors import supervisor
+from w2s_jax.train.learner import Learner
 
 
 def measure(
@@ -138,12 +139,11 @@ def _cell(cell: CellStages, finished: Mapping[str, Finished], check: Callable[[S
 
 def _sizes(experiment: Experiment) -> dict[str, int]:
     """Parameters of each model whose number is known, by display name."""
-    trained = {name: supervisor(each).trains() for name, each in experiment.supervisors.items()}
-    learners = {**trained, **experiment.students}
+    named = {**experiment.supervisors, **experiment.students}
     return {
         name: models.size(learner.model, read_layer=learner.read_layer)
-        for name, learner in learners.items()
-        if learner is not None and not arrays.is_array(learner.model)
+        for name, learner in named.items()
+        if isinstance(learner, Learner) and not arrays.is_array(learner.model)
     }
 
 

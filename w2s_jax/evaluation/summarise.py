@@ -164,7 +164,7 @@ def _comparison(
     seeds = tuple(seed for seed in of_baseline if seed in of_method)
     if not seeds:
         reason = "the two methods have no seed in common"
-        return Comparison(*key, method, baseline, (), *[None] * 6, reason=reason, least_p=None)
+        return Comparison(*key, method, baseline, (), None, None, None, None, None, None, reason, least_p=None)
     a, b = ([items[seed] for seed in seeds] for items in (of_method, of_baseline))
     found = metrics.paired_difference(
         [item.predictions for item in a], [item.predictions for item in b], bootstrap=draw.of(a)

@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from w2s_jax.runtime.errors import UserError
 
 Transform = Callable[..., Float[Array, "b c"]]
 Weight = Callable[..., Float[Array, " b"]]
-Coefficient = float | int | Array | optax.Schedule
+Coefficient: TypeAlias = float | int | Array | optax.Schedule
 
 
 def compose(divergence: Loss, *, targets: tuple[Transform, ...] = (), weights: tuple[Weight, ...] = ()) -> Loss:

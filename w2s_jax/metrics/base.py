@@ -4,10 +4,10 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, SupportsFloat
 
 import numpy as np
-from jaxtyping import Float, Int, Integer, Shaped
+from jaxtyping import Float, Integer, Shaped
 
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.registry import Registry
@@ -55,7 +55,7 @@ class Metric(MetricFacts):
         one-hot labels, weak labels as the supervisor's probabilities.
     """
 
-    function: Callable[[Probs, Probs], float | None]
+    function: Callable[[Probs, Probs], SupportsFloat | None]
 
     def facts(self) -> MetricFacts:
         """The same without the function."""
@@ -84,8 +84,9 @@ def markdown() -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 
-def _finite(value: float | None) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None
+def _finite(value: SupportsFloat | None) -> float | None:
+    number = math.nan if value is None else float(value)
+    return number if math.isfinite(number) else None
 
 
 def hard(labels: Labels | Probs) -> Labels:
@@ -102,7 +103,7 @@ def backing(probs: Probs, labels: Labels | Probs) -> Float[np.ndarray, " n"]:
     return np.take_along_axis(labels, predicted[:, None], axis=-1)[:, 0].astype(np.float64)
 
 
-def check(probs: Probs, labels: Int[np.ndarray, " n"]) -> None:
+def check(probs: np.ndarray, labels: np.ndarray) -> None:
     """Refuses what is not probabilities [N, C] with class numbers [N].
 
     Raises:

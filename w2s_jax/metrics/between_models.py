@@ -60,8 +60,8 @@ METRICS.register(
     Metric(
         name="confident_disagreement",
         title="CDR",
-        formula="confident disagreement: of the predictions above .95, the fraction where the labels are above .95 for "
-        "another class; undefined where there is no such prediction",
+        formula="confident disagreement, the fraction of predictions above .95 whose labels are above .95 for another "
+        "class; undefined where no prediction is above .95",
         better="lower",
         against_weak=True,
         function=confident_disagreement,

@@ -79,8 +79,8 @@ METRICS.register(
     Metric(
         name="calibration_error",
         title="ECE",
-        formula="expected calibration error: mean over examples of |accuracy - confidence| in their bin, of ten bins "
-        "of equal width",
+        formula="expected calibration error, the mean over examples of |accuracy - confidence| in their bin, of ten "
+        "bins of equal width",
         better="lower",
         against_weak=True,
         function=calibration_error,
@@ -90,7 +90,7 @@ METRICS.register(
     Metric(
         name="sweep_calibration_error",
         title="sweep ECE",
-        formula="ECE in equally full bins, as many as keep accuracy from falling with confidence",
+        formula="ECE in equally full bins, of which there are as many as keep accuracy from falling with confidence",
         better="lower",
         function=sweep_calibration_error,
     )
@@ -99,7 +99,7 @@ METRICS.register(
     Metric(
         name="over_confidence",
         title="EOE",
-        formula="over-confidence, signed: mean confidence - accuracy",
+        formula="signed over-confidence, mean confidence - accuracy",
         better="zero",
         against_weak=True,
         function=over_confidence,

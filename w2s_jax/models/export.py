@@ -36,7 +36,6 @@ def write(
     *,
     head: Float[Array | np.ndarray, "d c"] | None = None,
     pooling: Pooling | None = None,
-    unembedding: Float[Array | np.ndarray, "v d"] | None = None,
 ) -> bool:
     """Writes config.json, model.safetensors (float32) and the tokenizer's files.
 
@@ -46,10 +45,10 @@ def write(
     format keeps minus one, may change by 3e-8.
 
     Args:
-      pretrained: its parameters may have been trained since; adapters must be merged (`params.merge_lora`).
+      pretrained: its parameters, and its unembedding, may have been trained since; adapters must be merged
+        (`params.merge_lora`).
       head: the kernel of a classifier's head.
       pooling: the hidden state that the head reads; None is the family's default, as in `Classifier`.
-      unembedding: the table of a language-model head that is not tied; None is the source's.
 
     Returns:
       Whether transformers scores `head` alike. Where it does not (encoders, which it gives one more layer, and heads
@@ -67,8 +66,8 @@ def write(
     described["architectures"] = [family.classifier_class if scored else family.model_class]
     tensors = {family.prefix + name: array for name, array in _backbone(pretrained.params, config)}
     if not config.is_encoder and not config.tied_embeddings:
-        table = models.unembedding(pretrained.name) if unembedding is None else unembedding
-        tensors[family.unembedding] = np.asarray(table)
+        trained = pretrained.unembedding
+        tensors[family.unembedding] = np.asarray(models.unembedding(pretrained.name) if trained is None else trained)
     if head is not None and scored:
         tensors[CLASSIFIER] = np.asarray(head, np.float32).T
         described["id2label"] = {str(label): f"LABEL_{label}" for label in range(head.shape[1])}

@@ -1,4 +1,4 @@
-"""Sets of parameters, by regexes over their paths. Training, freezing and adapters all use this one mechanism."""
+"""Groups of parameters, by regexes over their paths. Training, freezing and adapters all use this one mechanism."""
 
 import math
 import re
@@ -12,10 +12,15 @@ from w2s_jax.runtime.errors import UserError
 Tree = Any
 Rules = Sequence[tuple[str, str]]
 
-# The first rule whose regex is found in a path, such as `backbone/layers/attention/query/kernel`, names its set.
+_HEAD: Rules = [(r"^head/", "train"), (r"^backbone/", "frozen")]
+_ADAPTERS: Rules = [(r"/lora_[ab]$", "adapters"), (r"", "rest")]
+
+# By what a learner trains. The first rule whose regex is found in a path, such as
+# `backbone/layers/attention/query/kernel`, names its group.
 TRAINABLE: Mapping[str, Rules] = {
     "full": [(r"^reference/", "frozen"), (r"", "train")],
-    "head": [(r"^head/", "train"), (r"^backbone/", "frozen")],
+    "head": _HEAD,
+    "probe": _HEAD,
     "lora": [(r"^head/|/lora_[ab]$", "train"), (r"^(backbone|unembed)/", "frozen")],
 }
 
@@ -25,15 +30,15 @@ def path_of(keys: Sequence[Any]) -> str:
     return "/".join(str(getattr(key, "key", key)) for key in keys)
 
 
-def label(params: Tree, rules: Rules) -> Tree:
-    """The set of each leaf, by the first rule that matches its path.
+def groups(params: Tree, rules: Rules) -> Tree:
+    """The name of each leaf's group, by the first rule that matches its path.
 
     Raises:
       UserError: a leaf matches no rule; all such leaves are listed.
     """
     uncovered = []
 
-    def set_of(keys: Sequence[Any], _: Any) -> str:
+    def group_of(keys: Sequence[Any], _: Any) -> str:
         path = path_of(keys)
         for pattern, name in rules:
             if re.search(pattern, path):
@@ -41,15 +46,20 @@ def label(params: Tree, rules: Rules) -> Tree:
         uncovered.append(path)
         return ""
 
-    labels = jax.tree_util.tree_map_with_path(set_of, params)
+    found = jax.tree_util.tree_map_with_path(group_of, params)
     if uncovered:
         raise UserError(f"no rule covers these parameters: {', '.join(uncovered)}")
-    return labels
+    return found
 
 
-def partition(params: Tree, labels: Tree, name: str = "train") -> tuple[Tree, Tree]:
-    """The leaves of one set, and all others, each a nested dict without empty branches."""
-    return _keep(params, labels, name, True), _keep(params, labels, name, False)
+def partition(params: Tree, rules: Rules, name: str = "train") -> tuple[Tree, Tree]:
+    """The leaves of the group of this name, and all others, each a nested dict without empty branches.
+
+    Raises:
+      UserError: a leaf matches no rule.
+    """
+    named = groups(params, rules)
+    return _keep(params, named, name, True), _keep(params, named, name, False)
 
 
 def combine(first: Tree, second: Tree) -> Tree:
@@ -75,12 +85,12 @@ def merge_lora(params: Tree, scale: float) -> Tree:
 
 def without_lora(params: Tree) -> Tree:
     """The same parameters but the adapters'."""
-    return partition(params, label(params, [(r"/lora_[ab]$", "adapters"), (r"", "rest")]), "rest")[0]
+    return partition(params, _ADAPTERS, "rest")[0]
 
 
 def fold_lora(params: Tree, scale: float) -> Tree:
     """`merge_lora` of arrays on devices, which it consumes: each kernel takes the place of the one before it."""
-    adapters, rest = partition(params, label(params, [(r"/lora_[ab]$", "adapters"), (r"", "rest")]), "adapters")
+    adapters, rest = partition(params, _ADAPTERS, "adapters")
 
     def merged(rest: Tree, adapters: Tree) -> Tree:
         with jax.default_matmul_precision("highest"):
@@ -95,13 +105,13 @@ def head_mask(params: Tree) -> Tree:
     return jax.tree_util.tree_map_with_path(lambda keys, _: path_of(keys).startswith("head/"), params)
 
 
-def _keep(params: Tree, labels: Tree, name: str, inside: bool) -> Tree:
+def _keep(params: Tree, named: Tree, name: str, inside: bool) -> Tree:
     kept = {}
     for key, value in params.items():
         if isinstance(value, Mapping):
-            branch = _keep(value, labels[key], name, inside)
+            branch = _keep(value, named[key], name, inside)
             if branch:
                 kept[key] = branch
-        elif (labels[key] == name) == inside:
+        elif (named[key] == name) == inside:
             kept[key] = value
     return kept

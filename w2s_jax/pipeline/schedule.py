@@ -194,6 +194,7 @@ class _Crew:
         made["read"] = {need.name: self._store.predictions_hash(need.name) for need in stage.needs}
         params = outcome.params if stage.name in self._kept else None
         self._store.write(stage.name, _predictions(stage, outcome), outcome.history, stage.identity, made, params)
+        self._session.reporter.trackers.losses(stage.name, outcome.history.losses)  # probes report none as they go
 
 
 def groups(stages: Sequence[Stage]) -> list[list[Stage]]:

@@ -1,7 +1,7 @@
 """What one run owns: tasks, finished stages, cached features and predictions, devices, and how stages are trained."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,10 +113,11 @@ class Session:
 
     def _trained(self, stage: Stage) -> Pretrained:
         """What a finished stage trained, as something to start from."""
-        assert stage.learner is not None
-        adapted = stage.role == "adapted"
-        read: Callable = functools.partial(self.store.params_sharded, stage.name)
-        return restore.restore(stage.learner, adapted, read, self.mesh)
+        learner = stage.learner
+        assert learner is not None
+        read = functools.partial(self.store.params_sharded, stage.name)
+        start = functools.partial(self.pretrained, learner, stage.body)
+        return restore.restore(learner, read, start, self.mesh, adapted=stage.role == "adapted")
 
 
 def _problem(stage: Stage, fit: Fit) -> Problem:

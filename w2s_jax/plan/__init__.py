@@ -16,13 +16,13 @@ from w2s_jax.students import Train
 from w2s_jax.supervisors import supervisor
 from w2s_jax.train.learner import Learner
 
-__all__ = ["PlannedStep", "Program", "plan", "programs"]
+__all__ = ["PlannedStep", "Workload", "plan", "workloads"]
 
 TRUTH = Train()
 
 
 @dataclass(frozen=True)
-class Program:
+class Workload:
     """A learner with a loss, or its generative finetuning: the stages that share it compile once.
 
     Attributes:
@@ -71,22 +71,22 @@ def plan(
     """
     slice_ = topology(where)
     task = definition_of(experiment.tasks[0].name)
-    for program in programs(experiment):
-        stage = program.learner, program.learn, task.n_classes
+    for workload in workloads(experiment):
+        stage = workload.learner, workload.learn, task.n_classes
         request = Request("train", *stage, experiment.mesh, slice_, task.candidates)
-        if program.adapts:
-            yield _planned(program, dataclasses.replace(request, kind="adapt"), compile_for)
+        if workload.adapts:
+            yield _planned(workload, dataclasses.replace(request, kind="adapt"), compile_for)
             continue
-        if program.learner.parameters != "probe":
-            step = _planned(program, request, compile_for)
+        if workload.learner.parameters != "probe":
+            step = _planned(workload, request, compile_for)
             yield step
             if step.reason and not step.nearest:
                 continue
             request = step.nearest.request if step.nearest else request
-        yield _planned(program, dataclasses.replace(request, kind="label"), compile_for)
+        yield _planned(workload, dataclasses.replace(request, kind="label"), compile_for)
 
 
-def programs(experiment: Experiment) -> list[Program]:
+def workloads(experiment: Experiment) -> list[Workload]:
     """The distinct learners with a loss, in the order supervisors, students, ceilings; before each the generative
     finetuning that it begins with.
 
@@ -99,12 +99,12 @@ def programs(experiment: Experiment) -> list[Program]:
         *(("student", name, learner, trained) for name, learner in experiment.students.items()),
         *(("ceiling", name, learner, TRUTH) for name, learner in experiment.students.items()),
     ]
-    found: dict[tuple[str, Train, bool], Program] = {}
+    found: dict[tuple[str, Train, bool], Workload] = {}
 
     def add(stage: str, learner: Learner, loss: Train, adapts: bool) -> None:
         key = repr(learner), loss, adapts
         names = found[key].stages if key in found else ()
-        found[key] = Program(tuple(dict.fromkeys((*names, stage))), learner, loss, adapts)
+        found[key] = Workload(tuple(dict.fromkeys((*names, stage))), learner, loss, adapts)
 
     for what, name, learner, loss in stages:
         if arrays.is_array(learner.model):
@@ -120,9 +120,9 @@ def _planned_loss(learn: object) -> bool:
     return isinstance(learn, Train) and isinstance(learn.loss, str)
 
 
-def _planned(program: Program, request: Request, compile_for: Callable[[Request], Compiled]) -> PlannedStep:
+def _planned(workload: Workload, request: Request, compile_for: Callable[[Request], Compiled]) -> PlannedStep:
     compiled = compile_for(request)
-    step = PlannedStep(program.stages, request.kind, request, compiled, roofline(compiled, request.topology))
+    step = PlannedStep(workload.stages, request.kind, request, compiled, roofline(compiled, request.topology))
     if compiled.fits:
         return step
     found = nearest(request, compiled, compile_for)

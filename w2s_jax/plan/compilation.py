@@ -59,7 +59,7 @@ class Compiled:
       mesh: the sizes of its axes, none of them -1.
       rows, length: of its batch, over all devices.
       parameters, optimizer: what its arguments hold of them.
-      resident: what training holds besides, while the program runs; see `lowering.Program`.
+      resident: what training holds besides, while the program runs; see `lowering.LoweredStep`.
       used: arguments, temporaries, results that are no argument, and code. Where it does not fit, what the compiler
         asked for, or, where what is held alone is too much and nothing was compiled, parameters and optimizer.
       available: what a program and what is resident may use, if known.
@@ -127,17 +127,17 @@ def compile_here(request: Request) -> Compiled:
     mesh = make_mesh(**dataclasses.asdict(request.mesh), devices=devices)
     loss, config = request.learn.bound(), architecture(request.learner.model)
     task = request.n_classes, request.candidates
-    program = lowering.lower(request.kind, request.learner, config, *task, loss, mesh)
+    step = lowering.lower(request.kind, request.learner, config, *task, loss, mesh)
     chip, available = _chip(request.topology, devices[0])
-    used, costs = program.parameters + program.optimizer, None
-    if available is None or used + program.resident <= available:
+    used, costs = step.parameters + step.optimizer, None
+    if available is None or used + step.resident <= available:
         dump = tempfile.TemporaryDirectory()  # goes when this function ends
         folder = Path(dump.name)
         options: dict[str, str | bool] = {}
         if request.topology.chip is not None:
             options = {"xla_dump_to": str(folder), "xla_dump_hlo_as_text": True}
         try:
-            compiled = program.lowered.compile(compiler_options=options)
+            compiled = step.lowered.compile(compiler_options=options)
         except jax.errors.JaxRuntimeError as error:
             needed = memory_needed(str(error), used)
             if needed is None:
@@ -146,21 +146,21 @@ def compile_here(request: Request) -> Compiled:
             used = needed
         else:
             used = _used(compiled.memory_analysis())
-            if available is None or used + program.resident <= available:
+            if available is None or used + step.resident <= available:
                 costs = counting.costs(_text(compiled, folder), len(devices))
     return Compiled(
         chip=chip,
         devices=len(devices),
         mesh=MeshConfig(**{name: int(size) for name, size in mesh.shape.items()}),
-        rows=program.rows,
-        length=program.length,
-        parameters=program.parameters,
-        optimizer=program.optimizer,
-        resident=program.resident,
+        rows=step.rows,
+        length=step.length,
+        parameters=step.parameters,
+        optimizer=step.optimizer,
+        resident=step.resident,
         used=used,
         available=available,
         costs=costs,
-        model_flops=program.model_flops,
+        model_flops=step.model_flops,
         seconds=time.monotonic() - started,
     )
 

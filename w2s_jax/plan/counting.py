@@ -13,7 +13,7 @@ import numpy as np
 
 from w2s_jax.plan import kernels
 from w2s_jax.plan.execution import executed
-from w2s_jax.plan.hlo import Computation, Instruction, Program, Shape, parse
+from w2s_jax.plan.hlo import Computation, HloModule, Instruction, Shape, parse
 
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 _FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call", "iota"}
@@ -124,7 +124,7 @@ def _positions(size: int, window: int, out: int, *, stride: int, lhs_dilate: int
     return int(inside.sum())
 
 
-def memory_bytes(instruction: Instruction, computation: Computation, program: Program) -> int:
+def memory_bytes(instruction: Instruction, computation: Computation, program: HloModule) -> int:
     """What one instruction outside any fusion reads from and writes to HBM."""
     opcode = instruction.opcode.removesuffix("-start")
     if {opcode, instruction.opcode} & _FREE or opcode.endswith("-done"):
@@ -155,7 +155,7 @@ def _in_hbm(shapes: Sequence[Shape]) -> int:
     return sum(shape.bytes for shape in shapes if not shape.fast)
 
 
-def _read(value: Instruction, fusion: Computation, program: Program) -> int:
+def _read(value: Instruction, fusion: Computation, program: HloModule) -> int:
     """The part of a fusion's parameter that it reads."""
     whole = sum(shape.bytes for shape in value.shapes)
     read = 0

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from w2s_jax.plan.hlo import Computation, Instruction, Program
+from w2s_jax.plan.hlo import Computation, HloModule, Instruction
 
 LONGEST = 10_000  # trips that are followed
 # What an integer or a tuple of them is, as far as constants tell.
@@ -38,7 +38,7 @@ class Executed(NamedTuple):
     fused: bool
 
 
-def executed(program: Program) -> Iterator[Executed]:
+def executed(program: HloModule) -> Iterator[Executed]:
     """Every instruction that runs; of a condition, those of each branch.
 
     Raises:
@@ -48,7 +48,7 @@ def executed(program: Program) -> Iterator[Executed]:
 
 
 def _walk(
-    program: Program, name: str, given: Sequence[Value], times: int, owner: str, fused: bool
+    program: HloModule, name: str, given: Sequence[Value], times: int, owner: str, fused: bool
 ) -> Iterator[Executed]:
     """Of a computation that is called with values of which `given` are known."""
     computation = program.computations[name]
@@ -71,7 +71,9 @@ def _walk(
                 yield from _walk(program, branch, (), times, owner, fused)
 
 
-def _trips(program: Program, computation: Computation, loop: Instruction, given: Sequence[Value]) -> tuple[int, Value]:
+def _trips(
+    program: HloModule, computation: Computation, loop: Instruction, given: Sequence[Value]
+) -> tuple[int, Value]:
     """How often a loop runs, and what of its state is known and the same in every trip."""
     known = re.search(r'known_trip_count":\{"n":"(\d+)"', loop.text)
     if known:
@@ -90,7 +92,7 @@ def _trips(program: Program, computation: Computation, loop: Instruction, given:
     raise ValueError(f"cannot tell how often the loop {loop.name} of {computation.name} runs")
 
 
-def _value(program: Program, computation: Computation, name: str, given: Sequence[Value]) -> Value:
+def _value(program: HloModule, computation: Computation, name: str, given: Sequence[Value]) -> Value:
     """An instruction's result, as far as it follows from constants and `given`. Arrays are not followed."""
     each = computation.instructions[name]
     if each.opcode not in ("tuple", "parameter") and any(shape.dims for shape in each.shapes):

@@ -70,14 +70,14 @@ class Computation:
 
 
 @dataclass(frozen=True)
-class Program:
+class HloModule:
     """All computations, and the one that is run."""
 
     computations: dict[str, Computation]
     entry: str
 
 
-def parse(text: str) -> Program:
+def parse(text: str) -> HloModule:
     """HLO text as computations."""
     computations: dict[str, Computation] = {}
     entry, current = "", None
@@ -89,7 +89,7 @@ def parse(text: str) -> Program:
             entry = header.group(2) if header.group(1) else entry
         elif current is not None and (found := _instruction(line)):
             current.instructions[found.name] = found
-    return Program(computations, entry)
+    return HloModule(computations, entry)
 
 
 def _instruction(line: str) -> Instruction | None:

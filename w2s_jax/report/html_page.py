@@ -11,7 +11,7 @@ from pathlib import Path
 from w2s_jax.evaluation import storage
 from w2s_jax.evaluation.results import Results
 from w2s_jax.report import figures, story, table
-from w2s_jax.report.figures import Figure, selection, style
+from w2s_jax.report.figures import Figure, drawing, selection, style
 
 STYLE = """
 :root { color-scheme: light dark;
@@ -61,8 +61,8 @@ def html(runs: Sequence[Results], drawn: figures.Drawn) -> str:
         parts += [_links(runs), *(f"<h2>{escape(run.name)}</h2>{_story(run)}" for run in runs), _quiet(story.LEGEND)]
         parts += ["<h2>Over all runs</h2>" if across else "", *across]
     else:
-        parts += [_story(runs[0]), _quiet(story.LEGEND), "<h2>Figures</h2>" if figures.available() else "", *across]
-    parts.append("" if figures.available() else "<p>There are no figures: they need matplotlib.</p>")
+        parts += [_story(runs[0]), _quiet(story.LEGEND), "<h2>Figures</h2>" if drawing.available() else "", *across]
+    parts.append("" if drawing.available() else "<p>There are no figures: they need matplotlib.</p>")
     for i, run in enumerate(runs):
         parts.append(_details(run, f"run{i}", drawn.of_run[run.name], several=len(runs) > 1))
     parts += ["<h2>Provenance</h2>", *(_made(run) for run in runs)]
@@ -101,22 +101,22 @@ def _details(found: Results, anchor: str, drawn: Mapping[str, Figure], *, severa
     if drawn and all(len(summary.curve) < 2 for summary in found.summaries):
         parts.append(_quiet("There are no learning curves: every student was evaluated once, as probes are."))
     parts += ["<h2>Each task and pair of models</h2>" if not several else "<h3>Each task and pair of models</h3>"]
-    parts.append(_quiet(table.LEGEND))
+    explained = "".join(f"<li>{escape(line)}</li>" for line in table.columns(found.metrics))
+    parts += [_quiet(table.LEGEND), f"<details><summary>What the columns are</summary><ul>{explained}</ul></details>"]
     folded = selection.many([found])
-    legend = table.second_legend(found.metrics)
     for block in table.blocks(found):
-        title, body = escape(block.title), _block(block, legend)
+        title, body = escape(block.title), _block(block)
         parts.append(f"<details><summary>{title}</summary>{body}</details>" if folded else f"<h3>{title}</h3>{body}")
     return "\n".join(parts)
 
 
-def _block(block: table.Block, legend: str) -> str:
+def _block(block: table.Block) -> str:
     parts = [_table(block.main, "Test split")]
     if block.notes:
         parts.append(f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in block.notes)}</ul>")
     if block.stopping.rows:
         parts.append(_table(block.stopping, table.STOPPING_LEGEND))
-    parts.append(_table(block.second, legend))
+    parts.append(_table(block.second, table.SECOND_LEGEND))
     return "\n".join(parts)
 
 

@@ -14,8 +14,9 @@ LEGEND = (
 )
 MOST_CLASSES = 10  # whose fractions are written out
 WIDTH = 100  # of what is not a terminal
-LEAST_NAME = 12  # columns of a terminal that a model's name needs
+LEAST_NAME = 10  # columns of a terminal for a model's name, of which a longer one folds: supervisor
 STOPPING_COLUMNS = ("student", "kept", "best on weak labels", "last", "best on ground truth (cheating)")
+SECOND_LEGEND = "PGR between fixed baselines, and other metrics"
 STOPPING_LEGEND = "Accuracy on validation against ground truth, and PGR there, by what chose the step"
 Row = tuple[str, ...]
 
@@ -96,19 +97,20 @@ def markdown(found: Results, lead: Sequence[str] = ()) -> str:
             parts.append("\n".join(f"- {note}" for note in block.notes))
         if block.stopping.rows:
             parts += [f"{STOPPING_LEGEND}:", markdown_table(*block.stopping)]
-        parts += [f"{second_legend(found.metrics)}:", markdown_table(*block.second)]
-    parts += ["## Made by", markdown_table(("what", "value"), made_rows(found))]
+        parts += [f"{SECOND_LEGEND}:", markdown_table(*block.second)]
+    parts += ["## Columns", "\n".join(f"- {column}" for column in columns(found.metrics))]
+    parts += ["## Provenance", markdown_table(("what", "value"), made_rows(found))]
     return "\n\n".join(parts) + "\n"
 
 
-def second_legend(metrics: Sequence[MetricFacts]) -> str:
-    """What the columns of the second table are."""
-    parts = ["PGR of each seed between fixed baselines (means over all seeds)"]
-    parts += [f"{each.title}: {each.formula}" for each in metrics if each.shown == "second"]
+def columns(metrics: Sequence[MetricFacts]) -> list[str]:
+    """What the columns of the two tables of metrics are, in a line each."""
+    lines = [f"{each.title}: {each.formula}." for each in metrics if each.shown != "results"]
+    lines.append("PGR ± sd of seeds: PGR of each seed between fixed baselines, which are means over all seeds.")
     if any(each.against_weak for each in metrics):
-        parts.append("weak: the same with weak labels in place of ground truth")
-    parts.append("CAPA: similarity with the supervisor beyond what their accuracies imply (0 is chance)")
-    return ". ".join(parts)
+        lines.append("weak: of the student, with weak labels in place of ground truth.")
+    lines.append("CAPA: similarity with the supervisor beyond what their accuracies imply; 0 is chance.")
+    return lines
 
 
 def made_rows(found: Results) -> list[Row]:

@@ -6,6 +6,7 @@ by `w2s run CONFIG --track my_tracker.py:Mine`. The built-in `jsonl` always writ
 
 import contextlib
 import json
+import operator
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -104,7 +105,7 @@ class Trackers:
         first = self._logged.get(stage, 0)
         self._logged[stage] = max(first, len(losses))
         for step, loss in enumerate(losses[first:], first + 1):
-            self._tell(lambda tracker, step=step, loss=loss: tracker.log(stage, step, {"loss": loss}))
+            self._tell(operator.methodcaller("log", stage, step, {"loss": loss}))
 
     def finish(self, results: Mapping[str, Any] | None, written: Sequence[Path]) -> None:
         """Finishes every tracker; nothing is told to them afterwards."""

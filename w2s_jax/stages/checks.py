@@ -17,8 +17,8 @@ from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.sharding import batch_ways
 from w2s_jax.stages.base import bound_loss
 from w2s_jax.train import answering
-from w2s_jax.train.finetune import tokenize
 from w2s_jax.train.learner import Learner
+from w2s_jax.train.reading import tokenize
 
 
 def learner(task: TaskData, learner: Learner, mesh: Mesh | None) -> None:

@@ -125,6 +125,7 @@ class Learning(Protocol):
         Raises:
           UserError: the first problem.
         """
+        return None
 
     def work(self, learner: Learner, texts: tuple[Text, ...], shown: Shown) -> Iterable[Work]:
         """How much there is to compute, for an estimate of time."""

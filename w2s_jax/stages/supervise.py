@@ -144,6 +144,7 @@ class Supervisor(Protocol):
         Raises:
           UserError: the first problem.
         """
+        return None
 
     def work(self, task: TaskData, seed: int) -> Iterable[Work]:
         """How much there is to compute besides its learner's training, for an estimate of time."""

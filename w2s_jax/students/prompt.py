@@ -63,9 +63,14 @@ class Prompt(Learning):
         start = teaching.session.pretrained(replace(learner, read_layer=None), teaching.body)
         ask = prompting.Asking(learner, start, mesh=teaching.session.mesh, progress=teaching.session.progress)
         splits = {**lesson.predict, "validation": lesson.validation.split}
-        how = {"template": self.template or teaching.templates[0], "calibrate": self.calibrate}
         answers = [f" {answer}" for answer in teaching.answers]
-        return Logits({name: ask.logits(split.texts, shots, answers, **how) for name, split in splits.items()})
+        template = self.template or teaching.templates[0]
+        return Logits(
+            {
+                name: ask.logits(split.texts, shots, answers, template=template, calibrate=self.calibrate)
+                for name, split in splits.items()
+            }
+        )
 
     def identity(self) -> dict[str, Any]:
         return {"prompt": [self.shots, self.shown, self.template, self.calibrate]}

@@ -139,7 +139,8 @@ def audit(
         doubt = np.stack([score[name], 1 - score[name]], axis=1)
         values[f"auroc of {name}"] = metrics.auroc(doubt, wrong[name].astype(int))
         values[f"caught of {name}"] = _caught(wrong[name], score[name])
-    return Finding("audit", **names, seeds=tuple(seeds), values=values, sentence=_sentence(names, overseer, values))
+    sentence = _sentence(names, overseer, values)
+    return Finding("audit", **names, seeds=tuple(seeds), values=values, pgr=None, sentence=sentence)
 
 
 def _caught(wrong: np.ndarray, score: np.ndarray) -> float | None:

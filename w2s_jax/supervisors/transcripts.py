@@ -24,7 +24,7 @@ from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages import cost
 from w2s_jax.stages.base import Session, model_fingerprint
 from w2s_jax.stages.cost import Work
-from w2s_jax.train import inference
+from w2s_jax.train import reading
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.writing import Writer
 
@@ -89,7 +89,7 @@ def check(maker: Debating, texts: Sequence[Text], answers: Sequence[str]) -> Non
         raise UserError(f"a {maker.protocol} needs a task of two classes whose examples are one text each")
     arguments = maker.turns * maker.sides
     headings = "".join(_heading(maker, answer) for answer in answers) * maker.turns
-    inference.encode_prompts(maker.advisor, [f"{text}{headings}" for text in texts], arguments * maker.tokens)
+    reading.encode_prompts(maker.advisor, [f"{text}{headings}" for text in texts], arguments * maker.tokens)
 
 
 def consulted(text: Text) -> int:

@@ -13,6 +13,7 @@ every other.
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ from w2s_jax import models
 from w2s_jax.data.tokens import Text, Tokens, ragged
 from w2s_jax.models.packing import Packing
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.train import inference
+from w2s_jax.train import reading
 from w2s_jax.train.learner import Learner
 
 FEW = 16  # answers of which each is scored
@@ -90,6 +91,12 @@ def answers(learner: Learner, names: Sequence[str]) -> Answers:
     )
 
 
+def stand_ins(n_classes: int) -> Answers:
+    """Answers for where no tokenizer need be: the classes' numbers, digit by digit, in base 16."""
+    digits = max(1, math.ceil(math.log(n_classes, 16)))
+    return Answers(tuple(tuple(label // 16**place % 16 for place in range(digits)) for label in range(n_classes)))
+
+
 def prompts(learner: Learner, answers: Answers, texts: Sequence[Text]) -> Tokens:
     """The texts in the learner's template as tokens, short enough that an answer fits after them.
 
@@ -100,7 +107,7 @@ def prompts(learner: Learner, answers: Answers, texts: Sequence[Text]) -> Tokens
     if not all(isinstance(text, str) for text in texts):
         raise UserError("a comparison of two texts has no answer in words: give the learner output='head'")
     filled = [learner.template.replace("{text}", str(text)) for text in texts]
-    return inference.encode_prompts(learner, filled, answers.longest)
+    return reading.encode_prompts(learner, filled, answers.longest)
 
 
 def lessons(

@@ -1,35 +1,50 @@
 """Generative finetuning: a backbone learns the next tokens of texts, without labels (Burns et al. 2023, 5.2.2)."""
 
-import functools
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 
-from w2s_jax import losses, models
-from w2s_jax.data.batching import TrainBatches
-from w2s_jax.data.tokens import Text, flatten
+from w2s_jax import losses
+from w2s_jax.data.tokens import Text
 from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
-from w2s_jax.models.layers import Lora
-from w2s_jax.models.packing import Packing
-from w2s_jax.runtime import sharding
+from w2s_jax.models.shapes import Params
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.train.finetune import tokenize
-from w2s_jax.train.learner import Generative, Learner
+from w2s_jax.train import outputs, prepare
+from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import LoopSettings, Progress, fit
-from w2s_jax.train.optimizer import OptimizerConfig, make_optimizer
-from w2s_jax.train.state import create, state_shardings
-from w2s_jax.train.step import Step, make_train_step
+from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax.train.outputs import NextTokenOutput
+from w2s_jax.train.step import Loss
 
 NOTHING = np.ones((1, 2), np.float32)  # there is no validation: the last parameters are kept
+
+
+class Adapted(NamedTuple):
+    """What generative finetuning gives.
+
+    Attributes:
+      params: `{"backbone": ...}`, adapters merged, on the devices that trained them; and `"unembed"` if the
+        language-model head has parameters of its own and they trained.
+      losses: of every step, the mean over tokens, in nats.
+    """
+
+    params: Params
+    losses: list[float]
+
+
+class Objective(NamedTuple):
+    """What generative finetuning trains, and how, as any training takes it."""
+
+    learner: Learner
+    output: NextTokenOutput
+    loss: Loss
 
 
 def next_token(
@@ -45,6 +60,34 @@ def next_token(
     return -scores[:, 0] * jnp.sum(where) / jnp.maximum(tokens, 1)
 
 
+NEXT_TOKEN = losses.bind(next_token)
+
+
+def objective(learner: Learner) -> Objective:
+    """The learner with the settings of its `generative`: adapters train if it trains adapters, otherwise everything.
+
+    The language-model head does not train where the learner has a preference: its scores are those of the published
+    head.
+
+    Raises:
+      UserError: it has none; its batch is not a multiple of the learner's microbatches.
+    """
+    settings = learner.generative
+    if settings is None:
+        raise UserError("generative finetuning needs the learner's `generative`")
+    trained = dataclasses.replace(
+        learner,
+        parameters="lora" if learner.parameters == "lora" else "full",
+        read_layer=None,
+        pooling=None,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        optimizer=OptimizerConfig(learning_rate=settings.learning_rate),
+        loop=LoopSettings(evaluations=1, select="final", checkpoint_seconds=learner.loop.checkpoint_seconds),
+    )
+    return Objective(trained, NextTokenOutput(trains_unembedding=learner.preference is None), NEXT_TOKEN)
+
+
 def adapt(
     learner: Learner,
     pretrained: Pretrained,
@@ -55,113 +98,36 @@ def adapt(
     folder: Path | None = None,
     profile: Path | None = None,
     progress: Progress | None = None,
-) -> tuple[dict[str, Any], list[float]]:
-    """Finetunes the backbone of `pretrained` on the texts, as `learner.generative` says.
+) -> Adapted:
+    """Finetunes `pretrained` on the texts, as `learner.generative` says.
 
     Every candidate of a comparison is a text of its own. With `parameters="lora"` adapters are trained and merged.
     Arrays of `pretrained` on devices are consumed.
 
-    Returns:
-      The parameters `{"backbone": ...}`, on the devices that trained them, and the mean loss over tokens of every step,
-      in nats.
-
     Raises:
       UserError: the model is no decoder, or is not read at its top.
     """
-    settings = learner.generative
-    if settings is None:
-        raise UserError("generative finetuning needs the learner's `generative`")
-    tokens = tokenize(learner, flatten(texts))
-    batches = TrainBatches(
-        tokens,
-        settings.batch_size,
-        seed=seed,
-        epochs=settings.epochs,
-        ways=sharding.batch_ways(mesh),
-        microbatches=learner.microbatches,
+    learner, output, loss = objective(learner)
+    tokens = output.tokens(learner, texts)
+    batches = prepare.batches(learner, tokens, seed, mesh)
+    prepared = prepare.from_pretrained(
+        learner, output, pretrained, loss, n_classes=2, candidates=1, total_steps=len(batches), seed=seed, mesh=mesh
     )
-    key_model, key_state = jax.random.split(jax.random.key(seed))
-    lora = Lora(learner.lora_rank) if learner.parameters == "lora" else None
-    module, params = models.build_language_model(
-        pretrained,
-        rng=key_model,
-        dropout=learner.dropout,
-        remat=learner.remat,
-        dtype=learner.dtype,
-        lora=lora,
-        mesh=mesh,
-    )
-    trainable, frozen = parameter_sets.partition(params, parameter_sets.label(params, rules(learner)))
-    del params
-    state = create(trainable, optimizer(settings, len(batches)), key_state, donate=True)
-    frozen = jax.tree.map(jnp.asarray, frozen)
-    del trainable
-    placed: tuple[Any, Any] = (None, None)
-    if mesh is not None:
-        leaves, structure = jax.tree.flatten(state_shardings(state))
-        placed = (tuple(leaves), structure)
     trained = fit(
-        state,
-        frozen,
-        step=compiled_step(module, settings, learner.microbatches, len(batches), *placed),
+        prepared.state,
+        prepared.frozen,
+        step=prepared.step,
         batches=batches,
         targets=np.ones((len(tokens), 2), np.float32),
         evaluate=lambda params: NOTHING,
         validation_targets=NOTHING,
-        settings=LoopSettings(evaluations=1, select="final", checkpoint_seconds=learner.loop.checkpoint_seconds),
+        settings=learner.loop,
         folder=folder,
         profile=profile,
         progress=progress,
     )
-    whole = parameter_sets.combine(trained.params, frozen)
-    backbone = parameter_sets.fold_lora(whole["backbone"], lora.scale) if lora else whole["backbone"]
-    return {"backbone": backbone}, trained.history.losses
-
-
-def rules(learner: Learner) -> list[tuple[str, str]]:
-    """Which parameters train, as `models.params.label` reads it."""
-    found = [(r"/lora_[ab]$", "train"), (r"", "frozen")] if learner.parameters == "lora" else [(r"", "train")]
-    if learner.preference is not None:  # it goes on under the pretrained head, so that must not move here
-        found = [(r"^unembed/", "frozen"), *found]
-    return found
-
-
-def optimizer(settings: Generative, total_steps: int) -> optax.GradientTransformation:
-    return make_optimizer(OptimizerConfig(learning_rate=settings.learning_rate), total_steps)
-
-
-@functools.lru_cache(maxsize=4)
-def compiled_step(
-    module: nn.Module,
-    settings: Generative,
-    microbatches: int,
-    total_steps: int,
-    leaves: tuple[Any, ...] | None,
-    structure: Any,
-) -> Step:
-    """The jitted step; seeds and tasks share it, so it compiles once. Shardings come flattened."""
-
-    def apply(
-        trainable: Any,
-        frozen: Any,
-        tokens: jax.Array,
-        lengths: jax.Array,
-        rng: jax.Array | None,
-        packing: Packing | None = None,
-    ) -> jax.Array:
-        params = parameter_sets.combine(trainable, frozen)
-        rngs = None if rng is None else {"dropout": rng}
-        start = jnp.zeros_like(lengths)
-        how: dict[str, Any] = {"deterministic": rng is None, "rngs": rngs, "packing": packing, "method": "score"}
-        scores: Any = module.apply({"params": params}, tokens, lengths, start, **how)
-        return scores
-
-    return make_train_step(
-        apply,
-        losses.bind(next_token),
-        optimizer(settings, total_steps),
-        total_steps=total_steps,
-        microbatches=microbatches,
-        packed=True,
-        shardings=None if leaves is None else jax.tree.unflatten(structure, leaves),
-    )
+    lora, params = outputs.adapters(learner), parameter_sets.combine(trained.params, prepared.frozen)
+    found = {"backbone": parameter_sets.fold_lora(params["backbone"], lora.scale) if lora else params["backbone"]}
+    if "unembed" in trained.params:
+        found["unembed"] = trained.params["unembed"]
+    return Adapted(found, trained.history.losses)

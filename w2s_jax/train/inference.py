@@ -1,6 +1,6 @@
 """A language model on its devices that reads prompts and trains nothing."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,11 +10,9 @@ from jax.sharding import Mesh
 
 from w2s_jax import models
 from w2s_jax.data.batching import Batch, EvalBatches
-from w2s_jax.data.tokens import Tokens, encode
+from w2s_jax.data.tokens import Tokens
 from w2s_jax.models import Pretrained
 from w2s_jax.runtime import sharding
-from w2s_jax.runtime.errors import UserError
-from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import Progress
 
 Programs = Mapping[str, Callable[..., Any]]
@@ -64,21 +62,3 @@ def language_model(
     """
     module, params = models.build_language_model(pretrained, rng=jax.random.key(0), dtype=dtype, mesh=mesh)
     return Inference(params, mesh, compiled(module, mesh))
-
-
-def encode_prompts(learner: Learner, prompts: Sequence[str], room: int) -> Tokens:
-    """Prompts as tokens, short enough that `room` more fit after each.
-
-    Raises:
-      UserError: one is longer and the learner does not truncate. (Where it does, the beginning goes.)
-    """
-    _, tokenizer = models.outline(learner.model)
-    left = longest(learner) - room
-    if left < 1:
-        raise UserError(f"{room} tokens to write leave no room for a prompt; raise max_tokens")
-    return encode(tokenizer, prompts, max_tokens=left, too_long=learner.too_long, keep="last")
-
-
-def longest(learner: Learner) -> int:
-    """Tokens that a prompt and what follows it may have."""
-    return min(learner.max_tokens, models.outline(learner.model)[0].max_positions)

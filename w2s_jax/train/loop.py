@@ -19,7 +19,7 @@ from w2s_jax.runtime import checkpoint, processes
 from w2s_jax.runtime.errors import Interrupted, UserError
 from w2s_jax.train.profile import Profile
 from w2s_jax.train.state import TrainState
-from w2s_jax.train.step import Metrics
+from w2s_jax.train.step import TrainStep
 
 Select = Literal["final", "loss", "accuracy", "auroc"]
 
@@ -29,7 +29,6 @@ AHEAD = 2  # steps that may wait for the device behind the one that runs: a stop
 # Told (step, steps in all, losses) after every step: the losses from the first step to the last that was measured,
 # which lags a little, so that nothing waits for the device. They are empty where nothing is trained.
 Progress = Callable[[int, int, Sequence[float]], None]
-Step = Callable[..., tuple[TrainState, Metrics]]
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def fit(
     state: TrainState,
     frozen: Any,
     *,
-    step: Step,
+    step: TrainStep,
     batches: TrainBatches,
     targets: Float[np.ndarray, "n k"],
     evaluate: Callable[[Any], Float[np.ndarray, "m c"]],

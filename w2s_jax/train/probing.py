@@ -17,10 +17,11 @@ from w2s_jax.data.tokens import Text, flatten
 from w2s_jax.models import Pretrained
 from w2s_jax.runtime import files, processes, sharding
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.train.finetune import EVAL_BATCH, Outcome, softmax, tokenize
+from w2s_jax.train.finetune import EVAL_BATCH, Outcome, softmax
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History, Progress
 from w2s_jax.train.probe import fit_probes, predict_probes
+from w2s_jax.train.reading import tokenize
 from w2s_jax.train.step import make_predict
 
 PART = 512

@@ -17,7 +17,7 @@ from w2s_jax.models import Pretrained
 from w2s_jax.models.cache import Cache, Past
 from w2s_jax.runtime import sharding
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.train import inference
+from w2s_jax.train import inference, reading
 from w2s_jax.train.finetune import softmax
 from w2s_jax.train.inference import Inference, Programs
 from w2s_jax.train.learner import Learner
@@ -122,7 +122,7 @@ def _answer_scores(
 ) -> Float[np.ndarray, "n c"]:
     """What all prompts begin with is read once, and what all answers of one prompt follow is read once a prompt."""
     _, tokenizer = models.outline(learner.model)
-    longest = inference.longest(learner)
+    longest = reading.longest(learner)
     asked = tokenizer.encode(list(prompts))
     whole = [tokenizer.encode([prompt + answer for prompt in prompts]) for answer in answers]
     following = [{tuple(row[len(start) :]) for start, row in zip(asked, rows, strict=True)} for rows in whole]

@@ -25,11 +25,11 @@ AnyArray = Array | np.ndarray
 Apply = Callable[..., Float[Array, "b c"]]
 # (logits [B, C], targets [B, C], *, step, total_steps, where [B]) -> [B], unreduced; `losses.bind` makes one.
 Loss = Callable[..., Float[Array, " b"]]
-Step = Callable[..., tuple[TrainState, "Metrics"]]
+TrainStep = Callable[..., tuple[TrainState, "StepMetrics"]]
 Predict = Callable[..., Float[Array, "b c"]]
 
 
-class Metrics(NamedTuple):
+class StepMetrics(NamedTuple):
     """Scalars of one step, on the device.
 
     Attributes:
@@ -52,8 +52,8 @@ def make_train_step(
     microbatches: int = 1,
     packed: bool = False,
     shardings: TrainState | None = None,
-) -> Step:
-    """The function `step(state, frozen, tokens, lengths, targets, where) -> (state, Metrics)`.
+) -> TrainStep:
+    """The function `step(state, frozen, tokens, lengths, targets, where) -> (state, StepMetrics)`.
 
     The objective is `sum(loss) / count(where)`. The loss sees the logits of the whole batch at once, however many
     devices or microbatches the batch is cut into: with microbatches all logits are computed first, then the loss's
@@ -114,7 +114,7 @@ def make_train_step(
         zeros = jax.tree.map(jnp.zeros_like, state.params)
         return value, jax.lax.scan(pull_back, zeros, (*pieces, _cut(logits_gradient, microbatches)))[0]
 
-    def step(state: TrainState, frozen: Any, *batch: Array, size: int | None = None) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, frozen: Any, *batch: Array, size: int | None = None) -> tuple[TrainState, StepMetrics]:
         value, gradients = gradient(size, state, frozen, *batch)
         norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
@@ -124,7 +124,7 @@ def make_train_step(
             lambda new, old: jnp.where(finite, new, old), after, (state.params, state.opt_state)
         )
         state = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
-        return state, Metrics(value, norm, finite)
+        return state, StepMetrics(value, norm, finite)
 
     out = None if mesh is None else (shardings, replicated(mesh))
     compiled = jax.jit(step, donate_argnums=0, out_shardings=out, static_argnames="size")
@@ -139,7 +139,7 @@ def make_train_step(
         lengths: Int[AnyArray, " b *k"],
         targets: Float[AnyArray, "b c"],
         where: Bool[AnyArray, " b"],
-    ) -> tuple[TrainState, Metrics]:
+    ) -> tuple[TrainState, StepMetrics]:
         check_rows(len(tokens), microbatches, ways)
         size, batch = size_of(lengths), (tokens, lengths, targets, where)
         with activate(mesh):
@@ -181,7 +181,7 @@ def make_predict(apply: Apply, mesh: Mesh | None = None) -> Predict:
     return _lowerable(predict, lowered)
 
 
-def lower(step: Step | Predict, *arguments: Any) -> jax.stages.Lowered:
+def lower(step: TrainStep | Predict, *arguments: Any) -> jax.stages.Lowered:
     """The program of a step or a prediction, to be compiled ahead of time; nothing needs to exist.
 
     Args:

@@ -15,7 +15,7 @@ from w2s_jax import models
 from w2s_jax.models.cache import Cache
 from w2s_jax.models.tokenizer import TextTokenizer
 from w2s_jax.runtime import files, sharding
-from w2s_jax.train import inference
+from w2s_jax.train import inference, reading
 from w2s_jax.train.inference import Programs
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import Progress
@@ -58,7 +58,7 @@ class Writer:
           UserError: a prompt is longer than model and learner allow, and may not be cut. (Where it may, its beginning
             goes.)
         """
-        asked = inference.encode_prompts(self._learner, prompts, tokens)
+        asked = reading.encode_prompts(self._learner, prompts, tokens)
         draws = np.array([int(files.sha256_text(prompt)[:8], 16) for prompt in prompts], np.uint32)
         written = [""] * len(prompts)
         for batch in self._model.batches(asked, ROWS, progress):

@@ -9,7 +9,7 @@ from w2s_jax.data.tasks.choice import candidates, numbered, register_with_pairs
 
 
 def hellaswag(record: Record) -> Iterable[Example]:
-    """Is this how the text goes on? Endings of one video or article stay together."""
+    """Is this how the text continues? Endings of one video or article stay together."""
     context, endings = text_field(record, "ctx").strip(), list(field(record, "endings"))
     label = record.get("label")
     if label in ("", None, -1):
@@ -43,7 +43,7 @@ def mc_taco(record: Record) -> Iterable[Example]:
 
 
 register_with_pairs(
-    Task("hellaswag", "does the text go on so?", Hub("Rowan/hellaswag", ("data/*.parquet",)), hellaswag)
+    Task("hellaswag", "is this how the text continues?", Hub("Rowan/hellaswag", ("data/*.parquet",)), hellaswag)
 )
 register_with_pairs(Task("piqa", "does this reach the goal?", Hub("ybisk/piqa", ("*/*/*.parquet",), CONVERTED), piqa))
 register_with_pairs(

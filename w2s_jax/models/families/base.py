@@ -1,4 +1,4 @@
-"""What a family of pretrained models says of itself, and the registry of families."""
+"""The interface of a family of pretrained models, the registry of families, and configs read and written by them."""
 
 import abc
 import re
@@ -60,18 +60,18 @@ class Family(abc.ABC):
 
     @abc.abstractmethod
     def write(self, config: ModelConfig) -> HfConfig:
-        """What `read` reads as this, but for the `model_type`."""
+        """The settings that `read` reads back as this config, without the `model_type`."""
 
     @abc.abstractmethod
     def tensors(self, config: ModelConfig) -> list[TensorRow]:
         """Every tensor of the backbone, for the parameters that this config has."""
 
     def gguf_config(self, metadata: gguf.Metadata) -> HfConfig:
-        """A GGUF file's metadata in the words that `read` knows."""
+        """A GGUF file's metadata under the names that `read` expects."""
         return gguf.config(metadata)
 
     def gguf_tensors(self, config: ModelConfig) -> list[TensorRow]:
-        """`tensors`, of a GGUF file."""
+        """Every tensor of the backbone in a GGUF file."""
         return gguf.tensors(config)
 
     def unembedding_name(self, from_gguf: bool) -> str:

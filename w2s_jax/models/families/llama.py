@@ -12,7 +12,7 @@ from w2s_jax.runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Llama(Family):
-    """Llama (Touvron et al. 2023, arXiv 2302.13971) and its likes.
+    """Llama (Touvron et al. 2023, arXiv 2302.13971) and the families that share its form.
 
     Attributes:
       qkv_bias: queries, keys and values have a bias whatever the config states.

@@ -53,11 +53,13 @@ def rope(config: HfConfig, theta: float = 10000.0, fraction: float = 1.0) -> Rop
     Raises:
       UserError: a scaling that is not implemented.
     """
-    given = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
-    theta = given.get("rope_theta", config.get("rope_theta") or config.get("rotary_emb_base") or theta)
-    fraction = given.get(
-        "partial_rotary_factor", config.get("rotary_pct") or config.get("partial_rotary_factor") or fraction
-    )
+    given: dict[str, Any] = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
+    defaults: dict[str, float] = {
+        "rope_theta": config.get("rope_theta") or config.get("rotary_emb_base") or theta,
+        "partial_rotary_factor": config.get("rotary_pct") or config.get("partial_rotary_factor") or fraction,
+    }
+    given = {**defaults, **given}
+    theta, fraction = given["rope_theta"], given["partial_rotary_factor"]
     match given.get("rope_type", given.get("type", "default")):
         case "default":
             return Rope(theta, fraction)

@@ -5,10 +5,9 @@ from typing import Any
 
 from w2s_jax.evaluation.results import Results
 from w2s_jax.report import table
-from w2s_jax.report.figures import against_size, selection, style
+from w2s_jax.report.figures import against_size, pair_rows, selection, style
 from w2s_jax.report.figures.against_size import Line
 from w2s_jax.report.figures.base import FIGURES, AcrossFigure, Figure
-from w2s_jax.report.figures.pair_rows import pair_rows
 from w2s_jax.report.figures.style import MUTED
 
 CAPTION = "How often students predict what their supervisor does, where it is right and where it is wrong."
@@ -34,7 +33,7 @@ def _agreement_of_pairs(runs: Sequence[Results]) -> Figure | None:
     summaries, note = selection.selected(selection.all_summaries(runs))
     if len(selection.pairs_of(summaries)) < 2:
         return None
-    image, axis, looks, places = pair_rows(summaries)
+    image, axis, looks, places = pair_rows.panel(summaries)
     for summary, place in zip(summaries, places, strict=True):
         look, found = looks[summary.method], summary.agreement
         ends = [share for share in (found.where_right, found.where_wrong) if share is not None]

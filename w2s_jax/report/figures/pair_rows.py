@@ -7,7 +7,7 @@ from w2s_jax.evaluation.results import Summary
 from w2s_jax.report.figures import selection, style
 
 
-def pair_rows(summaries: Sequence[Summary]) -> tuple[Any, Any, dict[str, dict[str, Any]], list[float]]:
+def panel(summaries: Sequence[Summary]) -> tuple[Any, Any, dict[str, dict[str, Any]], list[float]]:
     """Image, axis, the methods' looks, and each summary's place: below the others of its task and pair."""
     pairs, looks = selection.pairs_of(summaries), style.method_looks(summaries)
     places, ticks, below = [0.0] * len(summaries), [], 0.0

@@ -5,9 +5,8 @@ from typing import Any
 
 from w2s_jax.evaluation.results import Results, Summary
 from w2s_jax.metrics import in_words
-from w2s_jax.report.figures import selection, style
+from w2s_jax.report.figures import pair_rows, selection, style
 from w2s_jax.report.figures.base import FIGURES, AcrossFigure, Figure
-from w2s_jax.report.figures.pair_rows import pair_rows
 from w2s_jax.report.figures.pgr_heat_map import heat_map
 from w2s_jax.report.figures.style import MUTED
 
@@ -22,7 +21,7 @@ def intervals(runs: Sequence[Results]) -> Figure | None:
     summaries, note = selection.selected(selection.all_summaries(runs))
     if len(selection.pairs_of(summaries)) < 2:
         return None
-    image, axis, looks, places = pair_rows(summaries)
+    image, axis, looks, places = pair_rows.panel(summaries)
     view = selection.pgr_view(summaries)
     for summary, place in zip(summaries, places, strict=True):
         pgr, look = summary.pgr["accuracy"], looks[summary.method]
