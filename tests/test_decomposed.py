@@ -17,7 +17,7 @@ from w2s_jax.evaluation import storage
 from w2s_jax.label_transforms.transform import Transform
 from w2s_jax.pipeline import estimate, schedule
 from w2s_jax.pipeline.session import Session
-from w2s_jax.plan import programs
+from w2s_jax.plan import workloads
 from w2s_jax.report import table
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.progress import Reporter
@@ -250,5 +250,5 @@ def test_an_experiment_with_a_decomposed_supervisor(tmp_path, parameters):
     assert storage.load(tmp_path / "runs" / "tiny").findings == found.findings
     assert equal.sentence in table.markdown(found)
     assert "by parts" in supervisor(plan).title
-    assert {stage for program in programs(plan) for stage in program.stages} >= {"supervisor alone"}
+    assert {stage for each in workloads(plan) for stage in each.stages} >= {"supervisor alone"}
     assert serialize.to_json(plan)["supervisors"]["decomposed"]["judge"]["model"] == judge.model
