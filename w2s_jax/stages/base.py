@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jax.sharding import Mesh
@@ -99,6 +99,7 @@ class Fit:
     texts: tuple[Text, ...] | None = None
 
 
+@runtime_checkable
 class Session(Protocol):
     """What runs the stages: finished stages, caches, devices, and who is told of progress."""
 

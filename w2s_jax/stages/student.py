@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jax.sharding import Mesh
@@ -73,6 +73,7 @@ class Teaching:
         return Fit(self.learner, bound_loss(loss, options), self.lesson, self.answers, self.texts())
 
 
+@runtime_checkable
 class Learning(Protocol):
     """A way to learn from weak labels: a frozen dataclass that answers these questions.
 

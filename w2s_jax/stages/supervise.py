@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jax.sharding import Mesh
@@ -85,6 +85,7 @@ class Inputs:
         return on_truth(self.learner, self.answers, self.lesson if lesson is None else lesson, texts)
 
 
+@runtime_checkable
 class Supervisor(Protocol):
     """A kind of supervisor: a frozen dataclass that answers these questions; nothing else asks what kind it is.
 
