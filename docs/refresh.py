@@ -103,7 +103,9 @@ def registered(title: str, things: Mapping[str, Any]) -> str:
 
 def tasks() -> str:
     """Every task that has a name."""
-    rows = [(f"`{each.name}`", str(each.n_classes), each.source.describe(), each.description) for each in TASKS.values()]
+    rows = [
+        (f"`{each.name}`", str(each.n_classes), each.source.describe(), each.description) for each in TASKS.values()
+    ]
     return table.markdown_table(("task", "classes", "source", "question"), rows)
 
 
