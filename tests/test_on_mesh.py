@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from w2s_jax.pipeline.make import Workshop
 
 from tests import tiny as make
 from tests.test_experiment import quiet
@@ -22,7 +23,6 @@ from w2s_jax.config import Method
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.layers import Lora
 from w2s_jax.pipeline import runner
-from w2s_jax.pipeline.make import Workshop
 from w2s_jax.runtime import checkpoint, sharding
 from w2s_jax.train import generative, probing, prompting
 from w2s_jax.train.finetune import finetune
