@@ -147,7 +147,7 @@ def check_preference(name: str, config: ModelConfig, candidates: int) -> None:
     """
     if candidates < 2:
         raise UserError(
-            "a learner with a preference compares the candidates of a row, and this task's rows are one text: choose a "
+            "a learner with a preference compares the candidates of an example, and this task's examples are one text: choose a "
             "task such as hh_pairs, or leave preference at None"
         )
     _check_decoder(name, config)
