@@ -34,7 +34,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
         Args:
           name: by default the thing's `name`, or its `__name__`.
-          replace: whether it takes the place of another thing of this name.
+          replace: whether it replaces another thing of this name.
 
         Raises:
           UserError: another thing has this name.
