@@ -131,7 +131,7 @@ def reporter(trackers: Sequence[str] = ()) -> "Reporter":
     """Reports on standard error and to the trackers; of several processes, only in the first.
 
     Args:
-      trackers: references to trackers besides the one that writes log.jsonl.
+      trackers: references to trackers in addition to the one that writes log.jsonl.
     """
     from w2s_jax.runtime import processes, tracking
     from w2s_jax.runtime.progress import Reporter
