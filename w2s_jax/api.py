@@ -69,7 +69,7 @@ def run(experiment: Experiment, reporter: Reporter | None = None) -> Results:
     What was computed before is reused; a run that was stopped resumes.
 
     Args:
-      reporter: who is told of progress; None writes it to standard error.
+      reporter: where progress is reported; None is standard error.
 
     Raises:
       UserError: bad input, or a stage that failed; all others are done and kept then.
