@@ -81,8 +81,8 @@ def make_splits(
     """Draws the splits from all examples; another seed draws other examples, not only another order.
 
     Examples of one group, and examples with the same text, are never in two splits. With `balance` every split holds
-    equally many examples of each class, by dropping examples of the larger classes (Burns et al. 2023, A.1). With `easy`
-    the supervisor split holds groups of at most this difficulty, and the others hold harder ones.
+    equally many examples of each class, by dropping examples of the larger classes (Burns et al. 2023, A.1). With
+    `easy` the supervisor split holds groups of at most this difficulty, and the others hold harder ones.
 
     Raises:
       UserError: the sizes cannot be met, a class is missing, a label is out of range, or ids are not unique.

@@ -1,7 +1,7 @@
 """A one-shot evaluator: who works on a method gets no labels but the supervisor's, and few scores.
 
-`seal` splits a finished run into a worker's folder (texts and weak labels) and a vault (truth and fixed baselines), which
-belongs on another machine or account than the worker's. `score` is the only way from one to the other. Searching
+`seal` splits a finished run into a worker's folder (texts and weak labels) and a vault (truth and fixed baselines),
+which belongs on another machine or account than the worker's. `score` is the only way from one to the other. Searching
 over scores of one test set is how automated researchers overfit it, so the vault counts them, and keeps a ledger.
 
 Source: Anthropic's automated weak-to-strong researcher (2026), whose workers have no labels and a remote scoring

@@ -68,9 +68,9 @@ def features(
 ) -> Features:
     """The pooled hidden states of every text, read from `root` as far as they were computed before.
 
-    Of an example of two candidates, the features are those of the second minus those of the first, so that a linear head
-    on them compares two scores (Burns et al. 2023, App. A.3). Parts of `PART` texts are written one by one, so that a
-    killed process loses at most one. Several processes compute them together, and the first writes.
+    Of an example of two candidates, the features are those of the second minus those of the first, so that a linear
+    head on them compares two scores (Burns et al. 2023, App. A.3). Parts of `PART` texts are written one by one, so
+    that a killed process loses at most one. Several processes compute them together, and the first writes.
 
     Args:
       mesh: the devices to shard parameters and batches over; None is one device.
