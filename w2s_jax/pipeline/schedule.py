@@ -177,7 +177,7 @@ class _Crew:
 
     @contextlib.contextmanager
     def _explained(self, stage: Stage) -> Iterator[None]:
-        """Makes one line of an error that nobody foresaw; its last lines are kept in the stage's folder.
+        """Turns an unexpected error into one line; its last lines are kept in the stage's folder.
 
         Raises:
           UserError: with that line.

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; on success it is flushed to disk and renamed over `path`.
+    """Yields a temporary path next to `path`; on success it is flushed to disk and renamed over `path`.
 
     A reader therefore sees the old file or the whole new one, also after `kill -9`.
 
