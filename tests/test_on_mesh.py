@@ -124,7 +124,7 @@ def test_features(tmp_path, mesh):
 
 @pytest.mark.parametrize("parameters", ["full", *make.slow("lora")])
 def test_a_backbone_that_a_stage_trained_is_read_onto_the_mesh(tmp_path, mesh, parameters):
-    """Of generative finetuning, and of a student that a probe reads; compared with what NumPy makes of the saved files."""
+    """Of generative finetuning, and of a student that a probe reads; compared with NumPy on the saved files."""
     plan = make.experiment(tmp_path, methods={"probe": Method(readout="truth_probe")})
     strong = dataclasses.replace(plan.students["strong"], parameters=parameters, generative=Generative(batch_size=8))
     plan = dataclasses.replace(plan, students={"strong": strong})
