@@ -2,7 +2,7 @@
 
 The batch grows with the devices, so perfect scaling is the same FLOPs and bytes on each device, however many there
 are, and the collectives named here. Llama 3.2 1B's sizes, 4 texts of 512 tokens for each device; nothing is run, and
-nothing is said about time. `share` is to the same program on one device.
+it measures no time. `share` is to the same program on one device.
 
 Command:  python benchmarks/scaling.py
 """
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def costs(axis: str, devices: int) -> counting.Costs:
-    """Of one step on each device, with the batch or the matrices cut over this axis of the mesh."""
+    """Of one step on each device, with the batch or the matrices sharded over this axis of the mesh."""
     sizes = {name: devices if name == axis else 1 for name in sharding.AXES}
     mesh = sharding.make_mesh(**sizes, devices=jax.devices()[:devices])
     learner = Learner(MODEL, batch_size=ROWS * devices)

@@ -26,6 +26,7 @@ def check_types(function: Callable[..., Any]) -> Callable[..., Any]:
     return beartype(function, conf=BeartypeConf(is_pep484_tower=True))  # as for mypy, an int is a float
 
 
+pytest.register_assert_rewrite("tests.tiny")
 jaxtyping.install_import_hook("w2s_jax", f"{__name__}.check_types")
 
 

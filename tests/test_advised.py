@@ -43,7 +43,7 @@ def test_an_experiment_with_advised_judges(tmp_path, parameters):
         "two debates": Ensemble((debate, dataclasses.replace(debate, seed=1, temperature=1.0))),
     }
     plan = dataclasses.replace(plan, supervisors=supervisors, methods={"naive": Method()})
-    results = api.run(plan, Reporter(quiet=True))
+    results = api.run(plan, quiet=True)
     assert len(results.cells) == 5
     planned = api.Planned([plan])
     session = Session(planned.store, Reporter(quiet=True))
@@ -175,7 +175,7 @@ def test_an_experiment_with_both_judges_reports_it(tmp_path):
         students={"strong": strong},
         methods={"naive": Method(), "asked": Method(Prompt())},
     )
-    found = api.run(plan, Reporter(quiet=True))
+    found = api.run(plan, quiet=True)
     (only,) = found.findings
     assert (only.kind, only.supervisor, only.seeds) == ("sandwich", "helped", (0,))
     assert "compared with alone" in only.sentence

@@ -180,17 +180,17 @@ def test_the_estimate_counts_a_judges_reading_of_parts(tmp_path, monkeypatch):
 def test_what_does_not_come_apart_is_refused_before_anything_is_made(tmp_path):
     plan = plan_of(tmp_path, make.experiment(tmp_path).tasks[0])
     with pytest.raises(UserError, match="do not come apart; those of city_formulas do"):
-        api.run(plan, Reporter(quiet=True))
+        api.run(plan, quiet=True)
     assert not list((tmp_path / "runs").glob("stages/*"))
     task = write_tasks(tmp_path / "a")
     (tmp_path / "a" / "mine.py").write_text((tmp_path / "a" / "mine.py").read_text() + "\nparts = whole\n")
     with pytest.raises(UserError, match="is no text of task"):
-        api.run(plan_of(tmp_path, task), Reporter(quiet=True))
+        api.run(plan_of(tmp_path, task), quiet=True)
     three = write_tasks(tmp_path / "b")
     text = (tmp_path / "b" / "mine.py").read_text().replace("tasks.labelled_text)", "tasks.labelled_text, 3)", 1)
     (tmp_path / "b" / "mine.py").write_text(text)
     with pytest.raises(UserError, match="must both have two classes"):
-        api.run(plan_of(tmp_path, three), Reporter(quiet=True))
+        api.run(plan_of(tmp_path, three), quiet=True)
 
 
 def test_what_parts_are_worth_by_hand():
@@ -219,7 +219,7 @@ def test_an_experiment_with_a_decomposed_supervisor(tmp_path, parameters):
     judge = dataclasses.replace(plan.supervisors["flat"], parameters=parameters)
     supervisors = {"flat": judge, "decomposed": Decomposed(judge), "alone": Decomposed(plan.students["strong"])}
     plan = dataclasses.replace(plan, supervisors=supervisors, seeds=(0, 1))
-    found = api.run(plan, Reporter(quiet=True))
+    found = api.run(plan, quiet=True)
     assert len(found.cells) == 12
     of = [(each.supervisor, each.pgr is not None, each.method) for each in found.findings]
     assert of == [

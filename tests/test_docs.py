@@ -1,4 +1,4 @@
-"""README and docs: every block of code runs, every command parses, every link leads somewhere, no table is out of date."""
+"""README and docs: blocks of code run, commands parse, links lead somewhere, no table is out of date."""
 
 import dataclasses
 import re

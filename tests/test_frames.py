@@ -18,7 +18,6 @@ from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.evaluation import frames, storage
 from w2s_jax.evaluation.results import Results
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.runtime.progress import Reporter
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +94,7 @@ def run(folder: Path, **changes: Any) -> tuple[Experiment, Results]:
         dataclasses.replace(each, parameters="probe") for each in (*plan.supervisors.values(), *plan.students.values())
     )
     plan = dataclasses.replace(plan, supervisors={"weak": weak}, students={"strong": strong})
-    return plan, api.run(plan, Reporter(quiet=True))
+    return plan, api.run(plan, quiet=True)
 
 
 @pytest.fixture(scope="module")

@@ -289,7 +289,7 @@ def test_what_a_policy_does_by_hand():
 @pytest.mark.slow
 def test_levels_in_an_experiment(plan, monkeypatch):
     """With the truth of transfer, validation and test turned round, every bit of every level is the same."""
-    results = api.run(plan, Reporter(quiet=True))
+    results = api.run(plan, quiet=True)
     found = {each.supervisor: each for each in results.findings}
     assert list(found) == ["level 0", "level 1", "level 2", "shuffled"]
     assert {each.kind for each in results.findings} == {"sandwich"}

@@ -248,7 +248,7 @@ def attempt(plan: Experiment) -> api.Run:
 def run(plan: Experiment) -> Results:
     """Runs an experiment in which nothing may fail."""
     results, failures = attempt(plan)
-    assert failures == []
+    assert [(failure.stage.title, failure.reason) for failure in failures] == []
     assert results is not None
     return results
 

@@ -82,7 +82,7 @@ def probabilities(reference: str) -> np.ndarray:
 
 
 def examples(path: str) -> list[Example]:
-    """One example a row: `labels`, whole numbers from 0, and `groups`, if rows belong together."""
+    """One example a row: `labels`, whole numbers from 0, and `groups`, if examples belong together."""
     labels = read(f"{path}:labels")
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
         raise UserError(f"{path}:labels must be whole numbers from 0, one a row")
@@ -103,7 +103,7 @@ def fingerprint(reference: str) -> str:
 
 
 def text_of(row: int) -> str:
-    """What stands for the text of a row."""
+    """The text that stands for a row."""
     return f"#{row}"
 
 

@@ -26,7 +26,7 @@ def export(folder: Path, out: Path, model: str | None = None) -> tuple[list[Path
 
     Args:
       folder: of a stage (`runs/stages/...`) or of a run (`runs/quickstart`).
-      model: what a stage's model was made of, where that has no name. A run's config says it.
+      model: the pretrained model that a stage started from, where it has no name. A run's config says it.
 
     Returns:
       The folders that were written, and one line for each stage of a run that was not.

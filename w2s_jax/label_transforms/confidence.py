@@ -43,7 +43,7 @@ def confidence_filter(
 
 @LABEL_TRANSFORMS.register
 def random_rows(weak: Float[np.ndarray, "n c"], *, share: float = 0.5, seed: int) -> Labels:
-    """Keeps `round(share * n)` examples by chance: what a filter is to be compared with.
+    """Keeps `round(share * n)` examples at random: the control for a filter.
 
     Args:
       share: in (0, 1].
@@ -60,8 +60,8 @@ def random_rows(weak: Float[np.ndarray, "n c"], *, share: float = 0.5, seed: int
 def balanced_resample(weak: Float[np.ndarray, "n c"], *, seed: int) -> Labels:
     """As many examples as before, equally many of each class of weak labels that occurs.
 
-    A class with too few is repeated whole, and then in part by chance; of one with too many, some are left out by
-    chance.
+    A class with too few is repeated whole, and then in part at random; of one with too many, some are dropped at
+    random.
     """
     generator = np.random.default_rng(seed)
     classes = [np.flatnonzero(weak.argmax(axis=1) == label) for label in range(weak.shape[1])]

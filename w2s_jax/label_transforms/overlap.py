@@ -133,9 +133,9 @@ def _standardised(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 
 
 def change_point(values: Float[np.ndarray, " n"]) -> float:
-    """Where the sorted values are best cut in two: the first value of the upper part.
+    """Where the sorted values are best split in two: the first value of the upper part.
 
-    The best cut has the least sum of squares about the two means: binary segmentation with one break and squared loss.
+    The best split has the least sum of squares about the two means: binary segmentation, one break, squared loss.
 
     >>> change_point(np.array([0.9, 0.1, 0.2, 1.0]))
     0.9

@@ -1,4 +1,4 @@
-"""Losses for learning from weak labels, and the algebra that they are made of.
+"""Losses for learning from weak labels, and the algebra that they are built from.
 
   base.py            what a loss is; `LOSSES`, `get`, `bind`, `reduce`
   algebra.py         `compose` of target transforms, a divergence and weights; coefficients that change with the step

@@ -1,7 +1,7 @@
 """Models in Flax, and checkpoints in and out.
 
 `pretrained` finds, reads and hashes published models; `build` puts them under a head or makes language models of them.
-`classifier`, `language_model` and `preference` are those modules, made of `decoder`, `encoder`, `layers`, `attention`;
+`classifier`, `language_model` and `preference` are those modules, of `decoder`, `encoder`, `layers`, `attention`;
 `params` groups and merges parameters. `config`, `names` and `registry` hold one table each for every family and named
 model; `weights`, `assembly` and `export` read and write tensors.
 """

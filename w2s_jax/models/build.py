@@ -38,7 +38,7 @@ def build_classifier(
 
     Args:
       rng: of what is new.
-      mesh: where the parameters lie afterwards. What is new is made there.
+      mesh: where the parameters are placed. New ones are created there.
 
     Returns:
       The module, and its parameters `{"backbone": ..., "head": ...}`; pretrained ones that are in place are not copied.
@@ -147,8 +147,8 @@ def check_preference(name: str, config: ModelConfig, candidates: int) -> None:
     """
     if candidates < 2:
         raise UserError(
-            "a learner with a preference compares the candidates of a row, and this task's rows are one text: choose a "
-            "task such as hh_pairs, or leave preference at None"
+            "a learner with a preference compares the candidates of an example, and this task's examples are one text: "
+            "choose a task such as hh_pairs, or leave preference at None"
         )
     _check_decoder(name, config)
 

@@ -101,7 +101,7 @@ def fold_lora(params: Tree, scale: float) -> Tree:
 
 
 def head_mask(params: Tree) -> Tree:
-    """True for the head's parameters, which start fresh beside a pretrained backbone."""
+    """True for the head's parameters, which start fresh on a pretrained backbone."""
     return jax.tree_util.tree_map_with_path(lambda keys, _: path_of(keys).startswith("head/"), params)
 
 

@@ -50,10 +50,10 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class Files:
-    """Where a model's parts lie.
+    """Where a model's files are.
 
     Attributes:
-      config: config.json; None where a .gguf file holds it, and the config itself beside an .onnx file.
+      config: config.json; None where a .gguf file holds it, and the config itself for an .onnx file.
       folder: of the tokenizer's files, if there are any.
     """
 
@@ -86,7 +86,7 @@ def load(source: str, *, read_layer: int | None = None) -> Pretrained:
 
 
 def load_sharded(source: str, mesh: Mesh | None, *, read_layer: int | None = None) -> Pretrained:
-    """A pretrained model whose parameters lie on the devices of a mesh, as `sharding.RULES` says; None is one device.
+    """A pretrained model whose parameters are on the devices of a mesh, as `sharding.RULES` says; None is one device.
 
     The host never holds more of it than the piece of one parameter that one device needs, and one layer's tensor.
     Nothing else holds the arrays: they may be donated.
@@ -137,7 +137,7 @@ def outline(source: str) -> tuple[ModelConfig, TextTokenizer]:
 
 @files.cached(maxsize=32)
 def fingerprint(source: str) -> str:
-    """SHA-256 of what the model is made from; of a named model it is pinned, so nothing is fetched."""
+    """SHA-256 of the model's files; that of a named model is pinned, so nothing is fetched."""
     if source in MODELS:
         return MODELS[source].sha256
     found = locate(source)

@@ -1,4 +1,4 @@
-"""A module's parameters before they exist: their shapes, and where each lies on a mesh."""
+"""A module's parameters before they exist: their shapes, and where each is placed on a mesh."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def boxed_shapes(module: Model) -> Boxed:
 
 
 def shardings(module: Model, mesh: Mesh | None) -> Any:
-    """Where each of the module's parameters lies: nested dict of shardings."""
+    """Where each of the module's parameters is placed: nested dict of shardings."""
     return sharding.param_shardings(boxed_shapes(module), mesh)
 
 

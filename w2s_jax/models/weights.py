@@ -98,7 +98,7 @@ def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a Hugging Face folder, whole or in shards.
 
     Raises:
-      UserError: there is none; a folder with only pickled weights is told why those are not read.
+      UserError: there is none; for a folder with only pickled weights the message says why those are not read.
     """
     index = folder / "model.safetensors.index.json"
     if index.exists():

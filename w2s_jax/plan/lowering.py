@@ -34,7 +34,7 @@ class LoweredStep:
       length: tokens of each row.
       parameters: with what the backbone and the head hold; `frozen` ones do not train.
       optimizer: its moments.
-      resident: what the devices hold besides, while it runs: see `_resident`.
+      resident: what else the devices hold while it runs: see `_resident`.
       model_flops: of one execution, over all devices.
     """
 

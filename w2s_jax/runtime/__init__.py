@@ -1,1 +1,1 @@
-"""What everything stands on: errors, files, downloads, processes, devices, checkpoints. Knows nothing of learning."""
+"""What everything else builds on: errors, files, downloads, processes, devices, checkpoints. Nothing of learning."""

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; on success it is flushed to disk and renamed over `path`.
+    """Yields a temporary path next to `path`; on success it is flushed to disk and renamed over `path`.
 
     A reader therefore sees the old file or the whole new one, also after `kill -9`.
 
@@ -107,7 +107,8 @@ def cached(maxsize: int, path_of: Callable[[str], str] = str) -> Callable[[Calla
 
         @functools.wraps(function)
         def looked_up(*args: P.args, **options: P.kwargs) -> T:
-            return kept(version(Path(path_of(str(args[0])))), *args, **options)
+            now = version(Path(path_of(str(args[0]))))
+            return kept(now, *args, **options)  # type: ignore[arg-type]
 
         looked_up.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
         return looked_up

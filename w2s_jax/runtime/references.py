@@ -1,4 +1,4 @@
-"""References to a user's own Python: `file.py:name` -> the object, and the hash of the very bytes that it is made of.
+"""References to a user's own Python: `file.py:name` -> the object, and the hash of the very bytes that defined it.
 
 A file runs once for each version of its content, and what is hashed is what ran: the file, and whatever it imports,
 directly or not, from its own folder. An edited file runs again, so a notebook never mixes old code with a new hash.
@@ -79,7 +79,7 @@ def named(path: str, name: str, kind: type | None = None) -> Any:
 
 
 def fingerprint(item: Any) -> str:
-    """SHA-256 of the code that an object's function or class is made of; of this package's own its qualified name.
+    """SHA-256 of the code that defines an object's function or class; for this package's own, its qualified name.
 
     Raises:
       UserError: its source cannot be found, as of what was typed into a plain Python prompt.

@@ -101,7 +101,7 @@ class Fit:
 
 @runtime_checkable
 class Session(Protocol):
-    """What runs the stages: finished stages, caches, devices, and who is told of progress."""
+    """What runs the stages: finished stages, caches, devices, and where progress is reported."""
 
     mesh: Mesh | None
     progress: Progress
@@ -174,12 +174,12 @@ class Stage(abc.ABC):
 
     @property
     def group(self) -> Hashable | None:
-        """Stages of one group train together, as one program; None is a stage that is made by itself."""
+        """Stages of one group train together, as one program; None is a stage that is computed by itself."""
         return None
 
     @property
     def asks(self) -> bool:
-        """Whether a model is told what the classes are called."""
+        """Whether a model is given the names of the classes."""
         return self.learner is not None and self.learner.output == "text"
 
     def check(self, mesh: Mesh | None) -> None:  # noqa: B027
@@ -195,7 +195,7 @@ class Stage(abc.ABC):
 
     @functools.cached_property
     def splits(self) -> Splits:
-        """The task's splits, ground truth included: for `shown`, and for whoever measures afterwards."""
+        """The task's splits, ground truth included: for `shown`, and for measuring afterwards."""
         return self.task.splits(self.seed)
 
     @functools.cached_property

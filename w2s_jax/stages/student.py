@@ -55,7 +55,7 @@ class Teaching:
       seed: of the experiment.
       features: the student's pooled hidden states of texts [N, D]; only of those that `reads` gives.
       body: the stage of generative finetuning that the student starts from; None is the published model.
-      session: the devices, the parameters to start from, and who is told of progress.
+      session: the devices, the parameters to start from, and where progress is reported.
     """
 
     learner: Learner
@@ -81,7 +81,7 @@ class Learning(Protocol):
 
     Attributes:
       trains: it trains the student; only then do label transforms, chains, rounds and readouts apply.
-      asks: a model is told what the classes are called.
+      asks: a model is given the names of the classes.
     """
 
     trains: ClassVar[bool] = False

@@ -45,7 +45,7 @@ class Inputs:
     """All that a supervisor may see when it labels.
 
     Attributes:
-      definition: what the task is: its answers, its templates, how its texts come apart.
+      definition: what the task is: its answers, its templates, how its texts are decomposed.
       path: the task's name in the config, which is the path of the user's own file.
       answers: what the classes are called.
       seed: of the experiment.
@@ -53,7 +53,7 @@ class Inputs:
       needs: the stages that the supervisor asked for, in its order.
       read: the class probabilities [N, C] that one of them gives a split's examples, by their ids.
       truth: only for a supervisor that declares `simulated`: ground truth of the splits to label, by name; else empty.
-      session: the devices, who is told of progress, and the folder of transcripts.
+      session: the devices, where progress is reported, and the folder of transcripts.
     """
 
     definition: Task
@@ -93,9 +93,9 @@ class Supervisor(Protocol):
 
     Attributes:
       splits: the splits that it labels.
-      simulated: it is told ground truth of what it labels.
+      simulated: it gets ground truth of what it labels.
       combines: the stages that it needs are supervisors whose labels it combines: label transforms may look at them.
-      asks: a model is told what the classes are called.
+      asks: a model is given the names of the classes.
     """
 
     splits: ClassVar[tuple[str, ...]] = LABELLED

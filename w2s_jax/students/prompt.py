@@ -1,4 +1,4 @@
-"""Asking the student in words, zero-shot or after labelled examples, without training it."""
+"""Prompting the student, zero-shot or after labelled examples, without training it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

@@ -37,7 +37,7 @@ class Advised(Supervisor):
       advisor: a decoder; of this learner, the model, `max_tokens`, `too_long` and `dtype` count.
       protocol: in a `debate` both answers are argued for, and a hash decides which comes first; in a `consultancy` one,
         which a hash draws, so that it is right half of the time (Khan et al. 2402.06782; Kenton et al. 2407.04622).
-      turns: how often each side speaks; it reads all that was said before.
+      turns: how often each side speaks; it reads all earlier arguments.
       tokens: the most that an argument may have; it also ends with its line.
       temperature: of sampling; 0 takes the most probable token.
       heading: what an argument follows; it holds `{answer}`. It should leave a sentence open: otherwise models, small

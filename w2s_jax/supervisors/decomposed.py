@@ -1,4 +1,4 @@
-"""A judge of the parts that a task's texts come apart into."""
+"""A judge of the parts of a task's texts."""
 
 import functools
 import itertools
@@ -24,7 +24,7 @@ from w2s_jax.train.learner import Learner
 @SUPERVISORS.register
 @dataclass(frozen=True)
 class Decomposed(Supervisor):
-    """A supervisor that takes each text apart, labels the parts, and puts their labels together.
+    """A supervisor that decomposes each text, labels the parts, and combines their labels.
 
     The one step of task decomposition that a task's own grammar makes exact (Christiano et al. 1810.08575, section 2;
     "part-to-complete generalization", Mai 2503.13621). The judge learns ground truth of parts instead of whole texts:

@@ -21,7 +21,7 @@ class Ensemble(Supervisor):
     """Several supervisors whose labels are combined.
 
     Attributes:
-      members: at least two; one may stand here several times.
+      members: at least two; one may occur several times.
       how: `average` of the members' probabilities; `bagging`, where each member is trained on its own bootstrap sample
         (Breiman 1996); or `boosting`, where each is trained on what those before it got wrong, and they vote (SAMME,
         as in EnsemW2S, arXiv 2410.04571). Only an average may have members that are no learners.

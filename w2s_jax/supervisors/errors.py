@@ -30,8 +30,8 @@ class Errors(Supervisor):
 
     Attributes:
       like: the real supervisor: a learner, or another kind. In every split as many labels are wrong as it gets wrong,
-        and its confidences in right and in wrong labels are dealt out among them; otherwise students would also differ
-        by soft and hard labels.
+        and its confidences in right and in wrong labels are distributed among them; otherwise students would also
+        differ by soft and hard labels.
       kind: errors fall on `independent` examples; on the `longest` or the `shortest` texts, which is trivial to learn;
         or on those of which the real one is most `unsure`, as a red team's would.
     """

@@ -62,7 +62,7 @@ class Recursive(Supervisor):
         `seed + i`; the first is what level 0 shows. `shuffled` is the control: the judge, and no reward model, has
         another example's chosen transcript at this level.
       reward_model: a fresh one learns at every level.
-      level: how many reward models stand in a row behind the judge.
+      level: how many reward models, one after another, choose for the judge.
       candidates: of each argument.
 
     Raises:

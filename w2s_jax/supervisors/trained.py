@@ -1,4 +1,4 @@
-"""The plain supervisor: a model trained on ground truth. And what may stand for a supervisor in a config."""
+"""The plain supervisor: a model trained on ground truth. And what a config accepts as a supervisor."""
 
 from dataclasses import dataclass
 from typing import Any

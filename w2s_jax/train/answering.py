@@ -52,7 +52,7 @@ class Trie(NamedTuple):
 
     Attributes:
       tokens: the K different ones.
-      next: the node after each of them; -1 where no answer goes on so.
+      next: the node after each of them; -1 where no answer continues that way.
       classes: the answer that ends at a node; -1 where none does.
     """
 

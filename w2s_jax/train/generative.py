@@ -105,7 +105,7 @@ def adapt(
     Arrays of `pretrained` on devices are consumed.
 
     Raises:
-      UserError: the model is no decoder, or is not read at its top.
+      UserError: the model is not a decoder, or is not read at its top.
     """
     learner, output, loss = objective(learner)
     tokens = output.tokens(learner, texts)

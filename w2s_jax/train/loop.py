@@ -1,4 +1,4 @@
-"""The training loop: batches in, checkpoints and an honest history out. It knows nothing of weak or strong."""
+"""The training loop: batches in, checkpoints and an unedited history out. It knows nothing of weak or strong."""
 
 import contextlib
 import signal
@@ -70,7 +70,7 @@ class Trained(NamedTuple):
 
 @dataclass
 class _Run:
-    """The loop's own state, beside the TrainState: all of it goes into a checkpoint."""
+    """The loop's own state, besides the TrainState: all of it goes into a checkpoint."""
 
     losses: list[float] = field(default_factory=list)
     evaluated: list[int] = field(default_factory=list)
@@ -122,7 +122,7 @@ def fit(
       targets: of the rows that batches refer to, as the step's loss takes them.
       evaluate: parameters -> class probabilities of the validation rows.
       validation_targets: the labels the evaluations are scored against.
-      folder: where checkpoints of work in progress lie; None keeps none.
+      folder: where checkpoints of work in progress are kept; None keeps none.
       profile: where a trace of a few steps is written; None traces none.
 
     Raises:
@@ -172,7 +172,7 @@ def fit(
             if stopping:
                 if saver is not None:
                     saver.wait()
-                raise Interrupted(f"stopped at step {index + 1} of {total}; the same command goes on from there")
+                raise Interrupted(f"stopped at step {index + 1} of {total}; the same command resumes from there")
 
     best = len(run.scores) - 1 if settings.select == "final" else run.best()
     assert best is not None

@@ -31,7 +31,7 @@ class Body(NamedTuple):
     """A backbone that an earlier stage trained.
 
     Attributes:
-      key: SHA-256 of what it was made from.
+      key: SHA-256 of the stage's inputs.
       load: reads it onto the devices.
     """
 
@@ -68,15 +68,15 @@ def features(
 ) -> Features:
     """The pooled hidden states of every text, read from `root` as far as they were computed before.
 
-    Of a row of two candidates, the features are those of the second less those of the first, so that a linear head on
-    them compares two scores (Burns et al. 2023, App. A.3). Parts of `PART` texts are written one by one, so that a
-    killed process loses at most one. Several processes compute them together, and the first writes.
+    Of an example of two candidates, the features are those of the second minus those of the first, so that a linear
+    head on them compares two scores (Burns et al. 2023, App. A.3). Parts of `PART` texts are written one by one, so
+    that a killed process loses at most one. Several processes compute them together, and the first writes.
 
     Args:
-      mesh: the devices to cut parameters and batches over; None is one device.
+      mesh: the devices to shard parameters and batches over; None is one device.
 
     Raises:
-      UserError: a cached part was truncated or edited, or a row has more than two candidates.
+      UserError: a cached part was truncated or edited, or an example has more than two candidates.
     """
     if arrays.is_array(learner.model):
         matrix = arrays.matrix(learner.model)
@@ -152,7 +152,7 @@ def _outcome(
 
 
 def _compared(features: Features, texts: Sequence[Text]) -> Features:
-    """Features of rows of two candidates; of rows of one text they are what they are."""
+    """Features of examples of two candidates; of examples of one text they are unchanged."""
     unique = list(dict.fromkeys(texts))
     if all(isinstance(text, str) for text in unique):
         return features

@@ -31,12 +31,12 @@ class Asking:
 
     Args:
       learner: which tokenizer, and how long a prompt may be.
-      pretrained: the parameters that are asked; they lie on the devices of `mesh`.
+      pretrained: the parameters that are asked; they are on the devices of `mesh`.
       mesh: the devices to shard parameters and batches over; None is one device.
       progress: told (texts done, texts, ()).
 
     Raises:
-      UserError: the model is no decoder.
+      UserError: the model is not a decoder.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 def create(params: Any, tx: optax.GradientTransformation, rng: jax.Array, *, donate: bool = False) -> TrainState:
-    """The state before the first step. Optimizer state lies where its parameter lies; the rest is on every device of
+    """The state before the first step. Optimizer state is placed as its parameter is; the rest is on every device of
     the parameters' mesh.
 
     Args:
@@ -56,7 +56,7 @@ def state_shardings(state: TrainState) -> TrainState:
 
 
 def _shardings(params: Any, tx: optax.GradientTransformation) -> TrainState:
-    """Where each part of the state lies. Factored moments, smaller than their parameter, are replicated."""
+    """Where each part of the state is placed. Factored moments, smaller than their parameter, are replicated."""
     elsewhere: Any = jax.tree.leaves(params)[0].sharding
     if isinstance(elsewhere, NamedSharding):
         elsewhere = NamedSharding(elsewhere.mesh, PartitionSpec())

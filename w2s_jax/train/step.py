@@ -33,7 +33,7 @@ class StepMetrics(NamedTuple):
     """Scalars of one step, on the device.
 
     Attributes:
-      loss: mean over the batch's real rows, before the update.
+      loss: mean over the batch's real examples, before the update.
       grad_norm: of all trainable parameters together, before clipping.
       finite: whether both are; if not, parameters and optimizer state were left as they were.
     """
@@ -56,7 +56,7 @@ def make_train_step(
     """The function `step(state, frozen, tokens, lengths, targets, where) -> (state, StepMetrics)`.
 
     The objective is `sum(loss) / count(where)`. The loss sees the logits of the whole batch at once, however many
-    devices or microbatches the batch is cut into: with microbatches all logits are computed first, then the loss's
+    devices or microbatches the batch is split over: with microbatches all logits are computed first, then the loss's
     gradient with respect to them, and each microbatch's share of it is pulled back through the model. So the
     gradient is exact for any loss, and memory holds one microbatch's activations; the forward pass runs twice.
 
@@ -68,9 +68,9 @@ def make_train_step(
       loss: per-example loss of the whole batch.
       tx: any optax optimizer.
       total_steps: told to the loss, for its schedules.
-      microbatches: pieces a batch is cut into, each a whole number of rows on each device.
-      packed: the model is told how many real tokens there are, and computes no others.
-      shardings: from `state.state_shardings`, for a state on a mesh: the step keeps them, and cuts batches over it.
+      microbatches: pieces a batch is split into, each a whole number of examples on each device.
+      packed: the model gets the number of real tokens, and computes no others.
+      shardings: from `state.state_shardings`, for a state on a mesh: the step keeps them, and shards batches over it.
 
     Raises:
       UserError: when called with a batch that does not divide into microbatches and devices.
@@ -158,8 +158,8 @@ def make_predict(apply: Apply, mesh: Mesh | None = None) -> Predict:
     """The function `predict(params, frozen, tokens, lengths, *more) -> logits`, deterministic, in float32.
 
     Args:
-      apply: the model. `more` holds what else it is told of each row, if anything, before `rng`.
-      mesh: where the parameters lie, if on a mesh. Batches are cut over it; every device gets all logits.
+      apply: the model. `more` holds what else it is given for each row, if anything, before `rng`.
+      mesh: where the parameters are, if on a mesh. Batches are sharded over it; every device gets all logits.
     """
 
     def logits(params: Any, frozen: Any, *batch: Array) -> Array:
@@ -193,7 +193,7 @@ def lower(step: TrainStep | Predict, *arguments: Any) -> jax.stages.Lowered:
 
 
 def check_rows(rows: int, microbatches: int, ways: int) -> None:
-    """Whether a batch can be cut into microbatches, and those over the devices.
+    """Checks that a batch can be split into microbatches, and those over the devices.
 
     Raises:
       UserError: it cannot.
@@ -211,7 +211,7 @@ def _lowerable(step: Any, lowered: Callable[..., jax.stages.Lowered]) -> Any:
 
 
 def _cut(rows: Array, microbatches: int) -> Array:
-    """Interleaved, so that rows cut over devices stay where they are."""
+    """Interleaved, so that rows sharded over devices stay where they are."""
     return rearrange(rows, "(b m) ... -> m b ...", m=microbatches)
 
 

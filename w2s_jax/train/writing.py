@@ -28,7 +28,7 @@ class Writer:
     """A language model on its devices.
 
     Raises:
-      UserError: the model is no decoder.
+      UserError: the model is not a decoder.
     """
 
     def __init__(self, learner: Learner, mesh: Mesh | None = None) -> None:
@@ -47,16 +47,16 @@ class Writer:
         seed: int = 0,
         progress: Progress | None = None,
     ) -> list[str]:
-        """How each prompt goes on: up to its line's end, the text's end, or so many tokens.
+        """How each prompt continues: up to its line's end, the text's end, or so many tokens.
 
         Args:
           temperature: what the logits are divided by; 0 takes the most probable token.
           seed: of sampling; what a prompt draws depends on this and on the prompt alone.
-          progress: told (rows done, rows, ()).
+          progress: called with (rows done, rows, ()).
 
         Raises:
-          UserError: a prompt is longer than model and learner allow, and may not be cut. (Where it may, its beginning
-            goes.)
+          UserError: a prompt is longer than model and learner allow, and may not be truncated. (Where it may, its
+            beginning goes.)
         """
         asked = reading.encode_prompts(self._learner, prompts, tokens)
         draws = np.array([int(files.sha256_text(prompt)[:8], 16) for prompt in prompts], np.uint32)

@@ -30,7 +30,7 @@ class Task:
       format: the examples of one record; none for a record that is of no use, such as an unlabelled one.
       n_classes: 2 or more.
       columns: names of a local file's columns, where the source's own files have no header.
-      answers: what the classes are called when a model is asked or told about them; empty is No and Yes, or numbers.
+      answers: names of the classes when a model is asked about them or given them; empty is No and Yes, or numbers.
       templates: prompts that such an answer follows, the first where one is enough; each holds `{text}`.
       parts: how its texts come apart into those of another task; None where they do not. Both have two classes.
       candidates: texts of an example; more than 1 where each is scored by itself. Only `w2s plan`, which reads no
@@ -53,7 +53,7 @@ TASKS: Registry[Task] = Registry("task")
 
 
 def get(name: str) -> Task:
-    """A task by name, or one made of a local file with `text` and `label`, or with `chosen` and `rejected`.
+    """A task by name, or that of a local file with `text` and `label`, or with `chosen` and `rejected`.
 
     >>> get("cities").description
     'is the city in the country?'
