@@ -7,7 +7,9 @@ from typing import Any
 
 import jax
 import jaxtyping
+import pytest
 from beartype import BeartypeConf, beartype
+from filelock import FileLock
 
 # Tests compile much and compute little: XLA compiles quickly, and its code may be slow. Child processes do so, too.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
@@ -24,4 +26,40 @@ def check_types(function: Callable[..., Any]) -> Callable[..., Any]:
     return beartype(function, conf=BeartypeConf(is_pep484_tower=True))  # as for mypy, an int is a float
 
 
+pytest.register_assert_rewrite("tests.tiny")
 jaxtyping.install_import_hook("w2s_jax", f"{__name__}.check_types")
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Any:
+    """The tiny experiment, of which nothing is done."""
+    from tests import tiny as make
+
+    return make.experiment(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all of pytest's processes."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def finished(shared_folder: Path) -> Any:
+    """The tiny experiment with a truth probe, run once for all tests that only read it."""
+    from tests import tiny as make
+
+    with FileLock(shared_folder / "tiny.lock"):
+        return make.finish(shared_folder / "tiny", make.three_methods)
+
+
+@pytest.fixture(scope="session")
+def probe_folder(shared_folder: Path) -> Path:
+    """Where experiments of probes share stages: what one test computed, the next one finds."""
+    from tests import tiny as make
+
+    folder = shared_folder / "probes"
+    with FileLock(shared_folder / "probes.lock"):
+        make.probes(folder)
+    return folder

@@ -1,4 +1,4 @@
-"""Experiments that together use every kind of supervisor, way to learn, label transform and learner, and what they gave.
+"""Experiments that use every kind of supervisor, way to learn, label transform and learner, and what they gave.
 
 `python -m tests.golden` runs them and rewrites golden.json: only when a change is meant to change predictions.
 """

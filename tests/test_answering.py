@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +10,15 @@ import optax
 import pytest
 
 from tests import tiny as make
-from tests.test_experiment import quiet
-from tests.test_language_model import read_whole, untied
+from tests.test_language_model import read_whole
+from tests.tiny import untied
 from w2s_jax import losses, models
-from w2s_jax.config import Experiment, Method, TaskConfig
+from w2s_jax.config import Experiment, Method
+from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.data.tokens import ragged
-from w2s_jax.pipeline import experiment, materials, runner
 from w2s_jax.runtime.errors import Interrupted, UserError
 from w2s_jax.runtime.sharding import make_mesh
+from w2s_jax.students import Train
 from w2s_jax.train import answering
 from w2s_jax.train.answering import Answers
 from w2s_jax.train.finetune import finetune, softmax
@@ -82,7 +82,7 @@ def test_few_answers_have_their_own_probabilities(folder):
 
 
 def test_greedy_decoding_takes_the_best_token_that_begins_an_answer(folder):
-    """Beside a search that reads every beginning anew; two words lead to each of 20 answers, and one is longer."""
+    """Compared with a search that reads every beginning anew; two words lead to each of 20 answers; one is longer."""
     names = (*MANY, "film plot the a")
     found, score, tokenizer = (
         table(folder, names, answering.decoded),
@@ -122,7 +122,7 @@ def test_an_answer_that_begins_another_ends_with_a_newline(folder):
 
 
 def test_loss_of_several_tokens_is_their_mean_over_the_batch():
-    """By hand, over ragged answers and a padding row; and with it any loss of single rows."""
+    """By hand, over ragged answers and padding; and with it any loss of single examples."""
     rng, spoken = np.random.default_rng(0), Answers(((1, 2, 3), (4, 5)))
     targets = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], np.float32)
     tokens, wanted = answering.lessons(ragged([[7, 7], [8], [9, 9, 9]]), spoken, targets)
@@ -163,7 +163,7 @@ def test_answers_are_learned(tmp_path, names, parameters):
 
 
 def test_padding_and_microbatches_change_no_answer(folder):
-    """Rows of one batch or of several, beside shorter ones or alone."""
+    """Examples of one batch or of several, with shorter ones or alone."""
     whole = trained(learner(folder, batch_size=8), FEW)
     pieces = trained(learner(folder, batch_size=8, microbatches=4), FEW)
     np.testing.assert_allclose(whole.history.losses, pieces.history.losses, atol=1e-5)
@@ -246,18 +246,15 @@ def plan(tmp_path, names, **changes) -> Experiment:
 
 
 @pytest.mark.slow
-def test_a_whole_experiment_and_what_its_keys_are_made_of(tmp_path):
+def test_a_whole_experiment(tmp_path):
     """Label tokens with the confidence loss and a probe of what was finetuned; answers of two words, and a chain."""
-    methods = {"confidence": Method("confidence"), "probe": Method("confidence", readout="truth_probe")}
-    results, failures = runner.run(plan(tmp_path, ("bad", "good"), methods=methods), quiet())
-    assert failures == []
-    assert len(results.cells) == 2
+    confidence = Train("confidence")
+    methods = {"confidence": Method(confidence), "probe": Method(confidence, readout="truth_probe")}
+    assert len(make.run(plan(tmp_path, ("bad", "good"), methods=methods)).cells) == 2
     two = plan(tmp_path, ("very bad", "very good"), methods={"chain": Method(through=("strong",))}, name="two")
-    with pytest.raises(UserError, match="'confidence' compares the rows"):
-        runner.run(dataclasses.replace(two, methods=methods), quiet())
-    assert runner.run(two, quiet())[1] == []
-    identity = next(experiment.cells(two)).stages["student"].identity
-    assert identity["asking"] == materials.asking_fingerprint(two.tasks[0])
-    plain = next(experiment.cells(make.experiment(tmp_path))).stages["student"].identity
-    assert "answers" not in plain
-    assert not {"output", "template"} & set(json.loads(json.dumps(plain))["maker"]["learner"])
+    with pytest.raises(UserError, match="'confidence' compares the examples"):
+        make.attempt(dataclasses.replace(two, methods=methods))
+    make.run(two)
+    stage = make.students(two)[0]
+    assert stage.identity["asking"] == stage.task.asking_fingerprint
+    assert make.students(make.experiment(tmp_path))[0].identity["asking"] is None

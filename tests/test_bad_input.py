@@ -12,12 +12,13 @@ from safetensors.numpy import load_file, save_file
 
 from tests import tiny as make
 from w2s_jax import cli, models
-from w2s_jax.config import Experiment, Method, TaskConfig
+from w2s_jax.config import Experiment, Method
 from w2s_jax.data import predictions as predictions_table
 from w2s_jax.data.predictions import Predictions
-from w2s_jax.pipeline import runner
+from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.runtime import downloads, files
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.students import Train
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import LoopSettings
 from w2s_jax.train.optimizer import OptimizerConfig
@@ -56,7 +57,7 @@ REVIEWS = "--tasks.0"
     [
         (["--tasks.0.name", "citys"], "did you mean 'cities'"),
         (["--students.strong.model", "smollm2-135n"], "did you mean 'smollm2-135m'"),
-        (["--methods.confidence.loss", "confidense"], "did you mean 'confidence'"),
+        (["--methods.confidence.learn.loss", "confidense"], "did you mean 'confidence'"),
         (["--method", "nowhere.py:loss"], "nowhere.py does not exist"),
         (["--tasks.0.supervisor", "0"], "supervisor split must be a positive multiple"),
         (["--tasks.0.transfer", "33"], "transfer split must be a positive multiple"),
@@ -147,10 +148,17 @@ def test_a_users_loss_that_is_none(config, tmp_path, capsys, source, says):
     assert no_stage(tmp_path)
 
 
-def test_an_option_the_loss_does_not_have(tiny_plan):
-    plan = dataclasses.replace(tiny_plan, methods={"m": Method("confidence", {"alhpa": 0.5})})
+def test_an_option_the_loss_does_not_have():
     with pytest.raises(UserError, match="alpha"):
-        runner.run(plan, make_quiet())
+        Train("confidence", {"alhpa": 0.5})
+
+
+def test_an_option_that_a_users_loss_does_not_have(tiny, tmp_path):
+    (tmp_path / "mine.py").write_text("def loss(logits, targets, *, alpha=1.0): return 0 * targets[:, 0]")
+    plan = dataclasses.replace(tiny, methods={"m": Method(Train(f"{tmp_path / 'mine.py'}:loss", {"alhpa": 0.5}))})
+    with pytest.raises(UserError, match="alpha"):
+        make.attempt(plan)
+    assert no_stage(tmp_path)
 
 
 def test_a_checkpoint_that_is_not_whole_lists_every_problem(tmp_path):
@@ -201,33 +209,23 @@ def test_a_probe_is_asked_for_nothing_that_it_would_not_do(changes):
     Learner(parameters="probe", optimizer=OptimizerConfig(learning_rate=1e-2, weight_decay=0.3))
 
 
-def test_a_loss_that_is_not_finite_names_its_step(tiny_plan):
-    wild = Learner(
-        tiny_plan.supervisors["weak"].model, batch_size=8, optimizer=OptimizerConfig("sgd", 1e30, clip_norm=None)
-    )
-    results, failures = runner.run(dataclasses.replace(tiny_plan, supervisors={"weak": wild}), make_quiet())
-    assert results is None
-    assert any("not finite at step" in failure.reason for failure in failures)
-
-
-def test_a_full_disk_is_said_and_the_run_goes_on_afterwards(tiny_plan, monkeypatch):
+def test_a_full_disk_is_reported_and_the_same_command_resumes(probe_folder, tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    plan = make.probes(probe_folder, methods={"naive": Method()}, seeds=(0,), out=str(tmp_path / "runs"))
     monkeypatch.setattr(os, "fsync", full)
-    _, failures = runner.run(tiny_plan, make_quiet())
-    assert all("disk is full" in f.reason or "what it learns from failed" in f.reason for f in failures)
+    _, failures = make.attempt(plan)
+    assert all("disk is full" in f.reason or "a stage that it needs failed" in f.reason for f in failures)
     assert failures
     monkeypatch.undo()
-    results, failures = runner.run(tiny_plan, make_quiet())
-    assert failures == []
-    assert results is not None
+    make.run(plan)
 
 
-def test_a_folder_that_cannot_be_written(tiny_plan, tmp_path):
+def test_a_folder_that_cannot_be_written(tiny, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
-        runner.run(dataclasses.replace(tiny_plan, out=str(tmp_path / "file")), make_quiet())
+        make.attempt(dataclasses.replace(tiny, out=str(tmp_path / "file")))
 
 
 def test_no_network(tmp_path, monkeypatch):
@@ -260,18 +258,3 @@ def test_an_experiment_of_nothing():
         Experiment("e", (), {"a": learner}, {"b": learner})
     with pytest.raises(UserError, match="as many supervisors"):
         Experiment("e", (TaskConfig(),), {"a": learner, "b": learner}, {"c": learner}, pairs="listed")
-
-
-@pytest.fixture
-def tiny_plan(tmp_path):
-    return make.experiment(tmp_path)
-
-
-def make_quiet():
-    import io
-
-    from rich.console import Console
-
-    from w2s_jax.runtime.progress import Reporter
-
-    return Reporter(Console(file=io.StringIO()))

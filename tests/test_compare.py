@@ -1,4 +1,4 @@
-"""Two students, supervisors or methods of a run, compared."""
+"""Two students, supervisors or methods of a run, compared with each other."""
 
 import dataclasses
 import json
@@ -6,13 +6,12 @@ import json
 import numpy as np
 import pytest
 
-from tests.test_experiment import quiet
-from tests.test_methods import arrays, vision
-from w2s_jax import config, metrics
-from w2s_jax.config import Given
+from tests import tiny as make
+from tests.test_given import vision
+from w2s_jax import api, cli, metrics
 from w2s_jax.evaluation import compare
-from w2s_jax.pipeline import runner
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.supervisors import Given
 from w2s_jax.train.learner import Learner
 
 
@@ -38,7 +37,7 @@ def test_pgr_of_two_students_in_the_same_resamples():
 
 
 def test_pgr_intervals_are_those_of_an_independent_bootstrap():
-    """One seed, no groups: rows drawn with replacement, both PGRs of each draw."""
+    """One seed, no groups: examples drawn with replacement, both PGRs of each draw."""
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 2, 300)
     a = cell(rng, {"supervisor": 0.6, "student": 0.75, "ceiling": 0.95}, labels)
@@ -71,17 +70,16 @@ def test_pgr_undefined_for_one_is_undefined_for_the_difference():
 
 
 def test_every_axis_of_a_run(tmp_path):
-    path = arrays(tmp_path)
+    path = make.arrays(tmp_path)
     probe = {"parameters": "probe", "epochs": 20}
     students = {"three": Learner(f"{path}:dino", **probe), "one": Learner(f"{path}:alexnet", **probe)}
     supervisors = {"given": Given(f"{path}:alexnet"), "probe": Learner(f"{path}:dino", **probe)}
     plan = vision(path, tmp_path / "runs", students=students, supervisors=supervisors)
     with pytest.raises(UserError, match="'vision' holds no two finished cells that differ only in 'three' and 'one'"):
-        compare.compare(plan, runner.open_store(plan), "students", "three", "one")
-    results, failures = runner.run(plan, quiet())
-    assert not failures
+        compare.compare(plan, api.open_store(plan), "students", "three", "one")
+    results = make.run(plan)
     means = {(each.supervisor, each.student): each.scores["accuracy"]["student"].value for each in results.summaries}
-    found = compare.compare(plan, runner.open_store(plan), "students", "three", "one")
+    found = compare.compare(plan, api.open_store(plan), "students", "three", "one")
     for each, supervisor in zip(found, supervisors, strict=True):
         assert each.names == {"task": plan.tasks[0].title, "supervisor": supervisor, "method": "naive"}
         assert each.seeds == (0, 1)
@@ -90,33 +88,30 @@ def test_every_axis_of_a_run(tmp_path):
     defined = [each for each in found if each.pgr.value is not None]
     assert [each.pgr_holm for each in defined] == metrics.holm([each.pgr.p for each in defined])
     assert all(each.pgr_holm is None for each in found if each.pgr.value is None)
-    found = compare.compare(plan, runner.open_store(plan), "supervisors", "probe", "given")
+    found = compare.compare(plan, api.open_store(plan), "supervisors", "probe", "given")
     assert [each.names["student"] for each in found] == ["three", "one"]
     assert found[0].accuracy.value == pytest.approx(means["probe", "three"] - means["given", "three"])
     for a, b, message in (("thre", "one", "did you mean 'three'"), ("one", "one", "'one' compared with itself")):
         with pytest.raises(UserError, match=message):
-            compare.compare(plan, runner.open_store(plan), "students", a, b)
+            compare.compare(plan, api.open_store(plan), "students", a, b)
 
 
 def test_the_command_prints_a_table_and_json(tmp_path, capsys, monkeypatch):
-    path = arrays(tmp_path)
+    path = make.arrays(tmp_path)
     (tmp_path / "small.py").write_text(
-        "from w2s_jax.config import *\nfrom w2s_jax.train.learner import Learner\n"
+        "from w2s_jax import Experiment, Given, Learner, TaskConfig\n"
         f"probe = Learner({str(path) + ':dino'!r}, parameters='probe', epochs=5)\n"
         f"task = TaskConfig({str(path)!r}, supervisor=30, transfer=60, validation=30, test=60, balance=False)\n"
         f"experiment = Experiment('small', (task,), {{'given': Given({str(path) + ':alexnet'!r})}}, {{'dino': probe}}, "
         "seeds=(0,))\n"
     )
-    from w2s_jax.cli import main
-
-    plan = config.load(str(tmp_path / "small.py"))
     monkeypatch.chdir(tmp_path)
-    runner.run(plan, quiet())
-    assert main(["compare", str(tmp_path / "small.py"), "methods", "confidence", "naive"]) == 0
+    make.run(api.load_experiment(str(tmp_path / "small.py")))
+    assert cli.main(["compare", str(tmp_path / "small.py"), "methods", "confidence", "naive"]) == 0
     shown = capsys.readouterr().out
     assert "confidence minus naive" in shown
     assert "given, dino, 1 seed" in shown
-    assert main(["compare", str(tmp_path / "small.py"), "methods", "confidence", "naive", "--json"]) == 0
+    assert cli.main(["compare", str(tmp_path / "small.py"), "methods", "confidence", "naive", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["names"]["student"] == "dino"
-    assert main(["compare", str(tmp_path / "small.py"), "methods", "conf", "naive"]) == 2
+    assert cli.main(["compare", str(tmp_path / "small.py"), "methods", "conf", "naive"]) == 2

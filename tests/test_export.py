@@ -8,15 +8,13 @@ import numpy as np
 import pytest
 
 from tests import tiny as make
-from tests.test_experiment import quiet
 from tests.test_models_parity import FAMILIES, LENGTHS, assert_close, saved, tokens
 from w2s_jax import cli, models
 from w2s_jax.config import Method
 from w2s_jax.evaluation import storage
-from w2s_jax.models import assembly, export, names
+from w2s_jax.models import assembly, export, tensor_table
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.weights import Tensors
-from w2s_jax.pipeline import materials, runner
 from w2s_jax.pipeline.store import Store
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.learner import Generative
@@ -85,7 +83,7 @@ def test_transformers_scores_next_tokens_alike(source, tmp_path, name):
     model = trained(source(name))
     export.write(model, tmp_path / "out")
     ids = real_tokens(LENGTHS)
-    module, params = models.language_model(model, rng=jax.random.key(0))
+    module, params = models.build_language_model(model, rng=jax.random.key(0))
     ours = np.asarray(make.applied(module)({"params": params}, ids, LENGTHS))
     found, report = theirs("AutoModelForCausalLM", tmp_path / "out", ids, LENGTHS)
     assert not report["unexpected_keys"]
@@ -99,7 +97,7 @@ def test_transformers_classifies_alike(source, tmp_path, name):
     head = np.random.default_rng(1).normal(size=(32, 3)).astype(np.float32)
     assert export.write(model, tmp_path / "out", head=head)
     ids = real_tokens(LENGTHS)
-    module, params = models.classifier(model, 3, rng=jax.random.key(0))
+    module, params = models.build_classifier(model, 3, rng=jax.random.key(0))
     ours = make.applied(module)({"params": {**params, "head": {"kernel": head}}}, ids, LENGTHS)
     found, report = theirs("AutoModelForSequenceClassification", tmp_path / "out", ids, LENGTHS)
     assert set(report["unexpected_keys"]) <= {"lm_head.weight", "embed_out.weight"}
@@ -118,7 +116,7 @@ def test_an_encoder_is_exported_without_its_head(source, tmp_path):
     mask = torch.tensor(ids != 0).long()
     with torch.no_grad():
         states = twin(torch.tensor(ids).long(), attention_mask=mask).last_hidden_state.numpy()
-    module, params = models.classifier(model, 2, rng=jax.random.key(0), pooling="cls")
+    module, params = models.build_classifier(model, 2, rng=jax.random.key(0), pooling="cls")
     ours = module.apply({"params": params}, ids, LENGTHS, (3,), method="hidden_states")
     assert_close(np.asarray(ours)[:, 0], states[:, 0])
 
@@ -136,18 +134,18 @@ def test_every_layout_is_undone_by_its_inverse():
     sizes = {"family": "llama", "vocab_size": 7, "hidden_size": 12, "n_layers": 1, "n_heads": 4, "n_kv_heads": 2}
     config = ModelConfig(**sizes, head_dim=6, mlp_size=9, max_positions=5)
     shapes = {
-        names.SAME: (12, 12),
-        names.TRANSPOSED: (12, 12),
-        names.LESS_ONE: (12, 12),
-        names.SIDE_BY_SIDE: (12, 72),
-        names.HEAD_BY_HEAD: (72, 12),
-        names.PAIRED: (24, 12),
+        tensor_table.SAME: (12, 12),
+        tensor_table.TRANSPOSED: (12, 12),
+        tensor_table.MINUS_ONE: (12, 12),
+        tensor_table.SIDE_BY_SIDE: (12, 72),
+        tensor_table.HEAD_BY_HEAD: (72, 12),
+        tensor_table.PAIRED: (24, 12),
     }
     for layout, shape in shapes.items():
         array = np.random.default_rng(0).integers(-9, 9, shape).astype(np.float32)
         tensors = Tensors({"x": shape}, lambda _, *index, array=array: array[index])
-        row = names.Row(("q", "k", "v") if layout.turns else ("q",), "x", layout)
-        flat = (12, 24) if layout.turns or layout is names.PAIRED else (12, 12)
+        row = tensor_table.TensorRow(("q", "k", "v") if layout.turns else ("q",), "x", layout)
+        flat = (12, 24) if layout.turns or layout is tensor_table.PAIRED else (12, 12)
         parts = [np.empty(flat, np.float32) for _ in row.paths]
         for part, made in enumerate(parts):
             assembly._fill(made, tensors, row, part, [range(size) for size in flat], config, "x")
@@ -165,7 +163,7 @@ def test_nothing_is_written_over_and_a_cut_model_has_no_folder(source, tmp_path)
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def run(tmp_path_factory):
     """The folder, config and results of a run with every kind of finetuning."""
     folder = tmp_path_factory.mktemp("run")
     plan = make.experiment(folder, methods={"naive": Method()})
@@ -179,15 +177,14 @@ def finished(tmp_path_factory):
         "probe": dataclasses.replace(full, parameters="probe"),
     }
     plan = dataclasses.replace(plan, students=students)
-    found, failures = runner.run(plan, quiet())
-    assert failures == []
+    found = make.run(plan)
     storage.save(found, folder / "runs" / plan.name)
     return folder / "runs", plan, found
 
 
 @pytest.mark.slow
-def test_a_run_is_exported_and_transformers_labels_its_texts_alike(finished, tmp_path, capsys):
-    (runs, plan, found), out = finished, tmp_path / "out"
+def test_a_run_is_exported_and_transformers_labels_its_texts_alike(run, tmp_path, capsys):
+    (runs, plan, found), out = run, tmp_path / "out"
     assert cli.main(["export", str(runs / plan.name), "--out", str(out)]) == cli.OK
     said = capsys.readouterr()
     stages = {name for cell in found.cells for name in cell.stages.values()}
@@ -197,7 +194,7 @@ def test_a_run_is_exported_and_transformers_labels_its_texts_alike(finished, tmp
     assert len(probes) == 2
     assert {path.name for path in out.iterdir()} == stages - probes
     assert len(said.out.splitlines()) == 7
-    test = materials.splits(plan.tasks[0], 0).test
+    test = make.stages(plan)[0].splits.test
     for folder in out.iterdir():
         expected = Store(runs / "stages").read(folder.name).predictions
         rows = [i for i, split in enumerate(expected.splits) if split == "test"]
@@ -210,8 +207,8 @@ def test_a_run_is_exported_and_transformers_labels_its_texts_alike(finished, tmp
 
 
 @pytest.mark.slow
-def test_a_stage_is_exported_by_itself(finished, tmp_path, capsys):
-    runs, plan, found = finished
+def test_a_stage_is_exported_by_itself(run, tmp_path, capsys):
+    runs, plan, found = run
     stage = str(runs / "stages" / found.cells[0].stages["student"])
     assert cli.main(["export", stage, "--out", str(tmp_path / "out")]) == cli.BAD_INPUT
     assert "was made from a model that is none of" in capsys.readouterr().err

@@ -40,7 +40,7 @@ def test_commands_parse_and_their_configs_load(command: str) -> None:
     options, _ = dispatch.parse(arguments)
     assert options.command == arguments[0]
     for name in re.findall(r"\S+\.py", command):
-        assert isinstance(config.load(str(ROOT / name)), config.Experiment)
+        assert isinstance(config.load(str(ROOT / name)), w2s.Experiment)
 
 
 def test_the_number_of_tasks_is_right() -> None:

@@ -1,6 +1,7 @@
-"""The language-model path: logits and scores beside PyTorch, prompting, and finetuning on text alone."""
+"""The language-model path: logits and scores against PyTorch, prompting, and finetuning on text alone."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -10,31 +11,16 @@ import pytest
 import scipy.special
 
 from tests import tiny as make
-from tests.test_experiment import quiet
+from tests.tiny import untied
 from w2s_jax import models
-from w2s_jax.config import LabelStep, Method
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.layers import Lora
-from w2s_jax.pipeline import experiment, runner
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train import generative, prompting
 from w2s_jax.train.learner import Generative, Learner
 
 TOKENS = np.array([[3, 1, 4, 1, 5, 9], [2, 6, 5, 0, 0, 0]], np.int32)
 LENGTHS = np.array([6, 3], np.int32)
-
-
-def untied(folder):
-    """The tiny Llama with an unembedding of its own."""
-    from safetensors.numpy import load_file, save_file
-
-    make.llama(folder)
-    tensors = load_file(folder / "model.safetensors")
-    table = np.random.default_rng(7).normal(0, 0.3, tensors["model.embed_tokens.weight"].shape).astype(np.float32)
-    save_file({**tensors, "lm_head.weight": table}, folder / "model.safetensors")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": False}))
-    return folder
 
 
 def language_model(folder, **options):
@@ -74,9 +60,20 @@ def test_scores_are_sums_of_log_softmax(tmp_path):
 def test_scores_do_not_depend_on_chunks(tmp_path, monkeypatch):
     module, params = language_model(make.llama(tmp_path / "m"))
     arguments = ({"params": params}, TOKENS, LENGTHS, np.zeros(2, np.int32))
-    whole = module.apply(*arguments, method="score")
+    whole, pieces = (jax.jit(functools.partial(module.apply, method="score")) for _ in range(2))
+    expected = whole(*arguments)
     monkeypatch.setattr("w2s_jax.models.language_model.CHUNK", 3)
-    np.testing.assert_allclose(module.apply(*arguments, method="score"), whole, atol=1e-5)
+    np.testing.assert_allclose(pieces(*arguments), expected, atol=1e-5)
+
+
+@functools.cache
+def asking(student):
+    """The model that is asked."""
+    return prompting.Asking(student, models.load_sharded(student.model, None))
+
+
+def prompt_logits(student, texts, shots, answers, **options):
+    return asking(student).logits(texts, shots, answers, **options)
 
 
 def learner(folder, **changes):
@@ -89,7 +86,7 @@ TEXTS = ["good film", "a very bad plot", "the film was awful", "great", "not fin
 def test_prompts_of_one_token_and_of_any_give_the_same(tmp_path, monkeypatch):
     """The two ways of scoring an answer, and the sum of log-probabilities by hand."""
     student = learner(tmp_path / "m")
-    fast = prompting.prompt_logits(student, TEXTS, [], (" bad", " good"), template="{text} is")
+    fast = prompt_logits(student, TEXTS, [], (" bad", " good"), template="{text} is")
     module, params = language_model(tmp_path / "m")
     tokenizer = models.outline(student.model)[1]
     for text, row in zip(TEXTS, fast, strict=True):
@@ -98,7 +95,7 @@ def test_prompts_of_one_token_and_of_any_give_the_same(tmp_path, monkeypatch):
         log_probs = jax.nn.log_softmax(last)
         answers = [tokenizer.encode([word])[0][0] for word in ("bad", "good")]
         np.testing.assert_allclose(row, log_probs[0, answers], atol=1e-4)
-    two = prompting.prompt_logits(student, TEXTS, [], (" bad film", " good film"), template="{text} is")
+    two = prompt_logits(student, TEXTS, [], (" bad film", " good film"), template="{text} is")
     for text, row in zip(TEXTS, two, strict=True):
         for answer, score in zip((" bad film", " good film"), row, strict=True):
             ids = np.array(tokenizer.encode([text + " is" + answer]), np.int32)
@@ -110,15 +107,13 @@ def test_prompts_of_one_token_and_of_any_give_the_same(tmp_path, monkeypatch):
 
 def test_shots_come_before_the_text_and_calibration_takes_the_bias_away(tmp_path):
     student = learner(tmp_path / "m")
-    plain = prompting.prompt_logits(student, TEXTS, [], (" bad", " good"), template="{text} is")
-    shown = prompting.prompt_logits(student, TEXTS, [("great film", 1)], (" bad", " good"), template="{text} is")
+    plain = prompt_logits(student, TEXTS, [], (" bad", " good"), template="{text} is")
+    shown = prompt_logits(student, TEXTS, [("great film", 1)], (" bad", " good"), template="{text} is")
     assert np.abs(plain - shown).max() > 1e-3
     first = TEXTS[0]
-    by_hand = prompting.prompt_logits(
-        student, ["great film is good\n\n" + first], [], (" bad", " good"), template="{text} is"
-    )
+    by_hand = prompt_logits(student, ["great film is good\n\n" + first], [], (" bad", " good"), template="{text} is")
     np.testing.assert_allclose(shown[0], by_hand[0], atol=1e-5)
-    calibrated = prompting.prompt_logits(student, TEXTS, [], (" bad", " good"), template="{text} is", calibrate=True)
+    calibrated = prompt_logits(student, TEXTS, [], (" bad", " good"), template="{text} is", calibrate=True)
     mean = scipy.special.softmax(plain, axis=1).mean(axis=0)
     np.testing.assert_allclose(calibrated, plain - np.log(mean), atol=1e-5)
 
@@ -126,10 +121,10 @@ def test_shots_come_before_the_text_and_calibration_takes_the_bias_away(tmp_path
 def test_a_prompt_that_is_too_long_is_refused_or_loses_its_beginning(tmp_path):
     shots = [("good film", 1)] * 30
     with pytest.raises(UserError, match="show fewer examples"):
-        prompting.prompt_logits(learner(tmp_path / "m"), TEXTS, shots, (" bad", " good"), template="{text} is")
+        prompt_logits(learner(tmp_path / "m"), TEXTS, shots, (" bad", " good"), template="{text} is")
     cut = learner(tmp_path / "m", too_long="truncate", max_tokens=4)
-    short = prompting.prompt_logits(cut, ["a a a a a a the film was bad"], [], (" bad", " good"), template="{text} is")
-    same = prompting.prompt_logits(cut, ["film was bad"], [], (" bad", " good"), template="{text} is")
+    short = prompt_logits(cut, ["a a a a a a the film was bad"], [], (" bad", " good"), template="{text} is")
+    same = prompt_logits(cut, ["film was bad"], [], (" bad", " good"), template="{text} is")
     np.testing.assert_allclose(short, same, atol=1e-5)
 
 
@@ -175,29 +170,10 @@ def test_merged_adapters_are_the_same_function(tmp_path):
     plain, _ = language_model(tmp_path / "m")
     merged = parameter_sets.merge_lora(params, Lora(2).scale)
     with_adapters = make.applied(module)({"params": params}, TOKENS, LENGTHS)
-    np.testing.assert_allclose(plain.apply({"params": merged}, TOKENS, LENGTHS), with_adapters, atol=1e-4)
-    without = plain.apply({"params": language_model(tmp_path / "m")[1]}, TOKENS, LENGTHS)
+    run = make.applied(plain)
+    np.testing.assert_allclose(run({"params": merged}, TOKENS, LENGTHS), with_adapters, atol=1e-4)
+    without = run({"params": language_model(tmp_path / "m")[1]}, TOKENS, LENGTHS)
     assert np.abs(np.asarray(with_adapters) - np.asarray(without)).max() > 1e-3
-
-
-def test_prompting_and_generative_finetuning_in_the_graph(tmp_path):
-    methods = {
-        "naive": Method(),
-        "zero-shot": Method(learn="prompt"),
-        "two-shot": Method(learn="prompt", options={"shots": 2, "template": "{text} is"}),
-        "two-shot truth": Method(learn="prompt", options={"shots": 2, "shown": "truth"}),
-        "EM": Method(labels=(LabelStep("em_posterior"),)),
-    }
-    plan = make.experiment(tmp_path, methods=methods)
-    strong = dataclasses.replace(plan.students["strong"], generative=Generative(batch_size=8, learning_rate=1e-3))
-    probe = dataclasses.replace(strong, parameters="probe", read_layer=1)
-    plan = dataclasses.replace(plan, students={"strong": strong, "probe": probe})
-    results, failures = runner.run(plan, quiet())
-    assert failures == []
-    assert len(results.cells) == 10
-    cell = next(experiment.cells(plan))
-    assert cell.stages["student"].body is cell.stages["ceiling"].body, "student and ceiling start from one body"
-    assert experiment.stage_splits(cell.stages["student"].body).train.labels is None
 
 
 def test_encoders_and_cut_models_cannot_be_asked(tmp_path):
@@ -205,9 +181,9 @@ def test_encoders_and_cut_models_cannot_be_asked(tmp_path):
     with pytest.raises(UserError, match="read at its top"):
         models.build_language_model(models.load(student.model, read_layer=1), rng=jax.random.key(0))
     with pytest.raises(UserError, match=r"must hold \{text\}"):
-        prompting.prompt_logits(student, TEXTS, [], (" a", " b"), template="nothing")
+        prompt_logits(student, TEXTS, [], (" a", " b"), template="nothing")
     with pytest.raises(UserError, match="comparison"):
-        prompting.prompt_logits(student, [("a", "b")], [], (" a", " b"), template="{text} is")
+        prompt_logits(student, [("a", "b")], [], (" a", " b"), template="{text} is")
 
 
 def test_padding_changes_no_score(tmp_path):
@@ -252,7 +228,7 @@ def test_a_shared_beginning_that_is_read_once_changes_no_answer(tmp_path, kind):
     tokenizer = models.outline(student.model)[1]
     for answers in ((" bad", " good"), (" bad film", " good", " bad the film"), ("", " good")):
         for shown, texts in ((shots, TEXTS * 3), ([], TEXTS), ([], TEXTS[:1])):
-            found = prompting.prompt_logits(student, texts, shown, answers, template="{text} is")
+            found = prompt_logits(student, texts, shown, answers, template="{text} is")
             before = "".join(f"{text} is{answers[label]}\n\n" for text, label in shown)
             for text, row in zip(texts, found, strict=True):
                 for answer, value in zip(answers, row, strict=True):
@@ -265,7 +241,7 @@ def test_prompts_that_lose_their_beginnings_share_what_is_left(tmp_path):
     student = learner(tmp_path / "m", too_long="truncate", max_tokens=7)
     score, tokenizer = read_whole(tmp_path / "m"), models.outline(student.model)[1]
     answers, prompts = (" bad", " good film", " a a a a a a a a"), [f"the film is bad\n\n{text} is" for text in TEXTS]
-    found = prompting.prompt_logits(student, TEXTS, [("the film", 0)], answers, template="{text} is")
+    found = prompt_logits(student, TEXTS, [("the film", 0)], answers, template="{text} is")
     for prompt, row in zip(prompts, found, strict=True):
         for answer, value in zip(answers, row, strict=True):
             ids, asked = tokenizer.encode([prompt + answer, prompt])

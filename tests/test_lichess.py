@@ -3,12 +3,12 @@
 import pytest
 
 from tests import tiny as make
-from tests.test_experiment import quiet
-from w2s_jax.config import Method, TaskConfig
+from w2s_jax.config import Method
 from w2s_jax.data import tasks
+from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.data.tasks import lichess
-from w2s_jax.pipeline import runner
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.students import Train
 
 chess = pytest.importorskip("chess")
 
@@ -16,7 +16,7 @@ MATE = {"FEN": "6k1/5ppp/8/8/8/8/5PPP/R5K1 b - - 0 1", "Moves": "h7h6 a1a8", "Ra
 
 
 def test_moves_are_all_that_a_game_can_hold():
-    """Beside the rules as python-chess plays them, from every square and over thousands of random moves."""
+    """Compared with the rules as python-chess plays them, from every square and over thousands of random moves."""
     assert len(lichess.MOVES) == len(set(lichess.MOVES)) == 1968
     possible = set()
     for square in chess.SQUARES:
@@ -103,8 +103,7 @@ def test_a_file_without_a_header_and_easy_to_hard_in_the_graph(tmp_path):
     sizes = {"supervisor": 32, "transfer": 32, "validation": 16, "test": 32}
     generation = TaskConfig("chess", source=source, **sizes, balance=False, easy=1250)
     two_way = TaskConfig("chess_two_way", source=source, **sizes)
-    plan = make.experiment(tmp_path, tasks=(generation, two_way), methods={"hard labels": Method("hard_labels")})
-    results, failures = runner.run(plan, quiet())
-    assert failures == []
+    methods = {"hard labels": Method(Train("hard_labels"))}
+    results = make.run(make.experiment(tmp_path, tasks=(generation, two_way), methods=methods))
     assert {cell.task for cell in results.cells} == {"chess, easy to hard", "chess_two_way"}
     assert {facts.n_classes for facts in results.tasks} == {2, 1968}

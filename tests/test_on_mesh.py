@@ -15,14 +15,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests import tiny as make
-from tests.test_experiment import quiet
-from tests.test_language_model import TEXTS, untied
-from w2s_jax import losses, models
+from tests.test_language_model import TEXTS
+from tests.tiny import untied
+from w2s_jax import api, losses, models
 from w2s_jax.config import Method
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.layers import Lora
-from w2s_jax.pipeline import runner
-from w2s_jax.pipeline.make import Workshop
 from w2s_jax.runtime import checkpoint, sharding
 from w2s_jax.train import generative, probing, prompting
 from w2s_jax.train.finetune import finetune
@@ -106,16 +104,18 @@ def test_generative_finetuning(tmp_path, mesh, parameters):
 
 def test_prompting(tmp_path, mesh):
     learner = untied_learner(tmp_path / "m")
+    sharded, alone = (
+        prompting.Asking(learner, models.load_sharded(learner.model, where), mesh=where) for where in (mesh, None)
+    )
     for answers in ((" bad", " good"), (" bad film", " good film")):
-        ask = functools.partial(prompting.prompt_logits, learner, TEXTS[:5], [], answers, template="{text} is")
-        assert_close(ask(mesh=mesh), ask(mesh=None))
-    prompting.forget()
+        found, expected = (ask.logits(TEXTS[:5], [], answers, template="{text} is") for ask in (sharded, alone))
+        assert_close(found, expected)
 
 
 def test_features(tmp_path, mesh):
     learner = untied_learner(tmp_path / "m", parameters="probe")
     found = [
-        probing.features(learner, TEXTS, tmp_path / name, quiet().step, None, where).matrix
+        probing.features(learner, TEXTS, tmp_path / name, make.quiet().step, None, where).matrix
         for name, where in (("mesh", mesh), ("alone", None))
     ]
     assert_close(*found)
@@ -124,21 +124,20 @@ def test_features(tmp_path, mesh):
 
 @pytest.mark.parametrize("parameters", ["full", *make.slow("lora")])
 def test_a_backbone_that_a_stage_trained_is_read_onto_the_mesh(tmp_path, mesh, parameters):
-    """Of generative finetuning, and of a student that a probe reads; beside what NumPy makes of the saved files."""
+    """Of generative finetuning, and of a student that a probe reads; compared with NumPy on the saved files."""
     plan = make.experiment(tmp_path, methods={"probe": Method(readout="truth_probe")})
     strong = dataclasses.replace(plan.students["strong"], parameters=parameters, generative=Generative(batch_size=8))
     plan = dataclasses.replace(plan, students={"strong": strong})
-    _, failures = runner.run(plan, quiet())
-    assert failures == []
-    store = runner.open_store(plan)
-    stages = {stage.role: stage for stage in runner.all_stages([plan]) if stage.body is not None}
-    for stage in (stages["student"].body, stages["readout"].body):
-        saved = store.params(stage.folder)["backbone"]
+    make.run(plan)
+    store = api.open_store(plan)
+    stages = {stage.role: stage for stage in make.stages(plan) if stage.body is not None}
+    for stage in (stages["student"].body, stages["truth-probe"].body):
+        saved = store.params(stage.name)["backbone"]
         if parameters == "lora" and stage.role == "student":
-            start = store.params(stage.body.folder)["backbone"]
+            start = store.params(stage.body.name)["backbone"]
             saved = parameter_sets.merge_lora(parameter_sets.combine(start, saved), Lora(strong.lora_rank).scale)
         for where in (mesh, None):
-            found = Workshop(store, quiet(), where).body(stage).load()
+            found = make.session(plan, where).pretrained(strong, stage)
             jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found.params, saved)
             module, _ = models.build_classifier(found, 2, rng=jax.random.key(0), mesh=where)
             assert_lies(found.params, models.shardings(module, where)["backbone"])
@@ -150,7 +149,7 @@ from pathlib import Path
 import jax
 jax.config.update("jax_num_cpu_devices", 4)
 from tests import test_on_mesh as tests
-from w2s_jax.pipeline import make, runner
+from tests import tiny
 from w2s_jax.runtime import sharding
 from w2s_jax.train import finetune, generative
 
@@ -167,14 +166,13 @@ def anonymous():  # what the process holds; pages of files that the system keeps
     return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
 
 def begin(name):
-    "A stage up to its first step, as the runner makes it; or a backbone that a stage trained, read back."
+    "A stage up to its first step, as a session makes it; or a backbone that a stage trained, read back."
     plan, role, parameters = tests.plan_of(folder / name, case)
-    stage = next(stage for stage in runner.all_stages([plan]) if stage.role == role)
-    workshop = make.Workshop(runner.open_store(plan), tests.quiet(), mesh)
+    stage, session = tiny.stages(plan, role)[0], tiny.session(plan, mesh)
     if case == "restored":
-        return jax.block_until_ready(dict(workshop.body(stage).load().params))
+        return jax.block_until_ready(dict(session.pretrained(stage.learner, stage).params))
     try:
-        make.make([stage], workshop)
+        session.make([stage])
     except Reached as reached:
         return reached.args[0]
 
@@ -197,13 +195,13 @@ pieces = [shard.data.nbytes for leaf in leaves for shard in leaf.addressable_sha
 found = {"used": most - before, "held": sum(pieces), "piece": max(pieces), "array": max(leaf.nbytes for leaf in leaves)}
 print(json.dumps(found))
 """
-CASES = {"full": ("supervisor", "full"), "lora": ("supervisor", "lora"), "generative": ("body", "full")}
+CASES = {"full": ("supervisor", "full"), "lora": ("supervisor", "lora"), "generative": ("adapted", "full")}
 
 
 def plan_of(folder, case):
     """An experiment, the role of one of its stages, and what of it trains."""
-    role, parameters = CASES.get(case, ("body", "full"))
-    generates = Generative(batch_size=8) if role == "body" else None
+    role, parameters = CASES.get(case, ("adapted", "full"))
+    generates = Generative(batch_size=8) if role == "adapted" else None
     learner = Learner(str(folder), batch_size=8, parameters=parameters, generative=generates)
     plan = make.experiment(folder / "plan")
     return dataclasses.replace(plan, supervisors={"big": learner}, students={"big": learner}), role, parameters
@@ -240,9 +238,9 @@ def test_what_a_stage_trained_is_read_back_array_by_array(tmp_path):
     for name, sizes in {"warm": {}, "m": {"layers": 24, "width": 512, "vocabulary": 20_000}}.items():
         source = str(make.llama(tmp_path / name, **sizes))
         plan, role, _ = plan_of(tmp_path / name, "restored")
-        body = next(stage for stage in runner.all_stages([plan]) if stage.role == role)
+        (body,) = make.stages(plan, role)
         params = {"backbone": dict(models.load_sharded(source, mesh).params)}
-        checkpoint.save(runner.open_store(plan).folder(body.folder) / "params", {"params": params}, {})
+        checkpoint.save(api.open_store(plan).folder(body.name) / "params", {"params": params}, {})
     found = measured("restored", tmp_path)
     assert found["held"] > 4 * found["array"]
     assert found["used"] <= found["held"] + 1.2 * found["array"], found

@@ -1,4 +1,4 @@
-"""DPO and SimPO: a language model's own probabilities as the scores of a row's candidates."""
+"""DPO and SimPO: a language model's own probabilities as the scores of an example's candidates."""
 
 import dataclasses
 
@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 
 from tests import tiny as make
-from tests.test_experiment import quiet
-from tests.test_language_model import untied
-from tests.test_methods import pairs
-from w2s_jax import losses, models
-from w2s_jax.config import MeshConfig, Method, TaskConfig
+from tests.tiny import pairs, untied
+from w2s_jax import api, losses, models
+from w2s_jax.config import MeshConfig, Method
+from w2s_jax.data.task_config import TaskConfig
+from w2s_jax.evaluation import export
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.export import _backbone
 from w2s_jax.models.language_model import LanguageModel
 from w2s_jax.models.layers import Lora
 from w2s_jax.models.packing import Packing
 from w2s_jax.models.preference import Preference, reply_start
-from w2s_jax.pipeline import experiment, export, materials, runner
 from w2s_jax.plan import chips, compilation
 from w2s_jax.runtime import sharding
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.students import Train
 from w2s_jax.train.finetune import finetune
 from w2s_jax.train.learner import Generative, Learner
 from w2s_jax.train.loop import LoopSettings
@@ -280,31 +280,30 @@ def test_students_and_ceilings_in_the_graph(tmp_path):
         after_text={"preference": DPO, "generative": generative},
     )
     untied(tmp_path / "strong")
-    methods = {"naive": Method(), "confidence": Method("confidence"), "probe": Method(readout="truth_probe")}
+    methods = {"naive": Method(), "confidence": Method(Train("confidence")), "probe": Method(readout="truth_probe")}
     plan = dataclasses.replace(plan, methods=methods)
-    results, failures = runner.run(plan, quiet())
-    assert failures == []
-    assert len(results.cells) == 9
-    store = runner.open_store(plan)
-    for cell in experiment.cells(plan):
+    assert len(make.run(plan).cells) == 9
+    store = api.open_store(plan)
+    for cell in make.cells(plan):
         stage = cell.stages["student"]
-        history = store.read(stage.folder).history
-        if stage.learner.preference is DPO and stage.method.loss == "cross_entropy":
-            weak = store.read(stage.teacher.folder).predictions
+        history = store.read(stage.name).history
+        if cell.student != "simpo" and cell.method == "naive":
+            weak = store.read(stage.teacher.name).predictions
             assert history.losses[0] == pytest.approx(np.log(2), abs=1e-6)
             assert np.abs(weak.probs - 0.5).max() > 0.01
         if cell.student == "dpo" and cell.method == "naive":
-            assert sorted(store.params(stage.folder)) == ["backbone", "unembed"]
+            assert sorted(store.params(stage.name)) == ["backbone", "unembed"]
             exported(store, stage, tmp_path / "out")
-        if cell.student == "after_text" and stage.body is not None and stage.body.role == "body":
-            assert "unembed" not in store.params(stage.body.folder)
+        if cell.student == "after_text" and cell.method != "probe":
+            assert stage.body.role == "adapted"
+            assert "unembed" not in store.params(stage.body.name)
 
 
 def exported(store, stage, out):
     """The folder is the trained policy: its head too."""
-    export.export(store.root / stage.folder, out, stage.learner.model)
+    export.export(store.root / stage.name, out, stage.learner.model)
     _, params = models.build_language_model(models.load(str(out)), rng=jax.random.key(0))
-    kept = store.params(stage.folder)
+    kept = store.params(stage.name)
     jax.tree.map(np.testing.assert_array_equal, dict(params), kept)
     before = models.unembedding(stage.learner.model)
     assert np.abs(kept["unembed"]["embedding"] - before).max() > 1e-4
@@ -313,13 +312,13 @@ def exported(store, stage, out):
 def test_a_task_of_one_text_and_an_encoder_are_refused_before_anything_starts(tmp_path):
     plan = make.experiment(tmp_path)
     strong = dataclasses.replace(plan.students["strong"], preference=DPO)
-    with pytest.raises(UserError, match="this task's rows are one text: choose a task such as hh_pairs"):
-        runner.run(dataclasses.replace(plan, students={"strong": strong}), quiet())
+    with pytest.raises(UserError, match="examples are one text: choose a task such as hh_pairs"):
+        make.run(dataclasses.replace(plan, students={"strong": strong}))
     bert = tmp_path / "bert"
     encoder(bert)
     plan = compared(tmp_path, bert={"model": str(bert), "preference": DPO})
     with pytest.raises(UserError, match="is an encoder: it has no language-model head; choose a decoder"):
-        runner.run(plan, quiet())
+        make.run(plan)
     assert not list(tmp_path.glob("runs/stages/*/manifest.json"))
 
 
@@ -352,18 +351,6 @@ def test_learners_that_make_no_sense(fields, message):
 def test_preferences_that_make_no_sense(score, beta):
     with pytest.raises(UserError, match="'dpo' or 'simpo', with beta above 0"):
         Preference(score, beta)
-
-
-def test_stages_without_a_preference_are_called_what_they_were(tmp_path):
-    plain = Learner(str(make.llama(tmp_path / "m")))
-    assert "preference" not in materials.maker_identity(plain)["learner"]
-    identities = [
-        materials.maker_identity(dataclasses.replace(plain, preference=each))["learner"]["preference"]
-        for each in (DPO, SIMPO, Preference("dpo", 0.1))
-    ]
-    assert identities == [
-        {"score": score, "beta": beta} for score, beta in (("dpo", 0.7), ("simpo", 2.0), ("dpo", 0.1))
-    ]
 
 
 @pytest.mark.parametrize(

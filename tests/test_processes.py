@@ -1,6 +1,7 @@
 """Several processes that train one model together: equal to one, stopped together, ended together."""
 
 import contextlib
+import dataclasses
 import os
 import re
 import socket
@@ -15,10 +16,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from tests import tiny as make
-from w2s_jax import cli
-from w2s_jax.config import load
-from w2s_jax.pipeline import experiment
-from w2s_jax.pipeline.store import Store
+from w2s_jax import api, cli
 from w2s_jax.runtime import checkpoint, sharding
 
 ROOT = Path(__file__).parent.parent
@@ -26,10 +24,7 @@ TOLERANCE = {"rtol": 2e-3, "atol": 2e-4}
 TOGETHER = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 CONFIG = """
-from w2s_jax.config import Experiment, LabelStep, Method, TaskConfig
-from w2s_jax.train.learner import Generative, Learner
-from w2s_jax.train.loop import LoopSettings
-from w2s_jax.train.optimizer import OptimizerConfig
+from w2s_jax import Experiment, Learner, LoopSettings, Method, OptimizerConfig, TaskConfig, Train
 
 common = dict(batch_size=8, optimizer=OptimizerConfig(learning_rate=1e-2), loop=LoopSettings(checkpoint_seconds=1e9))
 experiment = Experiment(
@@ -38,8 +33,8 @@ experiment = Experiment(
     supervisors={"weak": Learner("weak", **common)},
     students={"strong": Learner("strong", **common)},
     methods={
-        "confidence": Method("confidence", options={"warmup_fraction": 0.0}),
-        "balanced": Method("log_confidence", options={"warmup_steps": 1, "balance": True}),
+        "confidence": Method(Train("confidence", {"warmup_fraction": 0.0})),
+        "balanced": Method(Train("log_confidence", {"warmup_steps": 1, "balance": True})),
     },
     seeds=(0,),
     out="runs",
@@ -51,7 +46,7 @@ experiment = Experiment(
 TROUBLE = """
 import os, signal, sys, time
 from w2s_jax import cli
-from w2s_jax.pipeline import make
+from w2s_jax.pipeline.session import Session
 from w2s_jax.runtime import processes
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.progress import Reporter
@@ -59,12 +54,14 @@ from w2s_jax.train import loop
 
 processes.PATIENCE_SECONDS, loop.ASK_SECONDS = 3.0, 0.2
 what, last = sys.argv.pop(1), int(os.environ["JAX_PROCESS_ID"]) == int(os.environ["JAX_NUM_PROCESSES"]) - 1
-finetune, step = make._finetune, Reporter.step
+make, step = Session.make, Reporter.step
 
-def troubled_finetune(stage, *arguments):
-    if what == "before" and stage.role == "ceiling":
+def troubled_make(self, stages):
+    if what == "before" and stages[0].role == "ceiling":
         raise UserError("the last has no luck")
-    return finetune(stage, *arguments)
+    if what == "surprised" and stages[0].role == "ceiling":
+        raise TypeError("nobody foresaw this")
+    return make(self, stages)
 
 def troubled_step(self, at, total, loss):
     if at == 3 and self._stage.startswith("[2/4] ceiling"):
@@ -79,7 +76,7 @@ def troubled_step(self, at, total, loss):
     step(self, at, total, loss)
 
 if last:
-    make._finetune, Reporter.step = troubled_finetune, troubled_step
+    Session.make, Reporter.step = troubled_make, troubled_step
 sys.exit(cli.main(sys.argv[1:]))
 """
 
@@ -161,9 +158,9 @@ def alone(folder, *arguments):
 
 def predictions(folder, out="runs"):
     with contextlib.chdir(folder):
-        plan = load(str(folder / "config.py"))
-        stages, store = experiment.stages(plan), Store(Path(out) / "stages")
-        read = {stage.folder: store.read(stage.folder) for stage in stages if store.done(stage.folder)}
+        plan = dataclasses.replace(api.load_experiment("config.py"), out=out)
+        stages, store = make.stages(plan), api.open_store(plan)
+        read = {stage.name: store.read(stage.name) for stage in stages if store.done(stage.name)}
     return {name: (found.predictions.logits, found.history.losses) for name, found in read.items()}
 
 
@@ -176,7 +173,7 @@ def assert_close(ours, expected):
 
 @pytest.mark.slow
 def test_two_processes_find_what_one_finds(folder, expected):
-    """With losses whose threshold and balance are of the whole batch, however it is cut."""
+    """With losses whose threshold and balance are of the whole batch, however it is sharded."""
     command = w2s("--out", "two", "--distributed", "--mesh.data", "2", "--mesh.fsdp", "4")
     codes, written = ended(start(folder, command, command))
     assert codes == [cli.OK, cli.OK], written
@@ -192,7 +189,7 @@ def test_two_processes_find_what_one_finds(folder, expected):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 2)])
-def test_asked_to_stop_one_stops_all_and_any_number_goes_on(folder, expected, before, after):
+def test_asked_to_stop_one_stops_all_and_any_number_resumes(folder, expected, before, after):
     mesh = {1: ["--mesh.fsdp", "1"], 2: ["--mesh.fsdp", "8", "--mesh.data", "1"]}
     out = f"stopped{before}{after}"
     command = troubled("stop", "--out", out, *mesh[before])
@@ -219,13 +216,18 @@ def test_asked_to_stop_far_from_any_evaluation_all_stop_soon(folder):
 
 
 @pytest.mark.slow
-def test_an_error_of_one_before_it_trains_is_a_failed_stage_of_all(folder, expected):
-    command = troubled("before", "--out", "failed")
+@pytest.mark.parametrize(("what", "says"), [("before", "no luck"), ("surprised", "TypeError: nobody foresaw this")])
+def test_an_error_of_one_before_it_trains_is_a_failed_stage_of_all(folder, expected, what, says):
+    """Of any kind; what was not foreseen has its last lines in the stage's folder."""
+    out = f"failed {what}"
+    command = troubled(what, "--out", out)
     codes, written = ended(start(folder, command, command))
     assert codes == [cli.FAILED, cli.FAILED], written
-    assert any(line.startswith("failed: ceiling") and line.endswith("no luck") for line in errors(written)[0])
+    assert any(line.startswith("failed: ceiling") and says in line for line in errors(written)[0]), written
     others = {name: found for name, found in expected.items() if not name.startswith("ceiling")}
-    assert_close(predictions(folder, "failed"), others)
+    assert_close(predictions(folder, out), others)
+    kept = list((folder / out / "stages").glob("*/failed.txt"))
+    assert [path.parent.name.split("-")[0] for path in kept] == (["ceiling"] if what == "surprised" else [])
 
 
 @pytest.mark.slow

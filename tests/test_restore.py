@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 
 from tests import tiny as make
-from tests.test_experiment import quiet
-from tests.test_language_model import TEXTS, untied
-from w2s_jax import losses, models
+from tests.test_language_model import TEXTS
+from tests.tiny import untied
+from w2s_jax import api, losses, models
 from w2s_jax.config import Method
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.layers import Lora
 from w2s_jax.models.preference import Preference
-from w2s_jax.pipeline import runner
 from w2s_jax.runtime import checkpoint, sharding
 from w2s_jax.train import generative
 from w2s_jax.train.finetune import finetune
@@ -132,12 +131,9 @@ def test_text_students_that_begin_with_generative_finetuning_and_are_probed(tmp_
         generative=Generative(batch_size=8, learning_rate=1e-2),
     )
     plan = dataclasses.replace(plan, students={"strong": strong})
-    results, failures = runner.run(plan, quiet())
-    assert failures == []
-    assert len(results.cells) == 2
-    store = runner.open_store(plan)
-    (body,) = [stage for stage in runner.all_stages([plan]) if stage.role == "body"]
-    table = store.params(body.folder)["unembed"]["embedding"]
+    assert len(make.run(plan).cells) == 2
+    (body,) = make.stages(plan, "adapted")
+    table = api.open_store(plan).params(body.name)["unembed"]["embedding"]
     assert np.abs(table - models.unembedding(strong.model)).max() > 1e-3
 
 

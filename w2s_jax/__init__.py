@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from w2s_jax import losses as losses
     from w2s_jax import metrics as metrics
+    from w2s_jax import models as models
     from w2s_jax.api import load_experiment as load_experiment
     from w2s_jax.api import load_results as load_results
     from w2s_jax.api import run as run
@@ -87,6 +88,7 @@ _HOME = {
     "load_results": "api",
     "losses": "",
     "metrics": "",
+    "models": "",
     "run": "api",
     "sweep": "api",
 }

@@ -4,7 +4,6 @@ So any pair of models can be measured, such as AlexNet and DINO on ImageNet, giv
 (openai/weak-to-strong, `vision`). Row i of every array is one example; in a task it is the text `#i`.
 """
 
-import functools
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +36,7 @@ def of_file(reference: str, path: str) -> str:
     return path + reference
 
 
-@functools.lru_cache(maxsize=16)
+@files.cached(16, lambda reference: reference.rpartition(":")[0])
 def read(reference: str) -> np.ndarray:
     """The array `name` of `file.npz:name`.
 
@@ -95,7 +94,7 @@ def examples(path: str) -> list[Example]:
     ]
 
 
-@functools.lru_cache(maxsize=32)
+@files.cached(32, lambda reference: reference.rpartition(":")[0])
 def fingerprint(reference: str) -> str:
     """SHA-256 of the file that holds the array, and its name there."""
     path, _, name = reference.rpartition(":")

@@ -1,7 +1,6 @@
 """Pretrained models by name, folder, file or Hub id: their weights, configs, tokenizers, hashes and sizes."""
 
 import contextlib
-import functools
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -68,7 +67,7 @@ def describe() -> list[ModelCard]:
     return list(MODELS.values())
 
 
-@functools.lru_cache(maxsize=2)
+@files.cached(maxsize=2)
 def load(source: str, *, read_layer: int | None = None) -> Pretrained:
     """A pretrained model.
 
@@ -121,7 +120,7 @@ def locate(source: str) -> Files:
     raise errors.unknown("model", source, MODELS)
 
 
-@functools.lru_cache(maxsize=8)
+@files.cached(maxsize=8)
 def outline(source: str) -> tuple[ModelConfig, TextTokenizer]:
     """The model's config and tokenizer, without reading its weights. Sources and errors are those of `load`."""
     found = locate(source)
@@ -136,7 +135,7 @@ def outline(source: str) -> tuple[ModelConfig, TextTokenizer]:
     return config, tokenizers.from_file(beside) if beside.exists() else tokenizers.from_gguf(content.metadata)
 
 
-@functools.lru_cache(maxsize=32)
+@files.cached(maxsize=32)
 def fingerprint(source: str) -> str:
     """SHA-256 of the model's files; that of a named model is pinned, so nothing is fetched."""
     if source in MODELS:

@@ -54,17 +54,21 @@ class Session:
         key = _reading(learner), texts, None if body is None else body.key
         if key not in self._features:
             root = self.store.root.parent / "features"
-            start = None if body is None else Body(body.key, functools.partial(self._trained, body))
+            start = None if body is None else Body(body.key, functools.partial(self.pretrained, learner, body))
             if len(self._features) >= 16:
                 del self._features[next(iter(self._features))]
             self._features[key] = probing.features(key[0], texts, root, self.progress, start, self.mesh)
         return self._features[key]
 
     def pretrained(self, learner: Learner, body: Stage | None) -> Pretrained:
-        """The parameters that a learner starts from: published ones, or those that a stage trained."""
-        if body is not None:
-            return self._trained(body)
-        return models.load_sharded(learner.model, self.mesh, read_layer=learner.read_layer)
+        """The parameters that a learner starts from, as far as it reads them: published ones, or those of a stage."""
+        if body is None:
+            return models.load_sharded(learner.model, self.mesh, read_layer=learner.read_layer)
+        assert body.learner is not None
+        trained = replace(body.learner, read_layer=learner.read_layer)
+        read = functools.partial(self.store.params_sharded, body.name)
+        start = functools.partial(self.pretrained, trained, body.body)
+        return restore.restore(trained, read, start, self.mesh, adapted=body.role == "adapted")
 
     def folder(self, stage: Stage) -> Path:
         """Where unfinished work of a stage is checkpointed."""
@@ -110,14 +114,6 @@ class Session:
             progress=self.progress,
             answers=fit.answers,
         )
-
-    def _trained(self, stage: Stage) -> Pretrained:
-        """What a finished stage trained, as something to start from."""
-        learner = stage.learner
-        assert learner is not None
-        read = functools.partial(self.store.params_sharded, stage.name)
-        start = functools.partial(self.pretrained, learner, stage.body)
-        return restore.restore(learner, read, start, self.mesh, adapted=stage.role == "adapted")
 
 
 def _problem(stage: Stage, fit: Fit) -> Problem:

@@ -133,33 +133,37 @@ def _load(path: str) -> _Loaded:
     if not file.is_file():
         raise UserError(f"{path} does not exist")
     try:
-        sources = _sources(file)
-    except SyntaxError as error:
+        return _current(file, file.parent)
+    except UserError:
+        raise
+    except Exception as error:
         raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    hashes = [(name, hashlib.sha256(source.content).hexdigest()) for name, source in sorted(sources.items())]
-    digest = hashes[0][1] if len(hashes) == 1 else hashlib.sha256(repr(hashes).encode()).hexdigest()
+
+
+def _current(file: Path, root: Path) -> _Loaded:
+    """A file's module, which runs if it, or what it imports from the folder `root`, is not as it was."""
+    sources = _sources(file, root)
+    hashes = sorted((str(path.relative_to(root)), _sha256(content)) for path, content in sources.items())
+    digest = hashes[0][1] if len(hashes) == 1 else _sha256(repr(hashes).encode())
     known = _LOADED.get(file)
     if known is None or known.fingerprint != digest:
-        known = _LOADED[file] = _Loaded(_execute(path, file, sources, digest), digest)
+        known = _LOADED[file] = _Loaded(_execute(file, root, sources[file], digest), digest)
     return known
 
 
-class _Source(NamedTuple):
-    path: Path
-    content: bytes
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
-def _sources(file: Path) -> dict[str, _Source]:
-    """The file, under the name "", and the modules of its folder that it imports, directly or not."""
-    found: dict[str, _Source] = {}
-    queue = [("", file)]
+def _sources(file: Path, root: Path) -> dict[Path, bytes]:
+    """The contents of the file and of the modules in the folder `root` that it imports, directly or not."""
+    found: dict[Path, bytes] = {}
+    queue = [file]
     while queue:
-        name, path = queue.pop()
-        if name in found or (name and path == file):
-            continue
-        found[name] = _Source(path, path.read_bytes())
-        for wanted in _imported(found[name].content, path):
-            queue += _siblings(file.parent, wanted)
+        path = queue.pop()
+        if path not in found:
+            found[path] = path.read_bytes()
+            queue += [each for name in _imported(found[path], path) for each in _siblings(root, name)]
     return found
 
 
@@ -174,79 +178,97 @@ def _imported(content: bytes, path: Path) -> set[str]:
     return names
 
 
-def _siblings(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
-    """The modules of the folder that importing this name runs; an installed module of that name goes first."""
-    top = name.partition(".")[0]
-    if not ((folder / f"{top}.py").is_file() or (folder / top / "__init__.py").is_file()) or _elsewhere(folder, top):
-        return
+def _siblings(root: Path, name: str) -> Iterator[Path]:
+    """The files of the folder that importing this name runs; an installed module of that name goes first."""
     parts = name.split(".")
+    if next(_files(root, parts[0]), None) is None or _elsewhere(root, parts[0]):
+        return
     for length in range(1, len(parts) + 1):
-        stem = folder.joinpath(*parts[:length])
-        for path in (stem.with_name(stem.name + ".py"), stem / "__init__.py"):
-            if path.is_file():
-                yield ".".join(parts[:length]), path
+        yield from _files(root, *parts[:length])
 
 
-def _elsewhere(folder: Path, top: str) -> bool:
+def _files(root: Path, *parts: str) -> Iterator[Path]:
+    stem = root.joinpath(*parts)
+    yield from (path for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")) if path.is_file())
+
+
+def _elsewhere(root: Path, top: str) -> bool:
     """Whether a module of this name is to be had outside the folder."""
     if top in sys.builtin_module_names:
         return True
-    paths = [path for path in sys.path if Path(path or ".").resolve() != folder]
+    paths = [path for path in sys.path if Path(path or ".").resolve() != root]
     return importlib.machinery.PathFinder.find_spec(top, paths) is not None
 
 
 class _Folder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds the modules of a user's folder, and runs the bytes that were hashed."""
+    """Finds the modules of a user's folder. Each file is one module, however many import it or refer to it."""
 
-    def __init__(self, sources: Mapping[str, _Source], digest: str) -> None:
-        self._sources, self._digest = sources, digest
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.found: dict[str, ModuleType | None] = {}  # names that were imported, and what they stood for before
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if not fullname or fullname not in self._sources:
+        file = next(_files(self._root, *fullname.split(".")), None)
+        if file is None or _elsewhere(self._root, fullname.partition(".")[0]):
             return None
-        package = self._sources[fullname].path.name == "__init__.py"
-        return importlib.util.spec_from_loader(fullname, self, is_package=package)
+        self.found.setdefault(fullname, None)
+        return importlib.util.spec_from_loader(fullname, self, origin=str(file), is_package=file.stem == "__init__")
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        file = Path(str(spec.origin))
+        running = _RUNNING.get(file)
+        return _current(file, self._root).module if running is None else running
 
     def exec_module(self, module: ModuleType) -> None:
-        _run(module, self._sources[module.__name__], self._digest)
+        """It ran when it was found."""
 
 
-def _run(module: ModuleType, source: _Source, digest: str) -> None:
-    module.__file__ = str(source.path)
-    vars(module).update({_FINGERPRINT: digest, _ORIGIN: str(source.path)})
-    exec(compile(source.content, str(source.path), "exec"), vars(module))
+_RUNNING: dict[Path, ModuleType] = {}  # for files that import each other
 
 
-def _execute(path: str, file: Path, sources: Mapping[str, _Source], digest: str) -> ModuleType:
-    name = f"_w2s_user_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+def _execute(file: Path, root: Path, content: bytes, digest: str) -> ModuleType:
+    """Runs a file under a name of its own, by which it stays known: classes are looked up in their module later on."""
+    name = f"_w2s_user_{file.stem}_{_sha256(str(file).encode())[:8]}"
     module = ModuleType(name)
+    module.__file__ = str(file)
+    if file.stem == "__init__":
+        module.__path__ = [str(file.parent)]
+    vars(module).update({_FINGERPRINT: digest, _ORIGIN: str(file)})
     before = sys.modules.get(name)
-    with _importable(sources, digest):
-        sys.modules[name] = module
-        try:
-            _run(module, sources[""], digest)
-        except BaseException as error:
-            _restore({name: before})
-            if isinstance(error, UserError) or not isinstance(error, Exception):
-                raise
-            raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    sys.modules[name] = _RUNNING[file] = module
+    try:
+        with _importable(root):
+            exec(compile(content, str(file), "exec"), vars(module))
+    except BaseException:
+        _restore({name: before})
+        raise
+    finally:
+        del _RUNNING[file]
     return module
 
 
 @contextlib.contextmanager
-def _importable(sources: Mapping[str, _Source], digest: str) -> Iterator[None]:
-    """Within it the folder's modules can be imported; afterwards no other file meets them."""
-    names = [name for name in sources if name]
-    before = {name: sys.modules.pop(name, None) for name in names}
-    finder = _Folder(sources, digest)
+def _importable(root: Path) -> Iterator[None]:
+    """Within it the folder's modules can be imported by their names; afterwards no other file meets them."""
+    known = {path.stem if path.is_file() else path.name for path in root.iterdir()}
+    hidden = {name: sys.modules[name] for name in list(sys.modules) if _hides(name, known, root)}
+    for name in hidden:
+        del sys.modules[name]
+    finder = _Folder(root)
     sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
         sys.meta_path.remove(finder)
-        _restore(before)
+        _restore({**finder.found, **hidden})
+
+
+def _hides(name: str, known: set[str], root: Path) -> bool:
+    """Whether a module that was imported before hides one of the folder that has its name."""
+    top = name.partition(".")[0]
+    return top in known and next(_files(root, top), None) is not None and not _elsewhere(root, top)
 
 
 def _restore(modules: Mapping[str, ModuleType | None]) -> None:

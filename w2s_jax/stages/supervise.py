@@ -125,6 +125,10 @@ class Supervisor(Protocol):
         """Where its learner reads other texts than the task's, what decides these; None where it reads the task's."""
         return None
 
+    def appends(self) -> int:
+        """About how many tokens its learner reads after each of the task's texts, for an estimate of time."""
+        return 0
+
     def learners(self) -> tuple[Learner, ...]:
         """The models that it trains, those of its members included: for planning and for sizes."""
         learner = self.trains()
@@ -233,7 +237,7 @@ class Supervise(Stage):
         yield from self.supervisor.work(self.task, self.seed)
         learner, shown = self.learner, self.shown
         if learner is not None:
-            count = sum(map(len, shown.predict.values()))
-            yield from cost.finetuning(learner, self.task.texts, len(shown.train), len(shown.validation), count)
+            count, extra = sum(map(len, shown.predict.values())), self.supervisor.appends()
+            yield from cost.finetuning(learner, self.task.texts, len(shown.train), len(shown.validation), count, extra)
             shared = self.task.config, self.supervisor.reads(), self.body and self.body.key
-            yield from cost.features(learner, feature_texts(self), shared)
+            yield from cost.features(learner, feature_texts(self), shared, extra)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from w2s_jax import metrics
+from w2s_jax.data import arrays
 from w2s_jax.data.splits import Split
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.data.tokens import Text
@@ -77,6 +78,9 @@ class Advised(Supervisor):
     def reads(self) -> Hashable:
         return self
 
+    def appends(self) -> int:
+        return self.turns * self.debating.sides * self.tokens
+
     def label(self, inputs: Inputs) -> Fit:
         written = transcripts.transcripts(self.debating, inputs.lesson.texts, inputs.answers, inputs.session)
 
@@ -89,6 +93,8 @@ class Advised(Supervisor):
         return {"advised": transcripts.identity(self.debating), "shuffled": self.shuffled}
 
     def check(self, task: TaskData, seed: int) -> None:
+        if arrays.is_array(self.judge.model):
+            raise UserError(f"{self.judge.model} holds features; a judge of transcripts needs a model that reads them")
         transcripts.check(self.debating, task.texts, task.answers)
 
     def describe(self) -> str:

@@ -18,7 +18,7 @@ from w2s_jax import losses, metrics
 from w2s_jax.data.predictions import Predictions
 from w2s_jax.data.splits import Split
 from w2s_jax.data.task_data import TaskData
-from w2s_jax.data.tokens import Text, flatten
+from w2s_jax.data.tokens import Text
 from w2s_jax.metrics import Finding
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages import checks, cost
@@ -29,7 +29,6 @@ from w2s_jax.stages.base import (
     Session,
     Shown,
     Stage,
-    feature_texts,
     fit_group,
     learner_identity,
     on_task,
@@ -103,6 +102,9 @@ class Recursive(Supervisor):
 
     def reads(self) -> Hashable:
         return self
+
+    def appends(self) -> int:
+        return self.advised.appends()
 
     def needs(self, task: TaskData, seed: int) -> tuple[Stage, ...]:
         return (RewardModel(task, seed, replace(self, advised=replace(self.advised, shuffled=False))),)
@@ -239,13 +241,15 @@ class RewardModel(Stage):
         return f"reward model {self.recursive.reward_model.model} for level {self.recursive.level}"
 
     def work(self) -> Iterator[Work]:
-        maker, shown = self.recursive, self.shown
+        maker, shown, texts = self.recursive, self.shown, self.task.texts
         yield from maker.work(self.task, self.seed)
-        said = maker.advised.turns * maker.debating.sides * maker.advised.tokens
-        texts = (*flatten(feature_texts(self)),)
+        readings = 1 + maker.debating.sides * (maker.candidates - 1)  # its own transcript, and each with one change
         labelled = sum(map(len, shown.predict.values()))
-        yield from cost.finetuning(self.learner, texts, len(shown.train), len(shown.validation), labelled)
-        yield from cost.features(self.learner, texts, (self.task.config, maker, "rated"), said)
+        yield from cost.finetuning(
+            self.learner, texts, len(shown.train), len(shown.validation), labelled, maker.appends()
+        )
+        shared = self.task.config, maker, "rated", self.body and self.body.key
+        yield from cost.features(self.learner, texts, shared, maker.appends(), readings)
 
 
 def sample(maker: Recursive, texts: Sequence[Text], answers: Sequence[str], session: Session) -> Sampled:

@@ -1,6 +1,5 @@
 """What a task is; the registry of tasks, and how their examples are loaded."""
 
-import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from w2s_jax.data.example import Example
 from w2s_jax.data.formulas import Parts
 from w2s_jax.data.sources import Record, Source
 from w2s_jax.data.tasks.own import compares, own_row
+from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.registry import Registry
 
@@ -66,7 +66,7 @@ def get(name: str) -> Task:
     return TASKS.find(name)
 
 
-@functools.lru_cache(maxsize=32)  # a task is looked up for every split and stage
+@files.cached(maxsize=32)  # a task may be looked up often
 def _candidates(path: str) -> int:
     """Texts of an example of the user's own file, by its first record."""
     return 2 if Path(path).is_file() and compares(next(iter(sources.Local(path).records()), {})) else 1
