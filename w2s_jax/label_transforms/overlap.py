@@ -1,4 +1,4 @@
-"""Overlap density: examples that hold both what the supervisor knows and what only the student can learn."""
+"""Overlap density: examples with features that the supervisor knows and features that only the student can learn."""
 
 from typing import NamedTuple
 
@@ -15,11 +15,11 @@ CHUNK = 1024
 
 
 class Overlap(NamedTuple):
-    """What kind each example is. Those that are neither are easy: known to the supervisor, and unlike anything hard.
+    """The kind of each example. Those that are neither are easy: known to the supervisor, and unlike any hard one.
 
     Attributes:
       hard: the supervisor is unsure of it.
-      both: it is not hard, and like something hard.
+      both: it is not hard, and similar to a hard one.
       score: of an example that is not hard, the largest |cosine| with a hard one; 0 of hard ones.
     """
 
@@ -29,7 +29,7 @@ class Overlap(NamedTuple):
 
     @property
     def density(self) -> float:
-        """The share of examples that hold both."""
+        """The share of examples that have both."""
         return float(self.both.mean())
 
 
@@ -37,7 +37,7 @@ def overlap(weak: Float[np.ndarray, "n c"], features: Float[np.ndarray, "n d"]) 
     """Sorts examples into hard, easy and both.
 
     An example is hard below the change point of the sorted confidences `(C max p - 1) / (C - 1)`; for two classes that
-    is `2 |p - 1/2|`. Of the others, those above the change point of the sorted scores hold both.
+    is `2 |p - 1/2|`. Of the others, those above the change point of the sorted scores have both.
 
     Raises:
       UserError: fewer than four examples, or weak labels that are all equally confident, as hard labels are.
@@ -66,7 +66,7 @@ def overlap(weak: Float[np.ndarray, "n c"], features: Float[np.ndarray, "n d"]) 
 def overlap_filter(
     weak: Float[np.ndarray, "n c"], *, features: Float[np.ndarray, "n d"], share: float | None = None
 ) -> Labels:
-    """Keeps the examples that hold both; or those with the largest score, none of them hard.
+    """Keeps the examples with both easy and hard features, or the share with the largest overlap score.
 
     Args:
       share: in (0, 1], of all examples; None keeps what lies above the change point.

@@ -50,7 +50,7 @@ CANDIDATES = "candidates"  # the split of the arguments that a reward model rate
 @SUPERVISORS.register
 @dataclass(frozen=True)
 class Recursive(Supervisor):
-    """Recursive reward modelling (Leike et al. 1811.07871): a judge whose advisor's arguments a reward model chose.
+    """Recursive reward modelling (Leike et al. 1811.07871): a judge reads arguments that a reward model chose.
 
     At level 0 it is `advised` itself. The judge's labels of the transfer split, never ground truth, then teach
     `reward_model`, which reads the same transcripts; of `candidates` sampled arguments each side of the next level's
