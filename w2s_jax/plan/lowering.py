@@ -18,7 +18,6 @@ from w2s_jax.train import step as train_step
 from w2s_jax.train.finetune import EVAL_BATCH
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.outputs import Output
-from w2s_jax.train.step import Loss
 
 # Training, labelling, and the generative finetuning before them.
 Kind = Literal["train", "label", "adapt"]

@@ -18,7 +18,6 @@ from w2s_jax.runtime import sharding
 from w2s_jax.train import answering, outputs, prepare
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History, Progress, fit
-from w2s_jax.train.step import Loss
 
 EVAL_BATCH = 64
 

@@ -21,7 +21,6 @@ from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import LoopSettings, Progress, fit
 from w2s_jax.train.optimizer import OptimizerConfig
 from w2s_jax.train.outputs import NextTokenOutput
-from w2s_jax.train.step import Loss
 
 NOTHING = np.ones((1, 2), np.float32)  # there is no validation: the last parameters are kept
 
