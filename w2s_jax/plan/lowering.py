@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from w2s_jax.data.batching import Batch, EvalBatches
 from w2s_jax.data.tokens import Tokens
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models import weights
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.runtime import sharding
@@ -52,7 +53,7 @@ def lower(
     config: ModelConfig,
     n_classes: int,
     candidates: int,
-    loss: Loss,
+    loss: BoundLoss,
     mesh: Mesh,
 ) -> LoweredStep:
     """The training step of a learner, the pass that labels, or the step of its generative finetuning, as

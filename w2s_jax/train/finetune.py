@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from w2s_jax.data.batching import EvalBatches
 from w2s_jax.data.tokens import Text, Tokens
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models import Pretrained
 from w2s_jax.models.shapes import Params
 from w2s_jax.runtime import sharding
@@ -39,7 +40,7 @@ class Outcome(NamedTuple):
 def finetune(
     learner: Learner,
     pretrained: Pretrained,
-    loss: Loss,
+    loss: BoundLoss,
     *,
     train: tuple[Sequence[Text], Float[np.ndarray, "n c"]],
     validation: tuple[Sequence[Text], Float[np.ndarray, "m c"]],

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from w2s_jax import losses
 from w2s_jax.data.tokens import Text
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.shapes import Params
@@ -43,7 +44,7 @@ class Objective(NamedTuple):
 
     learner: Learner
     output: NextTokenOutput
-    loss: Loss
+    loss: BoundLoss
 
 
 def next_token(
