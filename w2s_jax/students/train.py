@@ -45,7 +45,7 @@ class Train(Learning):
 
     @property
     def _found(self) -> references.Found:
-        return references.find(self.loss, LOSSES)
+        return references.function(self.loss, LOSSES)
 
     def bound(self) -> Callable[..., Any]:
         """The loss with its hyperparameters: `(logits, targets, *, step, total_steps, where) -> [B]`."""
