@@ -12,14 +12,14 @@ from w2s_jax.runtime.options import Value, with_defaults
 from w2s_jax.stages import checks, cost
 from w2s_jax.stages.base import Fit, Shown, bound_loss
 from w2s_jax.stages.cost import Work
-from w2s_jax.stages.student import Learning, Teaching
-from w2s_jax.students.registry import LEARNING
+from w2s_jax.stages.student import Teaching, WayToLearn
+from w2s_jax.students.registry import WAYS_TO_LEARN
 from w2s_jax.train.learner import Learner
 
 
-@LEARNING.register
+@WAYS_TO_LEARN.register
 @dataclass(frozen=True)
-class Train(Learning):
+class Train(WayToLearn):
     """The student is trained on the weak labels, as its `Learner` says.
 
     Attributes:
