@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from w2s_jax.models.preference import Preference as Preference
     from w2s_jax.runtime.errors import UserError as UserError
     from w2s_jax.runtime.tracking import Tracker as Tracker
-    from w2s_jax.stages.student import WayToLearn as Learning
+    from w2s_jax.stages.student import WayToLearn as WayToLearn
     from w2s_jax.stages.supervise import Supervisor as Supervisor
     from w2s_jax.students import CCS as CCS
     from w2s_jax.students import Prompt as Prompt
