@@ -58,9 +58,9 @@ def terminal(run: str) -> str:
     *parts, _ = table.tables(results(run))
     for part in parts:
         console.print(part)
-    printed = console.file.getvalue()  # type: ignore[attr-defined]
-    lines = [line.rstrip() for line in printed.strip("\n").splitlines()]
-    return "\n".join(["```", *lines, "```"])
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    printed = "\n".join(lines).strip("\n")
+    return f"```\n{printed}\n```"
 
 
 def provenance(run: str) -> str:

@@ -34,7 +34,7 @@ from w2s_jax import Learner, Learning, Supervisor, Task
 from w2s_jax.cli.base import COMMANDS, Command
 from w2s_jax.data.example import Example
 from w2s_jax.data.sources import SOURCES
-from w2s_jax.label_transforms import Labels
+from w2s_jax.label_transforms import TransformedLabels
 from w2s_jax.metrics import METRICS, Metric
 from w2s_jax.models.families import FAMILIES
 from w2s_jax.models.families.llama import Llama
@@ -55,7 +55,7 @@ def my_loss(logits, targets, *, sharpness=1.0):
 def my_transform(weak, *, least=0.5):
     """Drops unsure labels."""
     rows = np.flatnonzero(weak.max(axis=1) > least)
-    return Labels(rows, weak[rows])
+    return TransformedLabels(rows, weak[rows])
 
 
 @dataclass(frozen=True)

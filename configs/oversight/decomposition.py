@@ -2,8 +2,8 @@
 
 MiniLM-L6 says whether at least two of three statements about cities hold: of whole examples ("flat"), or of each
 statement ("decomposed"), having learned as many labels of truth either way. SmolLM2-135M learns from both, with linear
-heads, and judges likewise for comparison: there judge and student are one model. An example costs three labels of statements,
-so "equal queries" takes a third of the examples.
+heads, and judges likewise for comparison: there judge and student are one model. An example costs three labels of
+statements, so "equal queries" takes a third of the examples.
 
 Published: position papers only (Christiano et al. 1810.08575 propose it, Mai 2503.13621 calls it part-to-complete
 generalization); no figures.

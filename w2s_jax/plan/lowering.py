@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from w2s_jax.data.batching import Batch, EvalBatches
 from w2s_jax.data.tokens import Tokens
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models import weights
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.runtime import sharding
@@ -18,7 +19,6 @@ from w2s_jax.train import step as train_step
 from w2s_jax.train.finetune import EVAL_BATCH
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.outputs import Output
-from w2s_jax.train.step import Loss
 
 # Training, labelling, and the generative finetuning before them.
 Kind = Literal["train", "label", "adapt"]
@@ -53,7 +53,7 @@ def lower(
     config: ModelConfig,
     n_classes: int,
     candidates: int,
-    loss: Loss,
+    loss: BoundLoss,
     mesh: Mesh,
 ) -> LoweredStep:
     """The training step of a learner, the pass that labels, or the step of its generative finetuning, as

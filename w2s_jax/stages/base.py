@@ -32,11 +32,11 @@ from w2s_jax.train.probing import Features
 VERSION = 3
 LEAST = 1e-7  # the smallest probability whose logarithm is a logit
 
-Labels = Mapping[str, Float[np.ndarray, "n c"]]  # class probabilities of every example of each split
+SoftLabels = Mapping[str, Float[np.ndarray, "n c"]]  # class probabilities of every example of each split
 
 
 class Logits(dict[str, Float[np.ndarray, "n c"]]):
-    """Labels as unnormalised log-probabilities."""
+    """SoftLabels as unnormalised log-probabilities."""
 
 
 class Labelled(NamedTuple):
@@ -99,7 +99,7 @@ class Fit:
 
 
 @runtime_checkable
-class Session(Protocol):
+class SessionView(Protocol):
     """What runs the stages: finished stages, caches, devices, and where progress is reported."""
 
     mesh: Mesh | None
@@ -149,7 +149,7 @@ class Stage(abc.ABC):
         """What decides its bits besides its examples, its seed and the stages it needs, as JSON values."""
 
     @abc.abstractmethod
-    def make(self, session: Session) -> Fit | Outcome:
+    def make(self, session: SessionView) -> Fit | Outcome:
         """Its predictions, or the model whose training gives them."""
 
     @abc.abstractmethod
@@ -238,8 +238,8 @@ class Stage(abc.ABC):
         return f"{self.describe()} on {self.task.config.title}, seed {self.seed}"
 
 
-def labelled(stage: Stage, labels: Labels | Logits) -> Outcome:
-    """Labels that no training gave, as a stage's outcome. The history is of one evaluation, after no step.
+def labelled(stage: Stage, labels: SoftLabels | Logits) -> Outcome:
+    """SoftLabels that no training gave, as a stage's outcome. The history is of one evaluation, after no step.
 
     Raises:
       UserError: a split has no labels, or others than class probabilities of its examples.

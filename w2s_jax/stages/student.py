@@ -20,11 +20,11 @@ from w2s_jax.stages import checks, cost
 from w2s_jax.stages.base import (
     Fit,
     Labelled,
-    Labels,
     Lesson,
     Logits,
-    Session,
+    SessionView,
     Shown,
+    SoftLabels,
     Stage,
     bound_loss,
     feature_texts,
@@ -66,7 +66,7 @@ class Teaching:
     features: "Callable[[Sequence[Text]], Float[np.ndarray, 'n d']]"
     texts: Callable[[], tuple[Text, ...]]
     body: Stage | None
-    session: Session
+    session: SessionView
 
     def fit(self, loss: Callable[..., Any], options: Mapping[str, Any]) -> Fit:
         """The student's own training on the lesson, with this loss; its predictions are then the student's."""
@@ -87,7 +87,7 @@ class Learning(Protocol):
     trains: ClassVar[bool] = False
     asks: ClassVar[bool] = False
 
-    def learn(self, teaching: Teaching) -> Labels | Logits | Fit:
+    def learn(self, teaching: Teaching) -> SoftLabels | Logits | Fit:
         """The student's class probabilities of every split to label and of validation, or the model to be trained."""
         ...
 
@@ -200,7 +200,7 @@ class Student(Stage):
         checks.learner(self.task, self.learner, mesh)
         self.learning.check(self.task, self.learner)
 
-    def make(self, session: Session) -> Fit | Outcome:
+    def make(self, session: SessionView) -> Fit | Outcome:
         teaching = Teaching(
             learner=self.learner,
             lesson=self._lesson(session),
@@ -233,11 +233,11 @@ class Student(Stage):
             texts = tuple(append(text, hint) for text in texts for hint in hints)
         return self.learning.reads(texts, self.task.answers)
 
-    def _features(self, session: Session, texts: Sequence[Text]) -> Float[np.ndarray, "n d"]:
+    def _features(self, session: SessionView, texts: Sequence[Text]) -> Float[np.ndarray, "n d"]:
         found = session.features(self.learner, self._feature_texts, self.body)
         return found.matrix[found.rows(texts)]
 
-    def _lesson(self, session: Session) -> Lesson:
+    def _lesson(self, session: SessionView) -> Lesson:
         """The teacher's labels, hinted at and transformed as the method says; and no more truth than that allows."""
         shown, n_classes = self.shown, self.task.n_classes
         weak = session.read(self.teacher)
@@ -254,7 +254,7 @@ class Student(Stage):
         train = self._transformed(session, taught("transfer", shown.train))
         return Lesson(train, taught("validation", shown.validation), predict)
 
-    def _transformed(self, session: Session, weak: Labelled) -> Labelled:
+    def _transformed(self, session: SessionView, weak: Labelled) -> Labelled:
         """The labels after every transform; one that compares with a student waits until there is one."""
         for each in self.transforms:
             if "student" in each.context and self.previous is None:
@@ -266,7 +266,7 @@ class Student(Stage):
             weak = Labelled(weak.split.take(rows), np.asarray(targets, np.float32))
         return weak
 
-    def _evidence(self, session: Session, name: str, split: Split) -> Any:
+    def _evidence(self, session: SessionView, name: str, split: Split) -> Any:
         """What a label transform asks to see of the training examples; see `w2s_jax.label_transforms`."""
         match name:
             case "seed":

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.data.tokens import Text
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.stages.base import Labels
+from w2s_jax.stages.base import SoftLabels
 from w2s_jax.stages.student import Learning, Teaching
 from w2s_jax.students.registry import LEARNING
 from w2s_jax.train import ccs
@@ -37,7 +37,7 @@ class CCS(Learning):
 
     asks = True
 
-    def learn(self, teaching: Teaching) -> Labels:
+    def learn(self, teaching: Teaching) -> SoftLabels:
         lesson = teaching.lesson
 
         def pairs(texts: Sequence[Text]) -> list[Float[np.ndarray, "n d"]]:

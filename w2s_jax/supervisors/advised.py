@@ -1,4 +1,4 @@
-"""A judge that reads what a stronger model says of each text: debate and consultancy."""
+"""A judge that reads a stronger model's arguments about each text: debate and consultancy."""
 
 import itertools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ from w2s_jax.train.learner import Learner
 @SUPERVISORS.register
 @dataclass(frozen=True)
 class Advised(Supervisor):
-    """A supervisor that reads what a stronger model says of each text, and then judges (Lang et al. 2501.13124).
+    """A supervisor that judges after reading a stronger model's arguments about each text (Lang et al. 2501.13124).
 
     The advisor writes as it is, once for every text, and knows no truth. The judge learns from ground truth, with the
     transcripts after the texts, and labels with them; a student sees the plain text.

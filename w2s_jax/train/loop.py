@@ -1,4 +1,4 @@
-"""The training loop: batches in, checkpoints and an unedited history out. It knows nothing of weak or strong."""
+"""The training loop: batches in, checkpoints and a history out. It knows nothing of weak or strong."""
 
 import contextlib
 import signal

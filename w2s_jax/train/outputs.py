@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from w2s_jax import models
 from w2s_jax.data.tokens import Text, Tokens, flatten
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.language_model import LanguageModel
@@ -29,7 +30,6 @@ from w2s_jax.train import answering
 from w2s_jax.train.answering import Answers
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.reading import tokenize
-from w2s_jax.train.step import Loss
 
 Probs = Float[np.ndarray, "n c"]
 Targets = Float[np.ndarray, "n k"]
@@ -89,7 +89,7 @@ class Output(abc.ABC):
         """Logits over classes, for tokens that were not made into lessons."""
         return self.logits(module, params, tokens, lengths, None)
 
-    def loss(self, loss: Loss) -> Loss:
+    def loss(self, loss: BoundLoss) -> BoundLoss:
         """The loss of what `logits` gives, from a loss of class scores."""
         return loss
 
@@ -160,7 +160,7 @@ class TextOutput(Output):
     def label(self, module: Model, params: Params, tokens: Array, lengths: Array) -> Float[Array, "b c"]:
         return answering.label_logits(module, self.answers, params, tokens, lengths)
 
-    def loss(self, loss: Loss) -> Loss:
+    def loss(self, loss: BoundLoss) -> BoundLoss:
         return answering.by_token(loss, self.answers)
 
     def places(self, length: int) -> int:

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from w2s_jax.data.batching import room
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models.packing import Packing
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.sharding import activate, batch_ways, place_batch, replicated
@@ -23,8 +24,6 @@ AnyArray = Array | np.ndarray
 # rng None asks for a deterministic answer, without dropout. Rows of K candidates: tokens [B, K, T], lengths [B, K].
 # A step that packs also gives it `packing`.
 Apply = Callable[..., Float[Array, "b c"]]
-# (logits [B, C], targets [B, C], *, step, total_steps, where [B]) -> [B], unreduced; `losses.bind` makes one.
-Loss = Callable[..., Float[Array, " b"]]
 TrainStep = Callable[..., tuple[TrainState, "StepMetrics"]]
 Predict = Callable[..., Float[Array, "b c"]]
 
@@ -45,7 +44,7 @@ class StepMetrics(NamedTuple):
 
 def make_train_step(
     apply: Apply,
-    loss: Loss,
+    loss: BoundLoss,
     tx: optax.GradientTransformation,
     *,
     total_steps: int,
