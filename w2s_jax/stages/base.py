@@ -5,7 +5,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -22,7 +22,6 @@ from w2s_jax.data.tokens import Text
 from w2s_jax.models import Pretrained
 from w2s_jax.runtime import files, references
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.runtime.registry import Registry
 from w2s_jax.stages.cost import Work
 from w2s_jax.train.finetune import Outcome, softmax
 from w2s_jax.train.learner import Learner
@@ -289,19 +288,12 @@ def learner_identity(learner: Learner) -> dict[str, Any]:
 
 
 def identity_of(value: Any) -> Any:
-    """What a key says of a user's object: the code of its class and its fields; a learner's model by content."""
-    if isinstance(value, Learner):
-        return learner_identity(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        found = {field.name: identity_of(getattr(value, field.name)) for field in fields(value)}
-        return {"kind": references.find(type(value), Registry("kind")).identity, **found}
-    if isinstance(value, Mapping):
-        return {str(key): identity_of(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [identity_of(each) for each in value]
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    return {"kind": references.find(type(value), Registry("kind")).identity}
+    """What a key says of a user's object: the code of its class and what it holds; a learner's model by content.
+
+    Raises:
+      UserError: it holds something that cannot be hashed.
+    """
+    return references.content(value, lambda each: learner_identity(each) if isinstance(each, Learner) else None)
 
 
 def model_fingerprint(model: str) -> str:

@@ -62,7 +62,7 @@ class Train(WayToLearn):
         return self._found.identity, self.options
 
     def describe(self) -> str:
-        return self.loss if isinstance(self.loss, str) else self.loss.__name__
+        return self.loss if isinstance(self.loss, str) else getattr(self.loss, "__name__", type(self.loss).__name__)
 
     def check(self, task: TaskData, learner: Learner) -> None:
         checks.loss(task, learner, self.describe(), self._found.value, self.options)
