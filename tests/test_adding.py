@@ -30,7 +30,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from w2s_jax import Learner, Learning, Supervisor, Task
+from w2s_jax import Learner, WayToLearn, Supervisor, Task
 from w2s_jax.cli.base import COMMANDS, Command
 from w2s_jax.data.example import Example
 from w2s_jax.data.sources import SOURCES
@@ -106,7 +106,7 @@ class Committee(Supervisor):
 
 
 @dataclass(frozen=True)
-class NearestMean(Learning):
+class NearestMean(WayToLearn):
     """The student is the nearest of two class means of its features, as the weak labels say."""
 
     power: float = 1.0

@@ -14,7 +14,7 @@ from w2s_jax.label_transforms.transform import Transform
 from w2s_jax.models.preference import Preference
 from w2s_jax.runtime import errors, references
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.students import LEARNING
+from w2s_jax.students import WAYS_TO_LEARN
 from w2s_jax.supervisors import SUPERVISORS
 from w2s_jax.train.learner import Generative, Learner
 from w2s_jax.train.loop import LoopSettings
@@ -87,7 +87,7 @@ def experiment(value: Mapping[str, Any]) -> config.Experiment:
 
 
 def _known() -> dict[str, type]:
-    return {**_PLAIN, **SUPERVISORS, **LEARNING}
+    return {**_PLAIN, **SUPERVISORS, **WAYS_TO_LEARN}
 
 
 def _kind(tag: str) -> Any:

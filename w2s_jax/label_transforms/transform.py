@@ -52,4 +52,4 @@ class Transform:
 
     @functools.cached_property
     def _found(self) -> references.Found:
-        return references.find(self.name, LABEL_TRANSFORMS)
+        return references.function(self.name, LABEL_TRANSFORMS)

@@ -15,10 +15,10 @@ from jaxtyping import Array, Float
 
 from w2s_jax.models import assembly, families, onnx_weights, shapes, weights
 from w2s_jax.models import tokenizer as tokenizers
+from w2s_jax.models.catalogue import MODELS, ModelCard
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.params import path_of
-from w2s_jax.models.registry import MODELS, ModelCard
 from w2s_jax.models.tokenizer import TextTokenizer
 from w2s_jax.models.weights import Tensors
 from w2s_jax.runtime import downloads, errors, files

@@ -73,6 +73,18 @@ def find(reference: Any, registry: Registry[Any]) -> Found:
     return Found(_attribute(parts[0], loaded.module, parts[1]), f"{parts[1]}@{loaded.fingerprint}")
 
 
+def function(reference: Any, registry: Registry[Any]) -> Found:
+    """The function that a reference stands for.
+
+    Raises:
+      UserError: as `find`, or it is no function.
+    """
+    found = find(reference, registry)
+    if not callable(found.value):
+        raise UserError(f"{reference} is a {type(found.value).__name__}, not a function")
+    return found
+
+
 def named(path: str, name: str, kind: type | None = None) -> Any:
     """The object `name` of a Python file.
 

@@ -53,6 +53,8 @@ class Inputs:
       needs: the stages that the supervisor asked for, in its order.
       read: the class probabilities [N, C] that one of them gives a split's examples, by their ids.
       truth: only for a supervisor that declares `simulated`: ground truth of the splits to label, by name; else empty.
+      learner: the model that the supervisor trains; None where it trains none.
+      texts: all that this model may read, for all seeds: those whose features are computed together.
       session: the devices, where progress is reported, and the folder of transcripts.
     """
 

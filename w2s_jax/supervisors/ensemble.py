@@ -11,7 +11,7 @@ from w2s_jax.stages.base import Fit, Labelled, SoftLabels, Stage
 from w2s_jax.stages.supervise import LABELLED, Inputs, Supervise, Supervisor
 from w2s_jax.supervisors.combining import average, boosting_round, bootstrap_rows, vote
 from w2s_jax.supervisors.registry import SUPERVISORS
-from w2s_jax.supervisors.trained import supervisor
+from w2s_jax.supervisors.resolve import supervisor
 from w2s_jax.train.learner import Learner
 
 
