@@ -313,7 +313,7 @@ def exported(store, stage, out):
 def test_a_task_of_one_text_and_an_encoder_are_refused_before_anything_starts(tmp_path):
     plan = make.experiment(tmp_path)
     strong = dataclasses.replace(plan.students["strong"], preference=DPO)
-    with pytest.raises(UserError, match="this task's rows are one text: choose a task such as hh_pairs"):
+    with pytest.raises(UserError, match="this task's examples are one text: choose a task such as hh_pairs"):
         runner.run(dataclasses.replace(plan, students={"strong": strong}), quiet())
     bert = tmp_path / "bert"
     encoder(bert)

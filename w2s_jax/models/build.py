@@ -67,7 +67,7 @@ def build_language_model(
       The module, and its parameters `{"backbone": ...}`, with `"unembed"` where its embeddings are not tied.
 
     Raises:
-      UserError: it is an encoder, or its head cannot be found, or it was cut.
+      UserError: it is an encoder, or its head cannot be found, or it is cut to its first layers.
     """
     module = LanguageModel(pretrained.config, dropout, scan, remat, dtype, lora)
     return module, with_pretrained(module, pretrained, rng=rng, mesh=mesh)
@@ -147,8 +147,8 @@ def check_preference(name: str, config: ModelConfig, candidates: int) -> None:
     """
     if candidates < 2:
         raise UserError(
-            "a learner with a preference compares the candidates of a row, and this task's rows are one text: choose a "
-            "task such as hh_pairs, or leave preference at None"
+            "a learner with a preference compares the candidates of an example, and this task's examples are one text: "
+            "choose a task such as hh_pairs, or leave preference at None"
         )
     _check_decoder(name, config)
 

@@ -54,7 +54,7 @@ class Files:
     """Where a model's parts lie.
 
     Attributes:
-      config: config.json; None where a .gguf file holds it, and the config itself beside an .onnx file.
+      config: config.json; None where a .gguf file holds it, and the config itself where the weights are an .onnx file.
       folder: of the tokenizer's files, if there are any.
     """
 
@@ -89,7 +89,7 @@ def load(source: str, *, read_layer: int | None = None) -> Pretrained:
 def load_sharded(source: str, mesh: Mesh | None, *, read_layer: int | None = None) -> Pretrained:
     """A pretrained model whose parameters lie on the devices of a mesh, as `sharding.RULES` says; None is one device.
 
-    The host never holds more of it than the piece of one parameter that one device needs, and one layer's tensor.
+    The host never holds more of it than the shard of one parameter that one device needs, and one layer's tensor.
     Nothing else holds the arrays: they may be donated.
 
     Sources and errors are those of `load`.
@@ -164,7 +164,7 @@ def unembedding(source: str, where: Sharding | None = None) -> np.ndarray | jax.
     """The table of a language-model head that is not the embeddings, float32 [vocabulary, dimensions].
 
     Args:
-      where: the devices that it is read onto, piece by piece; None is the host.
+      where: the devices that it is read onto, shard by shard; None is the host.
 
     Raises:
       UserError: the checkpoint has none.

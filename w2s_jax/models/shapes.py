@@ -9,12 +9,12 @@ from jax.sharding import Mesh
 
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.language_model import LanguageModel
+from w2s_jax.models.params import Params
 from w2s_jax.models.preference import PreferenceModel
 from w2s_jax.runtime import sharding
 
 Model = Classifier | LanguageModel
 Boxed = Any  # nested dicts of arrays, or of their shapes, in the Flax boxes that name their logical axes
-Params = Any  # nested dicts of arrays, or of their shapes
 
 
 def initial(module: Model, key: jax.Array) -> Boxed:
@@ -28,7 +28,7 @@ def boxed_shapes(module: Model) -> Boxed:
     return jax.eval_shape(lambda: initial(module, jax.random.key(0)))
 
 
-def shardings(module: Model, mesh: Mesh | None) -> Any:
+def shardings(module: Model, mesh: Mesh | None) -> Params:
     """Where each of the module's parameters lies: nested dict of shardings."""
     return sharding.param_shardings(boxed_shapes(module), mesh)
 

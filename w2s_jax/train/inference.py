@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from w2s_jax import models
 from w2s_jax.data.batching import Batch, EvalBatches
 from w2s_jax.data.tokens import Tokens
+from w2s_jax.models.params import Params
 from w2s_jax.runtime import sharding
 from w2s_jax.train.loop import Progress
 
@@ -24,12 +25,12 @@ class Inference(NamedTuple):
       programs: compiled functions of parameters, a batch, and what else each takes.
     """
 
-    params: Any
+    params: Params
     mesh: Mesh | None
     programs: Programs
 
     def run(self, program: str, batch: tuple[np.ndarray, ...], *given: Any) -> Any:
-        """On a batch that is cut over the devices, or, where they do not divide it, held by each."""
+        """The result on a batch that is sharded over the devices or, where they do not divide it, replicated."""
         if self.mesh is not None:
             whole = len(batch[0]) % sharding.batch_ways(self.mesh) > 0
             place = sharding.replicated(self.mesh) if whole else sharding.batch_sharding(self.mesh)
@@ -38,7 +39,7 @@ class Inference(NamedTuple):
             return self.programs[program](self.params, batch, *given)
 
     def batches(self, tokens: Tokens, rows: int, progress: Progress | None) -> Iterator[Batch]:
-        """Of so many rows for each device at most; `progress` is told (rows done, rows, NaN)."""
+        """At most `rows` prompts for each device; `progress` is called with (prompts done, prompts, NaN)."""
         done = 0
         for batch in EvalBatches(tokens, rows, sharding.batch_ways(self.mesh)):
             yield batch

@@ -22,9 +22,9 @@ from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.language_model import LanguageModel
 from w2s_jax.models.layers import Lora
 from w2s_jax.models.packing import Packing
-from w2s_jax.models.params import TRAINABLE, Rules
+from w2s_jax.models.params import TRAINABLE, Params, Rules
 from w2s_jax.models.preference import Preference, PreferenceModel
-from w2s_jax.models.shapes import Model, Params
+from w2s_jax.models.shapes import Model
 from w2s_jax.train import answering
 from w2s_jax.train.answering import Answers
 from w2s_jax.train.learner import Learner

@@ -15,6 +15,7 @@ from w2s_jax.data import arrays
 from w2s_jax.data.batching import EvalBatches
 from w2s_jax.data.tokens import Text, flatten
 from w2s_jax.models import Pretrained
+from w2s_jax.models.params import Params
 from w2s_jax.runtime import files, processes, sharding
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.finetune import EVAL_BATCH, Outcome, softmax
@@ -22,7 +23,7 @@ from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History, Progress
 from w2s_jax.train.probe import fit_probes, predict_probes
 from w2s_jax.train.reading import tokenize
-from w2s_jax.train.step import make_predict
+from w2s_jax.train.step import Loss, make_predict
 
 PART = 512
 
@@ -68,15 +69,15 @@ def features(
 ) -> Features:
     """The pooled hidden states of every text, read from `root` as far as they were computed before.
 
-    Of a row of two candidates, the features are those of the second less those of the first, so that a linear head on
-    them compares two scores (Burns et al. 2023, App. A.3). Parts of `PART` texts are written one by one, so that a
-    killed process loses at most one. Several processes compute them together, and the first writes.
+    Of an example of two candidates, the features are those of the second minus those of the first, so that a linear
+    head on them compares two scores (Burns et al. 2023, App. A.3). Parts of `PART` texts are written one by one, so
+    that a killed process loses at most one. Several processes compute them together, and the first writes.
 
     Args:
-      mesh: the devices to cut parameters and batches over; None is one device.
+      mesh: the devices that parameters and batches are sharded over; None is one device.
 
     Raises:
-      UserError: a cached part was truncated or edited, or a row has more than two candidates.
+      UserError: a cached part was truncated or edited, or an example has more than two candidates.
     """
     if arrays.is_array(learner.model):
         matrix = arrays.matrix(learner.model)
@@ -101,7 +102,7 @@ def features(
     return _compared(Features(matrix, {text: row for row, text in enumerate(unique)}), texts)
 
 
-def probe(learner: Learner, features: Features, loss: Callable[..., Any], problems: Sequence[Problem]) -> list[Outcome]:
+def probe(learner: Learner, features: Features, loss: Loss, problems: Sequence[Problem]) -> list[Outcome]:
     """Trains a linear head on each problem, all those of one length at once, and labels its texts."""
     steps = [learner.epochs * -(-len(problem.train[0]) // learner.batch_size) for problem in problems]
     outcomes: dict[int, Outcome] = {}
@@ -112,12 +113,10 @@ def probe(learner: Learner, features: Features, loss: Callable[..., Any], proble
     return [outcomes[place] for place in range(len(problems))]
 
 
-def _probe(
-    learner: Learner, features: Features, loss: Callable[..., Any], problems: Sequence[Problem], steps: int
-) -> list[Outcome]:
+def _probe(learner: Learner, features: Features, loss: Loss, problems: Sequence[Problem], steps: int) -> list[Outcome]:
     most = max(len(problem.train[0]) for problem in problems)
     rows = np.full((len(problems), most), -1, np.int32)
-    # A row may be drawn several times with one target: the targets of a problem are a table over all features.
+    # An example may be drawn several times with one target: the targets of a problem are a table over all features.
     targets = np.zeros((len(problems), len(features.matrix), problems[0].train[1].shape[-1]), np.float32)
     for place, problem in enumerate(problems):
         taken = features.rows(problem.train[0])
@@ -143,7 +142,7 @@ def _probe(
 
 
 def _outcome(
-    features: Features, problem: Problem, logits: Float[np.ndarray, "n c"], losses: np.ndarray, params: Any
+    features: Features, problem: Problem, logits: Float[np.ndarray, "n c"], losses: np.ndarray, params: Params
 ) -> Outcome:
     probs = softmax(logits[features.rows(problem.validation[0])])
     score = -metrics.soft_log_loss(probs, problem.validation[1])
@@ -152,7 +151,7 @@ def _outcome(
 
 
 def _compared(features: Features, texts: Sequence[Text]) -> Features:
-    """Features of rows of two candidates; of rows of one text they are what they are."""
+    """Features of examples of two candidates; those of examples of one text stay as they are."""
     unique = list(dict.fromkeys(texts))
     if all(isinstance(text, str) for text in unique):
         return features
@@ -179,7 +178,7 @@ def _compute(
     )
     last = (pretrained.config.n_layers,)
 
-    def hidden(params: Any, _: Any, tokens: jax.Array, lengths: jax.Array, __: None) -> jax.Array:
+    def hidden(params: Params, _: Any, tokens: jax.Array, lengths: jax.Array, __: None) -> jax.Array:
         states: Any = module.apply({"params": params}, tokens, lengths, last, method="hidden_states")
         return states[:, 0]
 

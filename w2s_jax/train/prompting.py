@@ -14,6 +14,7 @@ from w2s_jax import models
 from w2s_jax.data.batching import bucket, pad
 from w2s_jax.data.tokens import Text, ragged
 from w2s_jax.models.cache import Cache, Past
+from w2s_jax.models.params import Params
 from w2s_jax.runtime import sharding
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train import inference, reading
@@ -42,15 +43,15 @@ def prompt_logits(
       shots: texts and classes that are shown, answered, before every text.
       answers: by class, as they follow the template: usually with a space in front.
       template: holds `{text}`.
-      calibrate: less the logarithm of each answer's mean probability over `texts`, so that no answer is ahead of the
-        texts (batch calibration, Zhou et al. 2023, arXiv 2309.17249, eq. 5). It reads no labels, and takes the classes
-        to be about equally frequent.
-      mesh: the devices to cut parameters and batches over; None is one device.
-      progress: told (rows done, rows, NaN).
+      calibrate: minus the logarithm of each answer's mean probability over `texts`, so that no answer is ahead before
+        a text is read (batch calibration, Zhou et al. 2023, arXiv 2309.17249, eq. 5). It reads no labels, and takes the
+        classes to be about equally frequent.
+      mesh: the devices that parameters and batches are sharded over; None is one device.
+      progress: called with (prompts done, prompts, NaN).
 
     Raises:
       UserError: the model is no decoder, a text is a comparison, the template lacks `{text}`, or a prompt is longer
-        than the model or the learner allows and may not be cut. (Where it may, its beginning goes.)
+        than the model or the learner allows and may not be truncated. (Where it may, its beginning goes.)
     """
     if "{text}" not in template:
         raise UserError(f"the template must hold {{text}}; it is {template!r}")
@@ -174,16 +175,16 @@ def _asked(model: str, dtype: str, mesh: Mesh | None) -> Inference:
 def _compiled(module: nn.Module, mesh: Mesh | None) -> Programs:
     """`read` gives a cache, `last` the log-probabilities of some next tokens, `score` those of a row's tokens."""
 
-    def run(method: str, params: Any, batch: Any, past: Past) -> Any:
+    def run(method: str, params: Params, batch: Any, past: Past) -> Any:
         return module.apply({"params": params}, *batch, past=past, method=method)
 
-    def read(params: Any, batch: Any, past: Past) -> Cache:
+    def read(params: Params, batch: Any, past: Past) -> Cache:
         return run("read", params, batch, past)[1]
 
-    def last(params: Any, batch: Any, past: Past, ids: jax.Array) -> jax.Array:
+    def last(params: Params, batch: Any, past: Past, ids: jax.Array) -> jax.Array:
         return jax.nn.log_softmax(run("last", params, batch, past))[:, ids]
 
-    def score(params: Any, batch: Any, past: Past) -> jax.Array:
+    def score(params: Params, batch: Any, past: Past) -> jax.Array:
         return run("score", params, batch, past)[:, 0]
 
     where = None if mesh is None else sharding.replicated(mesh)
