@@ -98,7 +98,7 @@ class Output(abc.ABC):
         return 0
 
     def more_passes(self) -> int:
-        """Forward passes of other parameters for each that trains."""
+        """Forward passes through a reference model, for each batch."""
         return 0
 
 
