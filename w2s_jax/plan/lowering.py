@@ -143,7 +143,7 @@ def model_flops(
     pairs of tokens of which one sees the other, over all layers. `passes` is 1 to label; 3 to train all, 2 to train
     adapters and 1 to train a head. The language-model head, a matrix V x D, works on S places: all where texts are
     scored (a preference, generative finetuning), those of the answer where answers are written. DPO's reference is one
-    more pass. What is computed twice to save memory does not count (Chowdhery et al. 2022, App. B).
+    more pass. What is rematerialized does not count (Chowdhery et al. 2022, App. B).
 
     Args:
       rows: texts, candidates being one each.

@@ -14,7 +14,7 @@ from w2s_jax.data.batching import EvalBatches
 from w2s_jax.data.tokens import Text, Tokens
 from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models import Pretrained
-from w2s_jax.models.shapes import Params
+from w2s_jax.models.params import Params
 from w2s_jax.runtime import sharding
 from w2s_jax.train import answering, outputs, prepare
 from w2s_jax.train.learner import Learner

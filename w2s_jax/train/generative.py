@@ -15,7 +15,7 @@ from w2s_jax.data.tokens import Text
 from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
-from w2s_jax.models.shapes import Params
+from w2s_jax.models.params import Params
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train import outputs, prepare
 from w2s_jax.train.learner import Learner

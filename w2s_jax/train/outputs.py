@@ -23,9 +23,9 @@ from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.language_model import LanguageModel
 from w2s_jax.models.layers import Lora
 from w2s_jax.models.packing import Packing
-from w2s_jax.models.params import TRAINABLE, Rules
+from w2s_jax.models.params import TRAINABLE, Params, Rules
 from w2s_jax.models.preference import Preference, PreferenceModel
-from w2s_jax.models.shapes import Model, Params
+from w2s_jax.models.shapes import Model
 from w2s_jax.train import answering
 from w2s_jax.train.answering import Answers
 from w2s_jax.train.learner import Learner
@@ -98,7 +98,7 @@ class Output(abc.ABC):
         return 0
 
     def more_passes(self) -> int:
-        """Forward passes of other parameters for each that trains."""
+        """Forward passes through a reference model, for each batch."""
         return 0
 
 

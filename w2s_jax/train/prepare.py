@@ -20,7 +20,8 @@ from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.packing import Packing
-from w2s_jax.models.shapes import Model, Params
+from w2s_jax.models.params import Params
+from w2s_jax.models.shapes import Model
 from w2s_jax.runtime import sharding
 from w2s_jax.train import state as train_state
 from w2s_jax.train.learner import Learner
