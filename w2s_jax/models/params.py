@@ -100,7 +100,7 @@ def fold_lora(params: Params, scale: float) -> Params:
     return jax.jit(merged, donate_argnums=0, out_shardings=where)(rest, adapters)
 
 
-def head_mask(params: Tree) -> Tree:
+def head_mask(params: Params) -> Params:
     """True for the head's parameters, which start fresh on a pretrained backbone."""
     return jax.tree_util.tree_map_with_path(lambda keys, _: path_of(keys).startswith("head/"), params)
 

@@ -25,13 +25,13 @@ from jaxtyping import Array, Bool, Float, Int
 
 from w2s_jax import models
 from w2s_jax.data.tokens import Text, Tokens, ragged
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models.packing import Packing
 from w2s_jax.models.params import Params
 from w2s_jax.models.shapes import Model
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train import reading
 from w2s_jax.train.learner import Learner
-from w2s_jax.train.step import Loss
 
 FEW = 16  # answers of which each is scored
 BEFORE = "Answer:"  # what answers follow while their tokens are looked up
@@ -130,7 +130,7 @@ def lessons(
     return ragged([[*prompts[row].tolist(), *ids[:-1]] for row, ids in enumerate(chosen)]), wanted
 
 
-def by_token(loss: Loss, answers: Answers) -> Loss:
+def by_token(loss: BoundLoss, answers: Answers) -> BoundLoss:
     """The loss of a row as that of its answer's tokens, scaled so that the mean over rows is the mean over tokens.
 
     The result takes logits [B, A, V] and the token ids of `lessons`.

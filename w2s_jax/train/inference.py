@@ -12,6 +12,7 @@ from w2s_jax import models
 from w2s_jax.data.batching import Batch, EvalBatches
 from w2s_jax.data.tokens import Tokens
 from w2s_jax.models import Pretrained
+from w2s_jax.models.shapes import Params
 from w2s_jax.runtime import sharding
 from w2s_jax.train.loop import Progress
 

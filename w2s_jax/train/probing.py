@@ -14,6 +14,7 @@ from w2s_jax import metrics, models
 from w2s_jax.data import arrays
 from w2s_jax.data.batching import EvalBatches
 from w2s_jax.data.tokens import Text, flatten
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models import Pretrained
 from w2s_jax.models.params import Params
 from w2s_jax.runtime import files, processes, sharding
@@ -23,7 +24,7 @@ from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History, Progress
 from w2s_jax.train.probe import fit_probes, predict_probes
 from w2s_jax.train.reading import tokenize
-from w2s_jax.train.step import Loss, make_predict
+from w2s_jax.train.step import make_predict
 
 PART = 512
 
@@ -102,7 +103,7 @@ def features(
     return _compared(Features(matrix, {text: row for row, text in enumerate(unique)}), texts)
 
 
-def probe(learner: Learner, features: Features, loss: Loss, problems: Sequence[Problem]) -> list[Outcome]:
+def probe(learner: Learner, features: Features, loss: BoundLoss, problems: Sequence[Problem]) -> list[Outcome]:
     """Trains a linear head on each problem, all those of one length at once, and labels its texts."""
     steps = [learner.epochs * -(-len(problem.train[0]) // learner.batch_size) for problem in problems]
     outcomes: dict[int, Outcome] = {}
@@ -113,7 +114,9 @@ def probe(learner: Learner, features: Features, loss: Loss, problems: Sequence[P
     return [outcomes[place] for place in range(len(problems))]
 
 
-def _probe(learner: Learner, features: Features, loss: Loss, problems: Sequence[Problem], steps: int) -> list[Outcome]:
+def _probe(
+    learner: Learner, features: Features, loss: BoundLoss, problems: Sequence[Problem], steps: int
+) -> list[Outcome]:
     most = max(len(problem.train[0]) for problem in problems)
     rows = np.full((len(problems), most), -1, np.int32)
     # An example may be drawn several times with one target: the targets of a problem are a table over all features.
