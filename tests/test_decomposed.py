@@ -115,7 +115,7 @@ def test_labels_are_made_of_the_judges_and_know_no_truth_of_what_they_label(tmp_
 
 
 def test_a_judge_gets_parts_of_its_split_and_their_truth_alone(tmp_path):
-    task = write_tasks(tmp_path)
+    task = write_tasks(tmp_path / "task")
     plan = plan_of(tmp_path, task)
     stage = supervisor(plan)
     (judge,) = stage.needs
@@ -148,7 +148,7 @@ class Right(Session):
 
 
 def test_a_judge_that_is_always_right_makes_labels_that_are(tmp_path):
-    plan = plan_of(tmp_path, write_tasks(tmp_path))
+    plan = plan_of(tmp_path, write_tasks(tmp_path / "task"))
     stage = supervisor(plan)
     made = stage.make(session_of(plan, Right)).logits
     assert set(made) == {"transfer", "validation", "test"}
@@ -167,7 +167,7 @@ def test_how_texts_come_apart_decides_the_key_and_other_keys_do_not_change(tmp_p
 
 def test_the_estimate_counts_a_judges_reading_of_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(estimate, "_speed", lambda: 1.0)
-    plan = plan_of(tmp_path, write_tasks(tmp_path))
+    plan = plan_of(tmp_path, write_tasks(tmp_path / "task"))
     stage = supervisor(plan)
     (judge,) = stage.needs
     texts, model = judge.task.texts, judge.learner.model
@@ -215,7 +215,7 @@ def test_what_parts_are_worth_by_hand():
 @pytest.mark.slow
 @pytest.mark.parametrize("parameters", ["probe", "full"])
 def test_an_experiment_with_a_decomposed_supervisor(tmp_path, parameters):
-    plan = plan_of(tmp_path, write_tasks(tmp_path))
+    plan = plan_of(tmp_path, write_tasks(tmp_path / "task"))
     judge = dataclasses.replace(plan.supervisors["flat"], parameters=parameters)
     supervisors = {"flat": judge, "decomposed": Decomposed(judge), "alone": Decomposed(plan.students["strong"])}
     plan = dataclasses.replace(plan, supervisors=supervisors, seeds=(0, 1))

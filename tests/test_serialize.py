@@ -24,7 +24,7 @@ CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglo
 MINE = """
 from dataclasses import dataclass, field
 import numpy as np
-from w2s_jax import Learner, Learning, Supervisor
+from w2s_jax import Learner, Supervisor, WayToLearn
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Committee(Supervisor):
 
 
 @dataclass(frozen=True)
-class Sure(Learning):
+class Sure(WayToLearn):
     of: int = 1
 
     def learn(self, teaching):
