@@ -15,11 +15,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from w2s_jax.config import Experiment, Method, TaskConfig
-from w2s_jax.pipeline import make, runner
+from w2s_jax import Experiment, Learner, Method, OptimizerConfig, TaskConfig, Train, api
 from w2s_jax.runtime.progress import Reporter
-from w2s_jax.train.learner import Learner
-from w2s_jax.train.optimizer import OptimizerConfig
 
 heads = OptimizerConfig(learning_rate=3e-3, weight_decay=0.3)
 models = {
@@ -59,11 +56,10 @@ def seconds(experiments: list[Experiment]) -> float:
     total = 0.0
     for experiment in experiments:
         with tempfile.TemporaryDirectory() as folder:
-            make.forget()
             started = time.perf_counter()
-            _, failures = runner.run(dataclasses.replace(experiment, out=str(Path(folder))), quiet)
+            (run,) = api.sweep([dataclasses.replace(experiment, out=str(Path(folder)))], quiet)
             total += time.perf_counter() - started
-            assert not failures
+            assert not run.failures
     return total
 
 

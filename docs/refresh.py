@@ -33,7 +33,7 @@ from w2s_jax.evaluation.results import Results
 from w2s_jax.models import describe
 from w2s_jax.report import table
 from w2s_jax.runtime import packaged
-from w2s_jax.students import LEARNING
+from w2s_jax.students import WAYS_TO_LEARN
 from w2s_jax.supervisors import SUPERVISORS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,7 +126,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "losses": partial(registered, "loss", losses.LOSSES),
     "label transforms": partial(registered, "label transform", label_transforms.LABEL_TRANSFORMS),
     "supervisors": partial(registered, "supervisor", SUPERVISORS),
-    "ways to learn": partial(registered, "way to learn", LEARNING),
+    "ways to learn": partial(registered, "way to learn", WAYS_TO_LEARN),
     "metrics": metrics.markdown,
     "tasks": tasks,
     "models": models,

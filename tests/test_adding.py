@@ -30,11 +30,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from w2s_jax import Learner, Learning, Supervisor, Task
+from w2s_jax import Learner, WayToLearn, Supervisor, Task
 from w2s_jax.cli.base import COMMANDS, Command
 from w2s_jax.data.example import Example
 from w2s_jax.data.sources import SOURCES
-from w2s_jax.label_transforms import Labels
+from w2s_jax.label_transforms import TransformedLabels
 from w2s_jax.metrics import METRICS, Metric
 from w2s_jax.models.families import FAMILIES
 from w2s_jax.models.families.llama import Llama
@@ -55,7 +55,7 @@ def my_loss(logits, targets, *, sharpness=1.0):
 def my_transform(weak, *, least=0.5):
     """Drops unsure labels."""
     rows = np.flatnonzero(weak.max(axis=1) > least)
-    return Labels(rows, weak[rows])
+    return TransformedLabels(rows, weak[rows])
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Committee(Supervisor):
 
 
 @dataclass(frozen=True)
-class NearestMean(Learning):
+class NearestMean(WayToLearn):
     """The student is the nearest of two class means of its features, as the weak labels say."""
 
     power: float = 1.0

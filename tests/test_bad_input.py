@@ -16,6 +16,7 @@ from w2s_jax.config import Experiment, Method
 from w2s_jax.data import predictions as predictions_table
 from w2s_jax.data.predictions import Predictions
 from w2s_jax.data.task_config import TaskConfig
+from w2s_jax.label_transforms.transform import Transform
 from w2s_jax.runtime import downloads, files
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.students import Train
@@ -145,6 +146,14 @@ def test_a_config_that_is_none(tmp_path, capsys, text, says):
 def test_a_users_loss_that_is_none(config, tmp_path, capsys, source, says):
     (tmp_path / "mine.py").write_text(source)
     assert says in one_line(capsys, "run", config, "--method", "mine.py:loss")
+    assert no_stage(tmp_path)
+
+
+def test_a_users_label_transform_that_is_none(tiny, tmp_path):
+    (tmp_path / "mine.py").write_text("transform = 3")
+    transform = Transform(f"{tmp_path / 'mine.py'}:transform")
+    with pytest.raises(UserError, match="is a int, not a function"):
+        make.attempt(dataclasses.replace(tiny, methods={"m": Method(labels=(transform,))}))
     assert no_stage(tmp_path)
 
 

@@ -5,7 +5,6 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -87,23 +86,15 @@ three = tasks.Task("three", "", sources.Local("{folder}/three.jsonl"), tasks.lab
 """
 
 
-def run(folder: Path, **changes: Any) -> tuple[Experiment, Results]:
-    """A tiny run of probes, with what it ran."""
-    plan = make.experiment(folder, **changes)
-    weak, strong = (
-        dataclasses.replace(each, parameters="probe") for each in (*plan.supervisors.values(), *plan.students.values())
-    )
-    plan = dataclasses.replace(plan, supervisors={"weak": weak}, students={"strong": strong})
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Results]:
+    """A tiny run of probes, of two students and two seeds, and what it gave."""
+    plan = make.probes(tmp_path_factory.mktemp("probed"))
     return plan, api.run(plan, quiet=True)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Results]:
-    return run(tmp_path_factory.mktemp("finished"), seeds=(0, 1))
-
-
-def test_a_row_for_each_cell_and_example_holds_what_the_stages_predicted(finished: tuple[Experiment, Results]) -> None:
-    plan, found = finished
+def test_a_row_for_each_cell_and_example_holds_what_the_stages_predicted(probed: tuple[Experiment, Results]) -> None:
+    plan, found = probed
     table = frames.predictions_table(storage.load(Path(plan.out) / plan.name))
     rows = table.to_pylist()
     assert len(rows) == len(found.cells) * 40
@@ -125,16 +116,17 @@ def test_a_row_for_each_cell_and_example_holds_what_the_stages_predicted(finishe
             assert right == pytest.approx(cell.scores["accuracy"][role])
 
 
-def test_results_give_pandas_or_pyarrow(finished: tuple[Experiment, Results]) -> None:
-    frame = finished[1].predictions()
+def test_results_give_pandas_or_pyarrow(probed: tuple[Experiment, Results]) -> None:
+    frame = probed[1].predictions()
     if importlib.util.find_spec("pandas"):
-        assert len(frame) == 4 * 40
+        assert len(frame) == 8 * 40
     else:
-        assert frame.equals(frames.predictions_table(finished[1]))
+        assert frame.equals(frames.predictions_table(probed[1]))
 
 
 def test_several_classes_and_candidates_are_lists(tmp_path: Path) -> None:
-    reviews = [json.loads(line) for line in make.reviews(tmp_path / "reviews.jsonl").read_text().splitlines()]
+    plan = make.probes(tmp_path, seeds=(0,))
+    reviews = [json.loads(line) for line in Path(plan.tasks[0].name).read_text().splitlines()]
     pairs = [
         {"chosen": one["text"], "rejected": two["text"]} for one, two in zip(reviews[::2], reviews[1::2], strict=True)
     ]
@@ -144,7 +136,7 @@ def test_several_classes_and_candidates_are_lists(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(PAIRS.format(folder=tmp_path))
     sizes = {"supervisor": 16, "transfer": 16, "validation": 8, "test": 12, "balance": False}
     tasks = tuple(TaskConfig(f"{tmp_path}/mine.py:{name}", **sizes) for name in ("three", "pairs"))
-    _, found = run(tmp_path, tasks=tasks)
+    found = api.run(dataclasses.replace(plan, tasks=tasks), quiet=True)
     rows = frames.predictions_table(found).to_pylist()
     of_three, of_pairs = ([row for row in rows if row["task"] == task.title] for task in tasks)
     assert {len(row["text"]) for row in of_three} == {1}
@@ -154,8 +146,8 @@ def test_several_classes_and_candidates_are_lists(tmp_path: Path) -> None:
     assert all(int(np.argmax(row["p_student"])) == row["predicted_student"] for row in rows)
 
 
-def test_what_is_gone_or_another_task_now_is_one_line(finished: tuple[Experiment, Results], tmp_path: Path) -> None:
-    plan, found = finished
+def test_what_is_gone_or_another_task_now_is_one_line(probed: tuple[Experiment, Results], tmp_path: Path) -> None:
+    plan, found = probed
     moved = tmp_path / "moved"
     shutil.copytree(plan.out, moved)
     assert frames.predictions_table(found, moved).equals(frames.predictions_table(found))

@@ -204,9 +204,9 @@ def test_what_cannot_be_done_is_one_line():
     with pytest.raises(UserError, match="drop must be"):
         LABEL_TRANSFORMS.find("knn_filter")(weak, features=features, drop=1.5)
     with pytest.raises(UserError, match="not probabilities"):
-        label_transforms.bind(lambda weak: label_transforms.Labels(np.arange(20), weak * 2))(weak)
+        label_transforms.bind(lambda weak: label_transforms.TransformedLabels(np.arange(20), weak * 2))(weak)
     with pytest.raises(UserError, match=r"outside 0\.\.19"):
-        label_transforms.bind(lambda weak: label_transforms.Labels(np.arange(20) + 1, weak))(weak)
+        label_transforms.bind(lambda weak: label_transforms.TransformedLabels(np.arange(20) + 1, weak))(weak)
 
 
 @pytest.mark.parametrize("module", ["base", "confidence", "overlap"])

@@ -359,7 +359,7 @@ def test_preferences_that_make_no_sense(score, beta):
 def test_a_plan_counts_candidates_the_head_and_the_reference(tmp_path, preference, parameters, passes):
     model = str(make.llama(tmp_path / "m", layers=3, width=32, vocabulary=64))
     student = Learner(model, batch_size=16, max_tokens=32, preference=preference, parameters=parameters)
-    request = compilation.Request("train", student, Method(), 2, MeshConfig(data=8), chips.topology("local"), 2)
+    request = compilation.Request("train", student, Train(), 2, MeshConfig(data=8), chips.topology("local"), 2)
     found = compilation.compile_here(request)
     kernels = 3 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64)
     assert found.model_flops == passes * 2 * 16 * 32 * (2 * (kernels + 64 * 32) + 3 * 4 * 32 * 33 / 2)

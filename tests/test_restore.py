@@ -122,14 +122,10 @@ def test_a_new_head_on_a_frozen_backbone_leaves_the_backbone(tmp_path):
 
 @pytest.mark.slow
 def test_text_students_that_begin_with_generative_finetuning_and_are_probed(tmp_path):
-    plan = make.experiment(tmp_path, methods={"naive": Method(), "probe": Method(readout="truth_probe")})
+    methods = {"naive": Method(), "probe": Method(readout="truth_probe")}
+    plan = answers_in_words(tmp_path, ("bad", "good"), methods=methods)
     untied(tmp_path / "strong")
-    strong = dataclasses.replace(
-        plan.students["strong"],
-        output="text",
-        template="{text} is",
-        generative=Generative(batch_size=8, learning_rate=1e-2),
-    )
+    strong = dataclasses.replace(plan.students["strong"], generative=Generative(batch_size=8, learning_rate=1e-2))
     plan = dataclasses.replace(plan, students={"strong": strong})
     assert len(make.run(plan).cells) == 2
     (body,) = make.stages(plan, "adapted")

@@ -1,7 +1,7 @@
 """An experiment as JSON, and back: every object is tagged with its type, so that saved results can be run again.
 
-{"type": "Learner", "model": "smollm2-135m", ...}
-{"type": "my_supervisor.py:Committee", "members": [...]}
+{"@type": "Learner", "model": "smollm2-135m", ...}
+{"@type": "my_supervisor.py:Committee", "members": [...]}
 """
 
 import dataclasses
@@ -14,13 +14,13 @@ from w2s_jax.label_transforms.transform import Transform
 from w2s_jax.models.preference import Preference
 from w2s_jax.runtime import errors, references
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.students import LEARNING
+from w2s_jax.students import WAYS_TO_LEARN
 from w2s_jax.supervisors import SUPERVISORS
 from w2s_jax.train.learner import Generative, Learner
 from w2s_jax.train.loop import LoopSettings
 from w2s_jax.train.optimizer import OptimizerConfig
 
-TYPE = "type"
+TYPE = "@type"  # no field and no option has this name
 _PLAIN: Mapping[str, type] = {
     kind.__name__: kind
     for kind in (
@@ -39,22 +39,21 @@ _PLAIN: Mapping[str, type] = {
 
 
 def to_json(value: Any) -> Any:
-    """A config's value as JSON values; dataclasses are objects with their type.
+    """A config's value as JSON values: dataclasses are objects with their type, functions and classes `file.py:name`.
 
-    Raises:
-      UserError: an object that JSON cannot hold and no file defines, such as a function of a notebook.
+    What is neither, such as a notebook's function, is its `repr`, which says what it was and cannot be rebuilt.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {TYPE: _tag(type(value)), **fields}
+        fields = {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
+        return {TYPE: references.address(type(value)) or type(value).__name__, **fields}
     if isinstance(value, Mapping):
         return {str(key): to_json(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [to_json(each) for each in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
-    tag = references.address(value if callable(value) and hasattr(value, "__qualname__") else type(value))
-    return tag if tag is not None else repr(value)
+    defined = hasattr(value, "__qualname__") and "<" not in value.__qualname__
+    return (references.address(value) if defined else None) or repr(value)
 
 
 def from_json(value: Any) -> Any:
@@ -88,14 +87,7 @@ def experiment(value: Mapping[str, Any]) -> config.Experiment:
 
 
 def _known() -> dict[str, type]:
-    return {**_PLAIN, **SUPERVISORS, **LEARNING}
-
-
-def _tag(kind: type) -> str:
-    address = references.address(kind)
-    if address is not None:
-        return address
-    return kind.__name__
+    return {**_PLAIN, **SUPERVISORS, **WAYS_TO_LEARN}
 
 
 def _kind(tag: str) -> Any:

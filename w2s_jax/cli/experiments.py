@@ -101,9 +101,10 @@ def as_json(experiment: "Experiment") -> Mapping[str, Any]:
 
 def results_as_json(folder: Path) -> Mapping[str, Any]:
     """What was written to results.json."""
+    from w2s_jax.evaluation import storage
     from w2s_jax.runtime import files
 
-    found: Mapping[str, Any] = files.read_json(folder / "results.json")
+    found: Mapping[str, Any] = files.read_json(folder / storage.FILE)
     return found
 
 

@@ -13,8 +13,8 @@ from w2s_jax.evaluation import storage
 from w2s_jax.models import Pretrained
 from w2s_jax.models import export as hugging_face
 from w2s_jax.models import params as parameter_sets
+from w2s_jax.models.catalogue import MODELS
 from w2s_jax.models.layers import Lora
-from w2s_jax.models.registry import MODELS
 from w2s_jax.pipeline.store import MANIFEST, Store
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError

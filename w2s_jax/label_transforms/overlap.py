@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, Labels, kept, most_of
+from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, TransformedLabels, kept, most_of
 from w2s_jax.label_transforms.neighbours import neighbours
 from w2s_jax.label_transforms.probes import out_of_fold
 from w2s_jax.runtime.checks import check_range
@@ -65,7 +65,7 @@ def overlap(weak: Float[np.ndarray, "n c"], features: Float[np.ndarray, "n d"]) 
 @LABEL_TRANSFORMS.register
 def overlap_filter(
     weak: Float[np.ndarray, "n c"], *, features: Float[np.ndarray, "n d"], share: float | None = None
-) -> Labels:
+) -> TransformedLabels:
     """Keeps the examples with both easy and hard features, or the share with the largest overlap score.
 
     Args:
@@ -97,7 +97,7 @@ def overlap_score_filter(
     k: int = 50,
     l2: float = 1e-2,
     folds: int = 5,
-) -> Labels:
+) -> TransformedLabels:
     """Keeps the share of each weak class with the largest sum of four standardised scores.
 
     The scores are what the out-of-fold probe gives the weak class; what the mean label of the k nearest other examples

@@ -19,7 +19,7 @@ A coefficient is a number, or an `optax.Schedule` that is evaluated at `step`. A
 `@LOSSES.register` where it is defined, or named as `my_file.py:my_loss`.
 """
 
-from w2s_jax.losses.algebra import Coefficient, Transform, Weight, compose, linear_warmup, mix
+from w2s_jax.losses.algebra import Coefficient, TargetTransform, Weight, compose, linear_warmup, mix
 from w2s_jax.losses.base import CONTEXT, LOSSES, Loss, Step, Where, bind, get, reduce
 from w2s_jax.losses.divergences import cross_entropy, kl, reverse_cross_entropy, reverse_kl, student_entropy
 from w2s_jax.losses.noise_robust import focal, generalized_cross_entropy, label_smoothing, symmetric_cross_entropy
@@ -52,7 +52,7 @@ __all__ = [
     "Coefficient",
     "Loss",
     "Step",
-    "Transform",
+    "TargetTransform",
     "Weight",
     "Where",
     "adaptive_confidence",

@@ -67,7 +67,7 @@ def build_language_model(
       The module, and its parameters `{"backbone": ...}`, with `"unembed"` where its embeddings are not tied.
 
     Raises:
-      UserError: it is an encoder, or its head cannot be found, or it was cut.
+      UserError: it is an encoder, or its head cannot be found, or it is cut to its first layers.
     """
     module = LanguageModel(pretrained.config, dropout, scan, remat, dtype, lora)
     return module, with_pretrained(module, pretrained, rng=rng, mesh=mesh)

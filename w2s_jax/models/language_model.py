@@ -68,7 +68,9 @@ class LanguageModel(nn.Module):
         deterministic: bool = True,
         packing: Packing | None = None,
     ) -> Float[Array, "b c v"]:
-        """Logits of what follows each of a row's last `count` real tokens, float32; a place before the row is no use.
+        """Logits of what follows each of a row's last `count` real tokens, float32.
+
+        Where a row has fewer tokens, the places before its start hold nothing of use.
 
         Args:
           packing: room for the real tokens alone, as in `Classifier`.

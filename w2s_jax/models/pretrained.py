@@ -15,10 +15,10 @@ from jaxtyping import Array, Float
 
 from w2s_jax.models import assembly, families, onnx_weights, shapes, weights
 from w2s_jax.models import tokenizer as tokenizers
+from w2s_jax.models.catalogue import MODELS, ModelCard
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.params import path_of
-from w2s_jax.models.registry import MODELS, ModelCard
 from w2s_jax.models.tokenizer import TextTokenizer
 from w2s_jax.models.weights import Tensors
 from w2s_jax.runtime import downloads, errors, files
@@ -88,7 +88,7 @@ def load(source: str, *, read_layer: int | None = None) -> Pretrained:
 def load_sharded(source: str, mesh: Mesh | None, *, read_layer: int | None = None) -> Pretrained:
     """A pretrained model whose parameters are on the devices of a mesh, as `sharding.RULES` says; None is one device.
 
-    The host never holds more of it than the piece of one parameter that one device needs, and one layer's tensor.
+    The host never holds more of it than the shard of one parameter that one device needs, and one layer's tensor.
     Nothing else holds the arrays: they may be donated.
 
     Sources and errors are those of `load`.
@@ -165,7 +165,7 @@ def unembedding(source: str, where: Sharding | None = None) -> np.ndarray | jax.
     """The table of a language-model head that is not the embeddings, float32 [vocabulary, dimensions].
 
     Args:
-      where: the devices that it is read onto, piece by piece; None is the host.
+      where: the devices that it is read onto, shard by shard; None is the host.
 
     Raises:
       UserError: the checkpoint has none.

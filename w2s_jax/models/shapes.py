@@ -9,12 +9,12 @@ from jax.sharding import Mesh
 
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.language_model import LanguageModel
+from w2s_jax.models.params import Params
 from w2s_jax.models.preference import PreferenceModel
 from w2s_jax.runtime import sharding
 
 Model = Classifier | LanguageModel
 Boxed = Any  # nested dicts of arrays, or of their shapes, in the Flax boxes that name their logical axes
-Params = Any  # nested dicts of arrays, or of their shapes
 
 
 def initial(module: Model, key: jax.Array) -> Boxed:

@@ -2,26 +2,33 @@
 
 A file runs once for each version of its content, and what is hashed is what ran: the file, and whatever it imports,
 directly or not, from its own folder. An edited file runs again, so a notebook never mixes old code with a new hash.
+An object is its code and what it holds.
 """
 
 import ast
+import builtins
 import contextlib
+import dataclasses
+import functools
 import hashlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import inspect
+import operator
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.registry import Registry
 
 _FINGERPRINT = "__w2s_fingerprint__"
 _ORIGIN = "__w2s_origin__"
+_CODE = "@"  # no field has this name
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -58,12 +65,24 @@ def find(reference: Any, registry: Registry[Any]) -> Found:
       UserError: no such name or file, or the code of the object cannot be found.
     """
     if not isinstance(reference, str):
-        return Found(reference, f"{_name_of(reference)}@{fingerprint(reference)}")
+        return Found(reference, identity(reference))
     parts = split(reference)
     if parts is None:
         return Found(registry.find(reference), reference)
     loaded = _load(parts[0])
     return Found(_attribute(parts[0], loaded.module, parts[1]), f"{parts[1]}@{loaded.fingerprint}")
+
+
+def function(reference: Any, registry: Registry[Any]) -> Found:
+    """The function that a reference stands for.
+
+    Raises:
+      UserError: as `find`, or it is no function.
+    """
+    found = find(reference, registry)
+    if not callable(found.value):
+        raise UserError(f"{reference} is a {type(found.value).__name__}, not a function")
+    return found
 
 
 def named(path: str, name: str, kind: type | None = None) -> Any:
@@ -76,6 +95,78 @@ def named(path: str, name: str, kind: type | None = None) -> Any:
     if kind is not None and not isinstance(found, kind):
         raise UserError(f"{name!r} in {path} must be a {kind.__name__}, not a {type(found).__name__}")
     return found
+
+
+def identity(item: Any) -> str:
+    """`name@SHA-256` of the code that an object is made of and of what it holds.
+
+    Raises:
+      UserError: either cannot be hashed.
+    """
+    found = content(item)
+    if not isinstance(found, dict) or _CODE not in found:
+        raise UserError(f"{item!r} is no name, and no function, class or object of one")
+    code = str(found.pop(_CODE))
+    return f"{code.partition('@')[0]}@{files.sha256_text(files.canonical([code, found]))}" if found else code
+
+
+def content(value: Any, known: Callable[[Any], Any] = lambda value: None, within: tuple[int, ...] = ()) -> Any:
+    """A value as JSON that decides what it is; of an object what it holds, and under "@" the hash of its code.
+
+    Args:
+      known: gives what stands for a value; None where nothing special does.
+      within: ids of the values around it.
+
+    Raises:
+      UserError: it is, or holds, what cannot be hashed: all but text, numbers, arrays, functions and objects of them.
+    """
+    special = known(value)
+    if special is not None:
+        return special
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if id(value) in within:
+        return {_CODE: "itself"}
+    inner = functools.partial(content, known=known, within=(*within, id(value)))
+    if isinstance(value, Mapping):
+        return {str(key): inner(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [inner(each) for each in value]
+    if hasattr(value, "tobytes") and hasattr(value, "dtype"):
+        return {"array": [str(value.dtype), list(value.shape), _sha256(value.tobytes())]}
+    kind = value if isinstance(value, type | FunctionType) else type(value)
+    held = {name: inner(each) for name, each in _held(value).items()}
+    return {_CODE: f"{_name_of(kind)}@{fingerprint(kind)}", **held}
+
+
+def _held(value: Any) -> Mapping[str, Any]:
+    """What an object holds, by name; of a function what was given to it when it was defined within another.
+
+    Raises:
+      UserError: there is no telling.
+    """
+    if isinstance(value, type):
+        return {}
+    if isinstance(value, FunctionType):
+        return _enclosed(value) if "<" in value.__qualname__ else {}
+    if isinstance(value, functools.partial):
+        return {"function": value.func, "arguments": value.args, "keywords": value.keywords}
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if not hasattr(value, "__dict__"):
+        raise UserError(f"{value!r} cannot be hashed: it is no text, number, array, function or dataclass")
+    return vars(value)
+
+
+def _enclosed(function: FunctionType) -> Mapping[str, Any]:
+    """What decides a function or lambda within other code: where it stands, its defaults and its closure."""
+    places = [place for place in function.__code__.co_positions() if None not in place]
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    return {
+        "place": [function.__code__.co_firstlineno, *max((place[1::2] for place in places), default=())],
+        "defaults": [function.__defaults__, function.__kwdefaults__],
+        "closure": {name: cell.cell_contents for name, cell in cells},
+    }
 
 
 def fingerprint(item: Any) -> str:
@@ -96,10 +187,10 @@ def fingerprint(item: Any) -> str:
         raise UserError(f"the code of {_name_of(item)} cannot be found to be hashed; define it in a file") from error
 
 
-def address(kind: type) -> str | None:
-    """`file.py:Name` of a class that was defined in a user's file; None of any other."""
-    path = _globals(kind).get(_ORIGIN)
-    return None if path is None else f"{path}:{kind.__qualname__}"
+def address(what: Any) -> str | None:
+    """`file.py:Name` of a class or function that was defined in a user's file; None of any other."""
+    path = _globals(what).get(_ORIGIN)
+    return None if path is None else f"{path}:{what.__qualname__}"
 
 
 def _globals(what: Any) -> Mapping[str, Any]:
@@ -117,10 +208,11 @@ def _name_of(item: Any) -> str:
 
 
 def _attribute(path: str, module: ModuleType, name: str) -> Any:
-    if not hasattr(module, name):
+    try:
+        return operator.attrgetter(name)(module)
+    except AttributeError as error:
         public = ", ".join(sorted(key for key in vars(module) if not key.startswith("_"))) or "nothing"
-        raise UserError(f"{path} has no {name!r}; it defines: {public}")
-    return getattr(module, name)
+        raise UserError(f"{path} has no {name!r}; it defines: {public}") from error
 
 
 def _load(path: str) -> _Loaded:
@@ -163,19 +255,27 @@ def _sources(file: Path, root: Path) -> dict[Path, bytes]:
         path = queue.pop()
         if path not in found:
             found[path] = path.read_bytes()
-            queue += [each for name in _imported(found[path], path) for each in _siblings(root, name)]
+            queue += [each for name in _imported(found[path], path, root) for each in _siblings(root, name)]
     return found
 
 
-def _imported(content: bytes, path: Path) -> set[str]:
+def _imported(content: bytes, path: Path, root: Path) -> set[str]:
     """Names of modules that this code imports, wherever in it."""
+    package = _package(path, root)
     names: set[str] = set()
     for node in ast.walk(ast.parse(content, str(path))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.ImportFrom) and node.level <= len(package):
+            around = package[: len(package) + 1 - node.level] if node.level else ()
+            module = ".".join((*around, *filter(None, [node.module])))
+            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
     return names
+
+
+def _package(file: Path, root: Path) -> tuple[str, ...]:
+    """The names of the packages that a file of the folder is in."""
+    return file.parent.relative_to(root).parts
 
 
 def _siblings(root: Path, name: str) -> Iterator[Path]:
@@ -193,11 +293,11 @@ def _files(root: Path, *parts: str) -> Iterator[Path]:
 
 
 def _elsewhere(root: Path, top: str) -> bool:
-    """Whether a module of this name is to be had outside the folder."""
-    if top in sys.builtin_module_names:
+    """Whether Python finds a module of this name elsewhere; the folder comes last, or where it is on the path."""
+    if top in sys.builtin_module_names or top == _PACKAGE:
         return True
-    paths = [path for path in sys.path if Path(path or ".").resolve() != root]
-    return importlib.machinery.PathFinder.find_spec(top, paths) is not None
+    spec = importlib.machinery.PathFinder.find_spec(top, [*sys.path, str(root)])
+    return spec is not None and spec.origin is not None and root not in Path(spec.origin).resolve().parents
 
 
 class _Folder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -235,18 +335,34 @@ def _execute(file: Path, root: Path, content: bytes, digest: str) -> ModuleType:
     module.__file__ = str(file)
     if file.stem == "__init__":
         module.__path__ = [str(file.parent)]
-    vars(module).update({_FINGERPRINT: digest, _ORIGIN: str(file)})
+    module.__package__ = ".".join(_package(file, root))
+    importing = {**vars(builtins), "__import__": functools.partial(_import, root)}
+    vars(module).update({"__builtins__": importing, _FINGERPRINT: digest, _ORIGIN: str(file)})
     before = sys.modules.get(name)
     sys.modules[name] = _RUNNING[file] = module
     try:
-        with _importable(root):
-            exec(compile(content, str(file), "exec"), vars(module))
+        exec(compile(content, str(file), "exec"), vars(module))
     except BaseException:
         _restore({name: before})
         raise
     finally:
         del _RUNNING[file]
     return module
+
+
+def _import(
+    root: Path,
+    name: str,
+    globals: Mapping[str, Any] | None = None,
+    locals: Mapping[str, Any] | None = None,
+    fromlist: Sequence[str] | None = (),
+    level: int = 0,
+) -> Any:
+    """What an import statement in a user's file does, whenever it runs."""
+    if not level and next(_files(root, name.partition(".")[0]), None) is None:
+        return builtins.__import__(name, globals, locals, fromlist or (), level)
+    with _importable(root):
+        return builtins.__import__(name, globals, locals, fromlist or (), level)
 
 
 @contextlib.contextmanager

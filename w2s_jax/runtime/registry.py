@@ -45,7 +45,7 @@ class Registry(Mapping[str, T], Generic[T]):
         name = name or getattr(item, "name", None) or getattr(item, "__name__", None)
         if not isinstance(name, str):
             raise UserError(f"a {self.kind} needs a name to be registered under; {item!r} has none")
-        module = sys._getframe(1).f_globals.get("__name__", "")
+        module = _module_that_runs()
         if name in self._items and (self._modules[name] != module or module.startswith(_PACKAGE)):
             raise UserError(f"there is a {self.kind} {name!r} already; choose another name")
         self._items[name] = item  # type: ignore[assignment]
@@ -70,3 +70,11 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+
+def _module_that_runs() -> str:
+    """The name of the module whose top level is being executed, directly or through functions that it calls."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_name != "<module>" and frame.f_back is not None:
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__", ""))

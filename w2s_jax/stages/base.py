@@ -5,7 +5,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -22,7 +22,6 @@ from w2s_jax.data.tokens import Text
 from w2s_jax.models import Pretrained
 from w2s_jax.runtime import files, references
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.runtime.registry import Registry
 from w2s_jax.stages.cost import Work
 from w2s_jax.train.finetune import Outcome, softmax
 from w2s_jax.train.learner import Learner
@@ -33,11 +32,11 @@ from w2s_jax.train.probing import Features
 VERSION = 3
 LEAST = 1e-7  # the smallest probability whose logarithm is a logit
 
-Labels = Mapping[str, Float[np.ndarray, "n c"]]  # class probabilities of every example of each split
+SoftLabels = Mapping[str, Float[np.ndarray, "n c"]]  # class probabilities of every example of each split
 
 
 class Logits(dict[str, Float[np.ndarray, "n c"]]):
-    """Labels as unnormalised log-probabilities."""
+    """SoftLabels as unnormalised log-probabilities."""
 
 
 class Labelled(NamedTuple):
@@ -100,7 +99,7 @@ class Fit:
 
 
 @runtime_checkable
-class Session(Protocol):
+class SessionView(Protocol):
     """What runs the stages: finished stages, caches, devices, and where progress is reported."""
 
     mesh: Mesh | None
@@ -150,7 +149,7 @@ class Stage(abc.ABC):
         """What decides its bits besides its examples, its seed and the stages it needs, as JSON values."""
 
     @abc.abstractmethod
-    def make(self, session: Session) -> Fit | Outcome:
+    def make(self, session: SessionView) -> Fit | Outcome:
         """Its predictions, or the model whose training gives them."""
 
     @abc.abstractmethod
@@ -239,8 +238,8 @@ class Stage(abc.ABC):
         return f"{self.describe()} on {self.task.config.title}, seed {self.seed}"
 
 
-def labelled(stage: Stage, labels: Labels | Logits) -> Outcome:
-    """Labels that no training gave, as a stage's outcome. The history is of one evaluation, after no step.
+def labelled(stage: Stage, labels: SoftLabels | Logits) -> Outcome:
+    """SoftLabels that no training gave, as a stage's outcome. The history is of one evaluation, after no step.
 
     Raises:
       UserError: a split has no labels, or others than class probabilities of its examples.
@@ -289,19 +288,12 @@ def learner_identity(learner: Learner) -> dict[str, Any]:
 
 
 def identity_of(value: Any) -> Any:
-    """What a key says of a user's object: the code of its class and its fields; a learner's model by content."""
-    if isinstance(value, Learner):
-        return learner_identity(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        found = {field.name: identity_of(getattr(value, field.name)) for field in fields(value)}
-        return {"kind": references.find(type(value), Registry("kind")).identity, **found}
-    if isinstance(value, Mapping):
-        return {str(key): identity_of(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [identity_of(each) for each in value]
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    return {"kind": references.find(type(value), Registry("kind")).identity}
+    """What a key says of a user's object: the code of its class and what it holds; a learner's model by content.
+
+    Raises:
+      UserError: it holds something that cannot be hashed.
+    """
+    return references.content(value, lambda each: learner_identity(each) if isinstance(each, Learner) else None)
 
 
 def model_fingerprint(model: str) -> str:

@@ -18,10 +18,10 @@ from w2s_jax.metrics import Finding
 from w2s_jax.stages import checks, cost
 from w2s_jax.stages.base import (
     Fit,
-    Labels,
     Lesson,
-    Session,
+    SessionView,
     Shown,
+    SoftLabels,
     Stage,
     feature_texts,
     fit_group,
@@ -53,6 +53,8 @@ class Inputs:
       needs: the stages that the supervisor asked for, in its order.
       read: the class probabilities [N, C] that one of them gives a split's examples, by their ids.
       truth: only for a supervisor that declares `simulated`: ground truth of the splits to label, by name; else empty.
+      learner: the model that the supervisor trains; None where it trains none.
+      texts: all that this model may read, for all seeds: those whose features are computed together.
       session: the devices, where progress is reported, and the folder of transcripts.
     """
 
@@ -64,7 +66,7 @@ class Inputs:
     needs: tuple[Stage, ...]
     read: "Callable[[Stage, str, tuple[str, ...]], Float[np.ndarray, 'n c']]"
     truth: Mapping[str, np.ndarray]
-    session: Session
+    session: SessionView
     learner: Learner | None
     texts: tuple[Text, ...]
 
@@ -103,7 +105,7 @@ class Supervisor(Protocol):
     combines: ClassVar[bool] = False
     asks: ClassVar[bool] = False
 
-    def label(self, inputs: Inputs) -> Labels | Fit:
+    def label(self, inputs: Inputs) -> SoftLabels | Fit:
         """Class probabilities of every split of `inputs.splits`, or the model whose training gives them."""
         ...
 
@@ -210,7 +212,7 @@ class Supervise(Stage):
             checks.learner(self.task, self.learner, mesh)
             checks.loss(self.task, self.learner, TRUTH_LOSS, losses.cross_entropy, {})
 
-    def make(self, session: Session) -> Fit | Outcome:
+    def make(self, session: SessionView) -> Fit | Outcome:
         shown, n_classes = self.shown, self.task.n_classes
         lesson = Lesson(with_truth(shown.train, n_classes), with_truth(shown.validation, n_classes), shown.predict)
         truth = {name: getattr(self.splits, name).labels for name in shown.predict} if self.supervisor.simulated else {}

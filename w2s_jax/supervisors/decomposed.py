@@ -13,11 +13,11 @@ from w2s_jax.data import formulas
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.metrics import Finding, in_words
 from w2s_jax.runtime import files
-from w2s_jax.stages.base import Labels, Stage
+from w2s_jax.stages.base import SoftLabels, Stage
 from w2s_jax.stages.measuring import CellKey, Setting
 from w2s_jax.stages.supervise import Inputs, Supervise, Supervisor
 from w2s_jax.supervisors.registry import SUPERVISORS
-from w2s_jax.supervisors.trained import supervisor
+from w2s_jax.supervisors.resolve import supervisor
 from w2s_jax.train.learner import Learner
 
 
@@ -48,7 +48,7 @@ class Decomposed(Supervisor):
     def check(self, task: TaskData, seed: int) -> None:
         task.parts.splits(seed)
 
-    def label(self, inputs: Inputs) -> Labels:
+    def label(self, inputs: Inputs) -> SoftLabels:
         (judge,) = inputs.needs
         parts = inputs.definition.parts
         assert parts is not None

@@ -7,11 +7,11 @@ import numpy as np
 
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.stages.base import Fit, Labelled, Labels, Stage
+from w2s_jax.stages.base import Fit, Labelled, SoftLabels, Stage
 from w2s_jax.stages.supervise import LABELLED, Inputs, Supervise, Supervisor
 from w2s_jax.supervisors.combining import average, boosting_round, bootstrap_rows, vote
 from w2s_jax.supervisors.registry import SUPERVISORS
-from w2s_jax.supervisors.trained import supervisor
+from w2s_jax.supervisors.resolve import supervisor
 from w2s_jax.train.learner import Learner
 
 
@@ -57,7 +57,7 @@ class Ensemble(Supervisor):
     def identity(self, task: TaskData) -> dict[str, Any]:
         return {"ensemble": self.how}
 
-    def label(self, inputs: Inputs) -> Labels:
+    def label(self, inputs: Inputs) -> SoftLabels:
         votes = boosting(inputs.needs, inputs)[1] if self.how == "boosting" else None
         found = {}
         for name, split in inputs.splits.items():

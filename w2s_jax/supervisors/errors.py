@@ -12,12 +12,12 @@ from w2s_jax import metrics
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.metrics import Finding
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.stages.base import Labels, Stage
+from w2s_jax.stages.base import SoftLabels, Stage
 from w2s_jax.stages.measuring import CellKey, Setting
 from w2s_jax.stages.supervise import Inputs, Supervise, Supervisor
 from w2s_jax.supervisors.error_structure import errors_on, independent_errors, with_confidences
 from w2s_jax.supervisors.registry import SUPERVISORS
-from w2s_jax.supervisors.trained import supervisor
+from w2s_jax.supervisors.resolve import supervisor
 from w2s_jax.train.learner import Learner
 
 AUDITED = 0.1  # of all examples, those that an overseer doubts most
@@ -52,7 +52,7 @@ class Errors(Supervisor):
     def identity(self, task: TaskData) -> dict[str, Any]:
         return {"errors": self.kind}
 
-    def label(self, inputs: Inputs) -> Labels:
+    def label(self, inputs: Inputs) -> SoftLabels:
         (real,) = inputs.needs
         found: dict[str, np.ndarray] = {}
         for place, (name, split) in enumerate(inputs.splits.items()):

@@ -26,7 +26,7 @@ from w2s_jax.stages.base import (
     Fit,
     Labelled,
     Lesson,
-    Session,
+    SessionView,
     Shown,
     Stage,
     fit_group,
@@ -208,7 +208,7 @@ class RewardModel(Stage):
         checks.learner(self.task, self.learner, mesh)
         checks.loss(self.task, self.learner, TRUTH_LOSS, losses.cross_entropy, {})
 
-    def make(self, session: Session) -> Fit:
+    def make(self, session: SessionView) -> Fit:
         shown, maker, answers = self.shown, self.recursive, self.task.answers
         weak = session.read(self.teacher)
         train, validation = (
@@ -226,14 +226,14 @@ class RewardModel(Stage):
 
         return on_truth(self.learner, answers, lesson.reread(read), None)
 
-    def _read_by(self, session: Session, sampled: Sampled) -> Mapping[Text, Transcript]:
+    def _read_by(self, session: SessionView, sampled: Sampled) -> Mapping[Text, Transcript]:
         """The transcripts that this reward model and its teacher read: the first ones, or those chosen below."""
         for below in self.teacher.own_needs:
             assert isinstance(below, RewardModel)
             return below.chosen(session, sampled)
         return sampled[0]
 
-    def chosen(self, session: Session, sampled: Sampled) -> dict[Text, Transcript]:
+    def chosen(self, session: SessionView, sampled: Sampled) -> dict[Text, Transcript]:
         """Each text's transcript as its ratings decide."""
         return chosen(self.recursive, self.shown.predict[CANDIDATES], session.read(self), sampled)
 
@@ -252,7 +252,7 @@ class RewardModel(Stage):
         yield from cost.features(self.learner, texts, shared, maker.appends(), readings)
 
 
-def sample(maker: Recursive, texts: Sequence[Text], answers: Sequence[str], session: Session) -> Sampled:
+def sample(maker: Recursive, texts: Sequence[Text], answers: Sequence[str], session: SessionView) -> Sampled:
     """Each candidate's transcript of every text."""
     return [transcripts.transcripts(each, texts, answers, session) for each in maker.sampling]
 

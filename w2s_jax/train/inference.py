@@ -25,7 +25,7 @@ class Inference(NamedTuple):
       programs: compiled functions of parameters, a batch, and what else each takes.
     """
 
-    params: Any
+    params: Params
     mesh: Mesh | None
     programs: Programs
 

@@ -50,7 +50,7 @@ class Learner:
       batch_size: examples a step; the loss sees all of them at once.
       microbatches: pieces a batch is split into to save memory; the result is the same.
       dtype: of the computation; parameters and optimizer state are float32.
-      remat: what the backward pass computes again to save memory.
+      remat: what the backward pass rematerializes to save memory.
       lora_rank: of the adapters, when parameters is `lora`.
       generative: finetune the backbone on text alone first; None does not.
       preference: for a task whose examples are candidates: the language model scores them itself, as DPO or SimPO do,

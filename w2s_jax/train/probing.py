@@ -15,6 +15,7 @@ from w2s_jax.data import arrays
 from w2s_jax.data.batching import EvalBatches
 from w2s_jax.data.tokens import Text, flatten
 from w2s_jax.models import Pretrained
+from w2s_jax.models.params import Params
 from w2s_jax.runtime import files, processes, sharding
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.finetune import EVAL_BATCH, Outcome, softmax
@@ -22,7 +23,7 @@ from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History, Progress
 from w2s_jax.train.probe import fit_probes, predict_probes
 from w2s_jax.train.reading import tokenize
-from w2s_jax.train.step import make_predict
+from w2s_jax.train.step import Loss, make_predict
 
 PART = 512
 
@@ -101,7 +102,7 @@ def features(
     return _compared(Features(matrix, {text: row for row, text in enumerate(unique)}), texts)
 
 
-def probe(learner: Learner, features: Features, loss: Callable[..., Any], problems: Sequence[Problem]) -> list[Outcome]:
+def probe(learner: Learner, features: Features, loss: Loss, problems: Sequence[Problem]) -> list[Outcome]:
     """Trains a linear head on each problem, all those of one length at once, and labels its texts."""
     steps = [learner.epochs * -(-len(problem.train[0]) // learner.batch_size) for problem in problems]
     outcomes: dict[int, Outcome] = {}
@@ -112,12 +113,10 @@ def probe(learner: Learner, features: Features, loss: Callable[..., Any], proble
     return [outcomes[place] for place in range(len(problems))]
 
 
-def _probe(
-    learner: Learner, features: Features, loss: Callable[..., Any], problems: Sequence[Problem], steps: int
-) -> list[Outcome]:
+def _probe(learner: Learner, features: Features, loss: Loss, problems: Sequence[Problem], steps: int) -> list[Outcome]:
     most = max(len(problem.train[0]) for problem in problems)
     rows = np.full((len(problems), most), -1, np.int32)
-    # A row may be drawn several times with one target: the targets of a problem are a table over all features.
+    # An example may be drawn several times with one target: the targets of a problem are a table over all features.
     targets = np.zeros((len(problems), len(features.matrix), problems[0].train[1].shape[-1]), np.float32)
     for place, problem in enumerate(problems):
         taken = features.rows(problem.train[0])
@@ -143,7 +142,7 @@ def _probe(
 
 
 def _outcome(
-    features: Features, problem: Problem, logits: Float[np.ndarray, "n c"], losses: np.ndarray, params: Any
+    features: Features, problem: Problem, logits: Float[np.ndarray, "n c"], losses: np.ndarray, params: Params
 ) -> Outcome:
     probs = softmax(logits[features.rows(problem.validation[0])])
     score = -metrics.log_loss(probs, problem.validation[1])
@@ -179,7 +178,7 @@ def _compute(
     )
     last = (pretrained.config.n_layers,)
 
-    def hidden(params: Any, _: Any, tokens: jax.Array, lengths: jax.Array, __: None) -> jax.Array:
+    def hidden(params: Params, _: Any, tokens: jax.Array, lengths: jax.Array, __: None) -> jax.Array:
         states: Any = module.apply({"params": params}, tokens, lengths, last, method="hidden_states")
         return states[:, 0]
 

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from w2s_jax.models.params import Params
+
 
 class TrainState(flax.struct.PyTreeNode):
     """All that a step reads and replaces.
@@ -20,7 +22,7 @@ class TrainState(flax.struct.PyTreeNode):
     """
 
     step: Any
-    params: Any
+    params: Params
     opt_state: Any
     rng: Any
 
@@ -42,7 +44,7 @@ def create(params: Any, tx: optax.GradientTransformation, rng: jax.Array, *, don
     return make(params, rng)
 
 
-def abstract(params: Any, tx: optax.GradientTransformation) -> TrainState:
+def abstract(params: Params, tx: optax.GradientTransformation) -> TrainState:
     """What `create` gives, as shapes with shardings; `params` are such shapes too."""
     make = jax.eval_shape(lambda params: TrainState(jnp.int32(0), params, tx.init(params), jax.random.key(0)), params)
     return jax.tree.map(

@@ -12,7 +12,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from w2s_jax.data.batching import room
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models.packing import Packing
+from w2s_jax.models.params import Params
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.sharding import activate, batch_ways, place_batch, replicated
 from w2s_jax.train.state import TrainState
@@ -23,8 +25,6 @@ AnyArray = Array | np.ndarray
 # rng None asks for a deterministic answer, without dropout. Rows of K candidates: tokens [B, K, T], lengths [B, K].
 # A step that packs also gives it `packing`.
 Apply = Callable[..., Float[Array, "b c"]]
-# (logits [B, C], targets [B, C], *, step, total_steps, where [B]) -> [B], unreduced; `losses.bind` makes one.
-Loss = Callable[..., Float[Array, " b"]]
 TrainStep = Callable[..., tuple[TrainState, "StepMetrics"]]
 Predict = Callable[..., Float[Array, "b c"]]
 
@@ -45,7 +45,7 @@ class StepMetrics(NamedTuple):
 
 def make_train_step(
     apply: Apply,
-    loss: Loss,
+    loss: BoundLoss,
     tx: optax.GradientTransformation,
     *,
     total_steps: int,
@@ -86,15 +86,15 @@ def make_train_step(
         return jnp.sum(values, where=where) / jnp.maximum(jnp.sum(where), 1)
 
     def gradient(
-        size: int | None, state: TrainState, frozen: Any, tokens: Array, lengths: Array, targets: Array, where: Array
+        size: int | None, state: TrainState, frozen: Params, tokens: Array, lengths: Array, targets: Array, where: Array
     ) -> Any:
         rng = jax.random.fold_in(state.rng, state.step)
         how = {} if size is None else {"packing": Packing(ways, size)}
 
-        def piece(params: Any, index: Array | int, tokens: Array, lengths: Array) -> Array:
+        def piece(params: Params, index: Array | int, tokens: Array, lengths: Array) -> Array:
             return apply(params, frozen, tokens, lengths, jax.random.fold_in(rng, index), **how)
 
-        def whole(params: Any) -> Array:
+        def whole(params: Params) -> Array:
             return objective(piece(params, 0, tokens, lengths), targets, where, state.step)
 
         if microbatches == 1:
@@ -114,7 +114,9 @@ def make_train_step(
         zeros = jax.tree.map(jnp.zeros_like, state.params)
         return value, jax.lax.scan(pull_back, zeros, (*pieces, _cut(logits_gradient, microbatches)))[0]
 
-    def step(state: TrainState, frozen: Any, *batch: Array, size: int | None = None) -> tuple[TrainState, StepMetrics]:
+    def step(
+        state: TrainState, frozen: Params, *batch: Array, size: int | None = None
+    ) -> tuple[TrainState, StepMetrics]:
         value, gradients = gradient(size, state, frozen, *batch)
         norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
@@ -134,7 +136,7 @@ def make_train_step(
 
     def train_step(
         state: TrainState,
-        frozen: Any,
+        frozen: Params,
         tokens: Int[AnyArray, "b *k t"],
         lengths: Int[AnyArray, " b *k"],
         targets: Float[AnyArray, "b c"],
@@ -145,7 +147,7 @@ def make_train_step(
         with activate(mesh):
             return compiled(state, frozen, *(batch if mesh is None else place_batch(batch, mesh)), size=size)
 
-    def lowered(state: Any, frozen: Any, tokens: Any, lengths: Any, targets: Any, where: Any) -> jax.stages.Lowered:
+    def lowered(state: Any, frozen: Params, tokens: Any, lengths: Any, targets: Any, where: Any) -> jax.stages.Lowered:
         size = size_of(lengths)
         lengths = jax.ShapeDtypeStruct(lengths.shape, lengths.dtype, sharding=tokens.sharding)
         with activate(mesh):
@@ -162,13 +164,17 @@ def make_predict(apply: Apply, mesh: Mesh | None = None) -> Predict:
       mesh: where the parameters are, if on a mesh. Batches are sharded over it; every device gets all logits.
     """
 
-    def logits(params: Any, frozen: Any, *batch: Array) -> Array:
+    def logits(params: Params, frozen: Params, *batch: Array) -> Array:
         return apply(params, frozen, *batch, None).astype(jnp.float32)
 
     compiled = jax.jit(logits, out_shardings=None if mesh is None else replicated(mesh))
 
     def predict(
-        params: Any, frozen: Any, tokens: Int[AnyArray, "b *k t"], lengths: Int[AnyArray, " b *k"], *more: AnyArray
+        params: Params,
+        frozen: Params,
+        tokens: Int[AnyArray, "b *k t"],
+        lengths: Int[AnyArray, " b *k"],
+        *more: AnyArray,
     ) -> Float[Array, "b c"]:
         batch = (tokens, lengths, *more)
         with activate(mesh):

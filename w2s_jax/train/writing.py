@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from w2s_jax import models
 from w2s_jax.models.cache import Cache
+from w2s_jax.models.params import Params
 from w2s_jax.models.tokenizer import TextTokenizer
 from w2s_jax.runtime import files, sharding
 from w2s_jax.train import inference, reading
@@ -82,12 +83,12 @@ def stops(tokenizer: TextTokenizer, vocabulary: int) -> Bool[np.ndarray, " v"]:
 
 @functools.lru_cache(maxsize=4)
 def _compiled(module: nn.Module, mesh: Mesh | None) -> Programs:
-    def read(params: Any, tokens: Array, lengths: Array, past: Sequence[Cache] = ()) -> tuple[Array, Cache]:
+    def read(params: Params, tokens: Array, lengths: Array, past: Sequence[Cache] = ()) -> tuple[Array, Cache]:
         found: Any = module.apply({"params": params}, tokens, lengths, past=past, method="read")
         return found
 
     def write(
-        params: Any,
+        params: Params,
         batch: tuple[Int[Array, "b t"], Int[Array, " b"], UInt32[Array, " b"]],
         stops: Bool[Array, " v"],
         seed: Int[Array, ""] | int,
