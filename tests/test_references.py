@@ -138,7 +138,7 @@ def test_installed_modules_go_before_those_of_the_folder(tmp_path, monkeypatch):
 
 
 def test_where_python_itself_takes_a_module_of_the_folder_so_do_we(tmp_path):
-    """As `python -m w2s_jax` does, whose path begins with the current folder."""
+    """As `python -m w2s_jax.cli` does, whose path begins with the current folder."""
     path = write(tmp_path / "mine.py", "import helper, wave\nvalue = helper.number, wave.number\n")
     write(tmp_path / "helper.py", "number = 1\n")
     write(tmp_path / "wave.py", "number = 1\n")  # also the name of an installed module
