@@ -108,7 +108,7 @@ def test_packaged_configs_are_those_of_the_repository(capsys):
 
 def test_a_packaged_config_by_its_name(folder, capsys):
     assert cli.main(["run", "quickstart", "--dry-run", "--out", "elsewhere"]) == cli.OK
-    assert "student smollm2-135m on cities" in capsys.readouterr().out
+    assert "student smollm2-135m, confidence on cities, seed 2" in capsys.readouterr().out
     assert cli.main(["run", "quickstrat", "--dry-run"]) == cli.BAD_INPUT
     assert "did you mean 'quickstart'" in capsys.readouterr().err
     assert cli.main(["sweep", "configs/ladder.py"]) == cli.BAD_INPUT
