@@ -13,7 +13,7 @@ from w2s_jax import config, serialize
 from w2s_jax.config import Experiment
 from w2s_jax.data.task_data import Tasks
 from w2s_jax.evaluation import storage
-from w2s_jax.evaluation.measure import measure
+from w2s_jax.evaluation.measure import measure, sizes
 from w2s_jax.evaluation.results import Results
 from w2s_jax.pipeline import graph, schedule
 from w2s_jax.pipeline.graph import CellStages
@@ -127,6 +127,8 @@ def sweep(experiments: Sequence[Experiment], reporter: Reporter, *, traces: Path
     missing = schedule.missing(planned.stages, planned.store)
     with processes.together():
         schedule.check(missing, session.mesh)
+        for each in experiments:
+            sizes(each)
     kept = {
         stage.name
         for each, cells in zip(experiments, planned.cells, strict=True)

@@ -6,6 +6,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 from w2s_jax import config
@@ -21,6 +22,7 @@ from w2s_jax.train.loop import LoopSettings
 from w2s_jax.train.optimizer import OptimizerConfig
 
 TYPE = "@type"  # no field and no option has this name
+REFERENCE = "@reference"  # of a function or class of a file, as opposed to text
 _PLAIN: Mapping[str, type] = {
     kind.__name__: kind
     for kind in (
@@ -52,8 +54,13 @@ def to_json(value: Any) -> Any:
         return [to_json(each) for each in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
-    defined = hasattr(value, "__qualname__") and "<" not in value.__qualname__
-    return (references.address(value) if defined else None) or repr(value)
+    address = references.address(value) if _has_an_address(value) else None
+    return {REFERENCE: address} if address else repr(value)
+
+
+def _has_an_address(value: Any) -> bool:
+    """Whether this is a class, or a function that stands at the top of its file under its own name."""
+    return isinstance(value, type) or (isinstance(value, FunctionType) and not references.is_enclosed(value))
 
 
 def from_json(value: Any) -> Any:
@@ -63,6 +70,8 @@ def from_json(value: Any) -> Any:
       UserError: an unknown type, a file that is gone, or fields that the type has not.
     """
     if isinstance(value, Mapping):
+        if REFERENCE in value:
+            return references.named(*_reference(value[REFERENCE]))
         fields = {key: from_json(each) for key, each in value.items() if key != TYPE}
         if TYPE not in value:
             return fields
@@ -84,6 +93,13 @@ def experiment(value: Mapping[str, Any]) -> config.Experiment:
     if not isinstance(found, config.Experiment):
         raise UserError("this config is no experiment of this version; run it again")
     return found
+
+
+def _reference(address: str) -> tuple[str, str]:
+    parts = references.split(address)
+    if parts is None:
+        raise UserError(f"{address!r} is no reference to a function of a file")
+    return parts
 
 
 def _known() -> dict[str, type]:

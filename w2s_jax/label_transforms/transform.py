@@ -1,6 +1,5 @@
 """A label transform with its options, as a config names it."""
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +49,6 @@ class Transform:
         """
         bind(self._found.value, **self.options)
 
-    @functools.cached_property
+    @property
     def _found(self) -> references.Found:
         return references.function(self.name, LABEL_TRANSFORMS)

@@ -37,7 +37,7 @@ class Found(NamedTuple):
 
     Attributes:
       value: the object.
-      identity: a registered name as it is; of a user's object `name@<SHA-256 of the code that made it>`.
+      identity: the name of what this package registers; of a user's object `name@<SHA-256 of the code that made it>`.
     """
 
     value: Any
@@ -68,7 +68,8 @@ def find(reference: Any, registry: Registry[Any]) -> Found:
         return Found(reference, identity(reference))
     parts = split(reference)
     if parts is None:
-        return Found(registry.find(reference), reference)
+        value = registry.find(reference)
+        return Found(value, reference if is_own(value) else identity(value))
     loaded = _load(parts[0])
     return Found(_attribute(parts[0], loaded.module, parts[1]), f"{parts[1]}@{loaded.fingerprint}")
 
@@ -148,7 +149,7 @@ def _held(value: Any) -> Mapping[str, Any]:
     if isinstance(value, type):
         return {}
     if isinstance(value, FunctionType):
-        return _enclosed(value) if "<" in value.__qualname__ else {}
+        return _enclosed(value) if is_enclosed(value) else {}
     if isinstance(value, functools.partial):
         return {"function": value.func, "arguments": value.args, "keywords": value.keywords}
     if dataclasses.is_dataclass(value):
@@ -156,6 +157,11 @@ def _held(value: Any) -> Mapping[str, Any]:
     if not hasattr(value, "__dict__"):
         raise UserError(f"{value!r} cannot be hashed: it is no text, number, array, function or dataclass")
     return vars(value)
+
+
+def is_enclosed(function: FunctionType) -> bool:
+    """Whether a function is a lambda or was defined within another one, whatever it is called (`functools.wraps`)."""
+    return "<" in function.__code__.co_qualname or bool(function.__closure__)
 
 
 def _enclosed(function: FunctionType) -> Mapping[str, Any]:
@@ -169,6 +175,12 @@ def _enclosed(function: FunctionType) -> Mapping[str, Any]:
     }
 
 
+def is_own(item: Any) -> bool:
+    """Whether a function, a class, or the class of an object is defined in this package."""
+    what = item if isinstance(item, type | FunctionType) else type(item)
+    return str(what.__module__).partition(".")[0] == _PACKAGE
+
+
 def fingerprint(item: Any) -> str:
     """SHA-256 of the code that defines an object's function or class; for this package's own, its qualified name.
 
@@ -176,7 +188,7 @@ def fingerprint(item: Any) -> str:
       UserError: its source cannot be found, as of what was typed into a plain Python prompt.
     """
     what = item if isinstance(item, type | FunctionType) else type(item)
-    if what.__module__.partition(".")[0] == _PACKAGE:
+    if is_own(what):
         return f"{what.__module__}.{what.__qualname__}"
     known = _globals(what).get(_FINGERPRINT)
     if known is not None:

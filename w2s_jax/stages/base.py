@@ -211,6 +211,7 @@ class Stage(abc.ABC):
             "train": shown.train.fingerprint,
             "validation": shown.validation.fingerprint,
             "predicts": {name: split.fingerprint for name, split in shown.predict.items()},
+            "classes": self.task.n_classes,
             "asking": self.task.asking_fingerprint if self.asks else None,
         }
 
@@ -245,6 +246,7 @@ def labelled(stage: Stage, labels: SoftLabels | Logits) -> Outcome:
       UserError: a split has no labels, or others than class probabilities of its examples.
     """
     if not isinstance(labels, Logits):
+        _check_probabilities(stage, labels)
         labels = Logits({name: np.log(np.maximum(probs, LEAST)) for name, probs in labels.items()})
     values = {name: np.asarray(each, np.float32) for name, each in labels.items()}
     missing = [name for name in ("validation", *stage.shown.predict) if name not in values]
@@ -258,6 +260,16 @@ def labelled(stage: Stage, labels: SoftLabels | Logits) -> Outcome:
             )
     history = History([], [0], [0.0], softmax(values["validation"])[None], 0)
     return Outcome({name: values[name] for name in stage.shown.predict}, history, None)
+
+
+def _check_probabilities(stage: Stage, labels: SoftLabels) -> None:
+    for name, probs in labels.items():
+        values = np.asarray(probs)
+        if values.ndim != 2 or not (values >= 0).all() or not np.allclose(values.sum(axis=1), 1, atol=1e-3):
+            raise UserError(
+                f"{stage.describe()} gave labels of the {name} split that are no class probabilities: want [N, C], not "
+                "negative, with sum 1 (or a `stages.base.Logits`)"
+            )
 
 
 def with_truth(split: Split, n_classes: int) -> Labelled:
@@ -287,13 +299,31 @@ def learner_identity(learner: Learner) -> dict[str, Any]:
     return {**found, "model": model_fingerprint(learner.model)}
 
 
-def identity_of(value: Any) -> Any:
-    """What a key says of a user's object: the code of its class and what it holds; a learner's model by content.
+def identity_of(value: Any, task: TaskData | None = None) -> Any:
+    """What a key says of a user's object: the code of its class and what it holds.
+
+    A learner's model counts by its content, and a supervisor that it holds by what decides that one's labels.
 
     Raises:
       UserError: it holds something that cannot be hashed.
     """
-    return references.content(value, lambda each: learner_identity(each) if isinstance(each, Learner) else None)
+
+    def known(each: Any) -> Any:
+        if isinstance(each, Learner):
+            return learner_identity(each if task is None else on_task(each, task))
+        if each is not value and task is not None and hasattr(each, "label") and hasattr(each, "identity"):
+            return {"supervisor": references.fingerprint(each), "identity": each.identity(task)}
+        return None
+
+    return references.content(value, known)
+
+
+def user_code(value: Any, task: TaskData) -> Any:
+    """What a key says of an object besides its own `identity`: nothing of this package's kinds.
+
+    Of a user's kind it is the code and what it holds, also where it inherits `identity` from one of this package.
+    """
+    return None if references.is_own(value) else identity_of(value, task)
 
 
 def model_fingerprint(model: str) -> str:

@@ -34,6 +34,7 @@ from w2s_jax.stages.base import (
     learner_identity,
     on_task,
     part,
+    user_code,
     with_truth,
 )
 from w2s_jax.stages.cost import Work
@@ -86,7 +87,7 @@ class WayToLearn(Protocol):
     """
 
     trains: ClassVar[bool] = False
-    asks: ClassVar[bool] = False
+    asks: ClassVar[bool] = True
 
     def learn(self, teaching: Teaching) -> SoftLabels | Logits | Fit:
         """The student's class probabilities of every split to label and of validation, or the model to be trained."""
@@ -190,6 +191,7 @@ class Student(Stage):
         return {
             "learner": learner_identity(self.learner),
             "learning": self.way.identity(),
+            "code": user_code(self.way, self.task),
             "transforms": [each.identity for each in self.transforms],
             "hint": self.hint,
             "part": list(self.part),

@@ -29,6 +29,7 @@ from w2s_jax.stages.base import (
     labelled,
     learner_identity,
     on_task,
+    user_code,
     with_truth,
 )
 from w2s_jax.stages.cost import Work
@@ -103,7 +104,7 @@ class Supervisor(Protocol):
     splits: ClassVar[tuple[str, ...]] = LABELLED
     simulated: ClassVar[bool] = False
     combines: ClassVar[bool] = False
-    asks: ClassVar[bool] = False
+    asks: ClassVar[bool] = True
 
     def label(self, inputs: Inputs) -> SoftLabels | Fit:
         """Class probabilities of every split of `inputs.splits`, or the model whose training gives them."""
@@ -120,7 +121,7 @@ class Supervisor(Protocol):
     def identity(self, task: TaskData) -> dict[str, Any]:
         """What decides its labels besides examples, seed, its learner and the stages that it needs: by default all its
         fields, and the code of its class."""
-        found: dict[str, Any] = identity_of(self)
+        found: dict[str, Any] = identity_of(self, task)
         return found
 
     def reads(self) -> Hashable:
@@ -204,7 +205,8 @@ class Supervise(Stage):
 
     def own_identity(self) -> dict[str, Any]:
         learner = None if self.learner is None else learner_identity(self.learner)
-        return {"supervisor": self.supervisor.identity(self.task), "learner": learner}
+        code = user_code(self.supervisor, self.task)
+        return {"supervisor": self.supervisor.identity(self.task), "code": code, "learner": learner}
 
     def check(self, mesh: Mesh | None) -> None:
         self.supervisor.check(self.task, self.seed)

@@ -35,6 +35,7 @@ class Train(WayToLearn):
     options: Mapping[str, Value] = field(default_factory=dict)
 
     trains = True
+    asks = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.loss, str) or references.split(self.loss) is None:

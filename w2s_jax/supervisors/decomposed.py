@@ -38,6 +38,8 @@ class Decomposed(Supervisor):
 
     judge: Any
 
+    asks = False
+
     def needs(self, task: TaskData, seed: int) -> tuple[Stage, ...]:
         return (Supervise(task.parts, seed, supervisor(self.judge)),)
 

@@ -34,6 +34,7 @@ class Ensemble(Supervisor):
     how: Literal["average", "bagging", "boosting"] = "average"
 
     combines = True
+    asks = False
 
     def __post_init__(self) -> None:
         if len(self.members) < 2:
@@ -79,6 +80,8 @@ class Bagged(Supervisor):
     learner: Learner
     place: int
 
+    asks = False
+
     def trains(self) -> Learner:
         return self.learner
 
@@ -102,6 +105,7 @@ class Boosted(Supervisor):
     before: tuple[Stage, ...]
 
     splits = ("supervisor", *LABELLED)
+    asks = False
 
     def trains(self) -> Learner:
         return self.learner

@@ -40,6 +40,7 @@ class Errors(Supervisor):
     kind: Literal["independent", "longest", "shortest", "unsure"] = "independent"
 
     simulated = True
+    asks = False
 
     def __post_init__(self) -> None:
         kinds = ("independent", "longest", "shortest", "unsure")

@@ -31,6 +31,8 @@ class Given(Supervisor):
 
     probs: str
 
+    asks = False
+
     def label(self, inputs: Inputs) -> SoftLabels:
         reference, n_classes = _on_task(self.probs, inputs.path), len(inputs.answers)
         return {name: labels_of(reference, split, n_classes) for name, split in inputs.splits.items()}

@@ -17,6 +17,8 @@ class Trained(Supervisor):
 
     learner: Learner
 
+    asks = False
+
     def trains(self) -> Learner:
         return self.learner
 
