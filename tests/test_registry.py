@@ -101,3 +101,19 @@ def test_two_files_cannot_have_one_name(things, tmp_path):
     with pytest.raises(UserError, match="there is a thing 'mine' already"):
         references.named(write(tmp_path / "yours.py", 2), "mine")
     assert things["mine"]() == 1
+
+
+def test_a_new_file_of_a_folder_registers_itself(tmp_path, monkeypatch):
+    folder = tmp_path / "found_by_itself"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(
+        "from w2s_jax.runtime.registry import Registry, discover\n"
+        "KINDS = Registry('kind')\n"
+        "discover(__name__, __path__)\n"
+    )
+    (folder / "new.py").write_text("from found_by_itself import KINDS\n\n\n@KINDS.register\ndef new(): ...\n")
+    (folder / "_private.py").write_text("raise AssertionError\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import found_by_itself
+
+    assert list(found_by_itself.KINDS) == ["new"]

@@ -27,6 +27,7 @@ from w2s_jax.label_transforms.overlap import overlap_filter, overlap_score_filte
 from w2s_jax.label_transforms.posterior import em_posterior
 from w2s_jax.label_transforms.probes import logistic_filter, logistic_relabel, logistic_smooth
 from w2s_jax.label_transforms.several_supervisors import assign, learned_weights
+from w2s_jax.runtime.registry import discover
 
 __all__ = [
     "CONTEXT",
@@ -50,3 +51,5 @@ __all__ = [
     "random_rows",
     "topo_filter",
 ]
+
+discover(__name__, __path__)  # a new file of this folder needs no line here

@@ -45,6 +45,7 @@ from w2s_jax.losses.weak_to_strong import (
     product,
 )
 from w2s_jax.losses.weights import inside_midweak_window, inside_window
+from w2s_jax.runtime.registry import discover
 
 __all__ = [
     "CONTEXT",
@@ -90,3 +91,5 @@ __all__ = [
     "student_times_targets",
     "symmetric_cross_entropy",
 ]
+
+discover(__name__, __path__)  # a new file of this folder needs no line here

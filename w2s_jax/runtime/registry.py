@@ -1,7 +1,9 @@
 """Named things of one kind: losses, tasks, metrics, commands. What is built in and what a user adds register alike."""
 
+import importlib
+import pkgutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from w2s_jax.runtime import errors
@@ -78,3 +80,14 @@ def _module_that_runs() -> str:
     while frame.f_code.co_name != "<module>" and frame.f_back is not None:
         frame = frame.f_back
     return str(frame.f_globals.get("__name__", ""))
+
+
+def discover(package: str, paths: Sequence[str]) -> None:
+    """Imports every module of a package's folder, so that what they register is known; `_private` ones stay unread.
+
+    Args:
+      package, paths: the package's `__name__` and `__path__`.
+    """
+    for module in sorted(pkgutil.iter_modules(paths), key=lambda module: module.name):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{package}.{module.name}")

@@ -7,6 +7,7 @@ whose advisor's arguments a reward model chooses. `resolve` says what may stand 
 is a file with `@SUPERVISORS.register` (`registry`), imported here, or a class in a user's own file.
 """
 
+from w2s_jax.runtime.registry import discover
 from w2s_jax.supervisors.advised import Advised
 from w2s_jax.supervisors.decomposed import Decomposed
 from w2s_jax.supervisors.ensemble import Ensemble
@@ -28,3 +29,5 @@ __all__ = [
     "Trained",
     "supervisor",
 ]
+
+discover(__name__, __path__)  # a new file of this folder needs no line here
