@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from w2s_jax import __version__, cli
+from w2s_jax import __version__
 from w2s_jax.cli.base import BAD_INPUT, COMMANDS, EXIT_CODES, FAILED, INTERRUPTED, OK
 from w2s_jax.runtime.errors import Interrupted, UserError
 from w2s_jax.runtime.registry import discover
@@ -19,7 +19,7 @@ ENTRY_POINTS = "w2s_jax.commands"  # in which another package names its `Command
 
 for _name in FIRST:
     importlib.import_module(f"w2s_jax.cli.{_name}")
-discover(cli.__name__, cli.__path__)
+discover(__package__, sys.modules[__package__].__path__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -161,6 +161,8 @@ def _held(value: Any) -> Mapping[str, Any]:
 
 def is_enclosed(function: FunctionType) -> bool:
     """Whether a function is a lambda or was defined within another one, whatever it is called (`functools.wraps`)."""
+    if is_own(function):
+        return "<" in function.__qualname__
     return "<" in function.__code__.co_qualname or bool(function.__closure__)
 
 
