@@ -2,7 +2,7 @@
 
 The batch grows with the devices, so perfect scaling is the same FLOPs and bytes on each device, however many there
 are, and the collectives named here. Llama 3.2 1B's sizes, 4 texts of 512 tokens for each device; nothing is run, and
-it measures no time. `share` is to the same program on one device.
+time is not estimated. `share` is to the same program on one device.
 
 Command:  python benchmarks/scaling.py
 """

@@ -1,8 +1,8 @@
 """A sweep {3 models, all i <= j pairs, 2 losses, 3 seeds} against every one of its 36 cells run alone.
 
 The models are MiniLM-L6 read after 2, 4 and 6 layers, under linear heads, on 600 statements about cities. Every cell
-alone computes its own features, supervisor and ceiling in a folder of its own, in this process, with what was compiled
-before kept: so start-up and compilation, which a cell alone would pay too, are left out.
+alone computes its own features, supervisor and ceiling in a folder of its own, in this process, which keeps what it
+compiled: so start-up and compilation, which a cell alone would pay too, are left out.
 
 Command:  python benchmarks/sweep.py
 """
@@ -57,9 +57,9 @@ def seconds(experiments: list[Experiment]) -> float:
     for experiment in experiments:
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
-            (run,) = api.sweep([dataclasses.replace(experiment, out=str(Path(folder)))], quiet)
+            (found,) = api.sweep([dataclasses.replace(experiment, out=str(Path(folder)))], quiet)
             total += time.perf_counter() - started
-            assert not run.failures
+            assert not found.failures
     return total
 
 

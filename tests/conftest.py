@@ -12,7 +12,10 @@ from beartype import BeartypeConf, beartype
 from filelock import FileLock
 
 # Tests compile much and compute little: XLA compiles quickly, and its code may be slow. Child processes do so, too.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+QUICK = "--xla_backend_optimization_level=0"
+if jax.__version_info__ < (0, 11):  # XLA ends the process at a flag that it does not know
+    QUICK += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}"
 jax.config.update("jax_num_cpu_devices", 8)
 # Tests build the same small programs again and again: each is compiled once, ever.
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "xla"))

@@ -540,7 +540,7 @@ def test_what_is_lowered_is_what_generative_finetuning_calls(model, monkeypatch,
 
 
 def test_a_batch_that_the_devices_do_not_divide(model):
-    with pytest.raises(UserError, match="a batch of 12 cannot be cut into 1 microbatches over 8 devices"):
+    with pytest.raises(UserError, match="a batch of 12 cannot be split into 1 microbatches over 8 devices"):
         compilation.compile_here(request(model, batch_size=12))
 
 

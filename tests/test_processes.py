@@ -16,6 +16,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from tests import tiny as make
+from tests.conftest import QUICK
 from w2s_jax import api, cli
 from w2s_jax.runtime import checkpoint, sharding
 
@@ -102,7 +103,7 @@ def environment(devices, **more):
     return {
         **{name: value for name, value in os.environ.items() if name not in TOGETHER},
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {QUICK}",
         "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "xla"),
         "PYTHONPATH": str(ROOT),
         **more,

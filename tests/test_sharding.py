@@ -234,7 +234,7 @@ def test_a_batch_that_the_devices_do_not_divide_is_named(params):
         sharding.place_batch({"x": np.zeros((12, 3))}, mesh)
     state = create(sharding.place(params, sharding.replicated(mesh)), optax.sgd(0.1), jax.random.key(0))
     step = make_train_step(apply, LOSS, optax.sgd(0.1), total_steps=1, microbatches=4, shardings=state_shardings(state))
-    with pytest.raises(UserError, match="a batch of 16 cannot be cut into 4 microbatches over 8 devices"):
+    with pytest.raises(UserError, match="a batch of 16 cannot be split into 4 microbatches over 8 devices"):
         step(state, {}, *next(batches()))
 
 

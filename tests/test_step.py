@@ -251,5 +251,5 @@ def test_prediction_is_deterministic_and_float32(parameters, batch):
 
 
 def test_rows_that_do_not_divide_are_named(parameters, batch):
-    with pytest.raises(UserError, match="a batch of 16 cannot be cut into 3 microbatches"):
+    with pytest.raises(UserError, match="a batch of 16 cannot be split into 3 microbatches"):
         gradient_by_step(model, LOSSES["median"], parameters, batch, 3)

@@ -206,7 +206,7 @@ def check_rows(rows: int, microbatches: int, ways: int) -> None:
     """
     if rows % (microbatches * ways):
         raise UserError(
-            f"a batch of {rows} cannot be cut into {microbatches} microbatches over {ways} devices; "
+            f"a batch of {rows} cannot be split into {microbatches} microbatches over {ways} devices; "
             f"use a multiple of {microbatches * ways}"
         )
 
