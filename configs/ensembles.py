@@ -1,9 +1,9 @@
 """Several weak supervisors: three readings of MiniLM-L6 (after 2, 4 and 6 layers) supervise SmolLM2-135M.
 
-Averaging, bagging and boosting (EnsemW2S) beside the best single supervisor. Linear heads, five seeds. What chooses
-among supervisors is in configs/learned_ensemble.py.
+Averaging, bagging and boosting (EnsemW2S) compared with the best single supervisor. Linear heads, five seeds. What
+chooses among supervisors is in configs/learned_ensemble.py.
 
-Hardware: a laptop; two CPU cores took about 10 minutes beside the features that configs/ladder.py leaves.
+Hardware: a laptop; two CPU cores took about 10 minutes with the features of configs/ladder.py cached.
 Command:  w2s sweep configs/ensembles.py
 Expect:   docs/results/methods.md.
 """

@@ -1,7 +1,7 @@
 """The ladder: weak-to-strong generalization between every two models that need no hub, over seven tasks.
 
 Linear heads on frozen features, five seeds. Every model supervises itself and every stronger one (`pairs="ladder"`);
-a ceiling, a supervisor and a matrix of features are made once however many cells use them.
+a ceiling, a supervisor and a matrix of features are computed once, however many cells use them.
 
 Hardware: a laptop; two CPU cores took about 40 minutes, nearly all of it for features, which are kept.
 Command:  pip install -e '.[onnx,plot]'; W2S_ACCEPT_GEMMA_TERMS=1 w2s sweep configs/ladder.py

@@ -1,8 +1,8 @@
-"""Which of several supervisors to believe: RAVEN's learned weights and co-supervised assignment, beside the average.
+"""Which of several supervisors to believe: RAVEN's learned weights and co-supervised assignment, against the average.
 
 Three readings of MiniLM-L6 (after 2, 4 and 6 layers) supervise SmolLM2-135M. Linear heads, five seeds.
 
-Hardware: a laptop; two CPU cores took about 5 minutes beside the features that configs/ensembles.py leaves.
+Hardware: a laptop; two CPU cores took about 5 minutes with the features of configs/ensembles.py cached.
 Command:  w2s sweep configs/learned_ensemble.py
 Expect:   docs/results/methods.md.
 """

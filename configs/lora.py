@@ -1,9 +1,9 @@
-"""LoRA beside training all weights and the head alone: MiniLM-L3 supervises MiniLM-L6, which is finetuned three ways.
+"""LoRA against training all weights and the head alone: MiniLM-L3 supervises MiniLM-L6, which is finetuned three ways.
 
 Adapters of rank 8 on every linear map (Hu et al. 2022, arXiv 2106.09685), as EleutherAI's student has them by default.
 Each way has a ceiling of its own: PGR compares with what the same adapters learn from the truth.
 
-Published: no figure of LoRA beside full finetuning under weak labels; for supervised finetuning, LoRA learns less and
+Published: no figure of LoRA and full finetuning under weak labels; for supervised finetuning, LoRA learns less and
 forgets less (Biderman et al. 2024, arXiv 2405.09673).
 
 Hardware: a laptop; two CPU cores took about half an hour.

@@ -1,10 +1,10 @@
 """Every method of the field on seven tasks: MiniLM-L6 supervises SmolLM2-135M and Gemma 3 270M, linear heads, 5 seeds.
 
-Losses, work on the labels and rounds, each beside naive learning with the same seeds, rows and order. What needs
+Losses, label transforms and rounds, each against naive learning with the same seeds, examples and order. What needs
 several supervisors is in configs/ensembles.py, and what needs other texts in configs/unsupervised.py,
 configs/prompting.py and configs/burns2023/error_structure.py.
 
-Hardware: a laptop; two CPU cores took about 15 minutes beside the features, which configs/ladder.py leaves.
+Hardware: a laptop; two CPU cores took about 15 minutes with the features of configs/ladder.py cached.
 Command:  W2S_ACCEPT_GEMMA_TERMS=1 w2s sweep configs/methods.py
 Expect:   docs/results/methods.md.
 """
@@ -19,7 +19,7 @@ probe = {"parameters": "probe", "epochs": 10, "max_tokens": 1024, "too_long": "t
 
 
 def work(*steps: str) -> Method:
-    """Naive learning after these steps of label work."""
+    """Naive learning after these label transforms."""
     return Method(labels=tuple(Transform(step) for step in steps))
 
 

@@ -1,6 +1,6 @@
 """Asking the strong model instead of training it: zero-shot, and after five examples with weak or with true labels.
 
-MiniLM-L6 supervises linear heads on SmolLM2-135M, beside SmolLM2-135M's own answers through its language-model head.
+MiniLM-L6 supervises linear heads on SmolLM2-135M, against SmolLM2-135M's own answers through its language-model head.
 
 Published (Burns et al. 2023, figure 9): for the largest students, five-shot prompting with weak labels is about as good
 as naive finetuning on them, or better; finetuning with the confidence loss is best.

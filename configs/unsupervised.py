@@ -1,4 +1,4 @@
-"""What a strong model answers without weak labels: contrast-consistent search, beside naive weak-to-strong learning.
+"""What a strong model answers without weak labels: contrast-consistent search, against naive weak-to-strong learning.
 
 CCS (Burns et al. 2022) finds a direction in hidden states on which a text with the answer yes and with the answer no
 are opposites. Weak labels decide only which side of it means yes.

@@ -1,4 +1,4 @@
-"""Weak-to-strong generalization of small images: ten classes, features made elsewhere, linear heads.
+"""Weak-to-strong generalization of small images: ten classes, features computed elsewhere, linear heads.
 
 A head on an image's brightness in 3 x 3 cells supervises heads on all pixels and on features that K-means learned from
 patches without labels, which stand for a pretrained representation. The files are made by

@@ -7,7 +7,7 @@
 #   launch/slurm.sh --dry-run TASKS w2s run CONFIG [FLAGS...]          prints the batch script instead of submitting it
 # W2S_GPUS (1; of each task, or each node), W2S_CPUS (8) and W2S_TIME (24:00:00) say what to ask for. Partition, account
 # and the like: set SBATCH_PARTITION, SBATCH_ACCOUNT, ... as for any sbatch.
-# Two minutes before its time is up a job writes a checkpoint and ends; the same command goes on from there.
+# Two minutes before its time is up a job writes a checkpoint and ends; the same command resumes from there.
 set -euo pipefail
 dry=no
 if [[ ${1:-} == --dry-run ]]; then dry=yes; shift; fi

@@ -6,7 +6,7 @@
 #   launch/tpu.sh --dry-run NAME ZONE ACCELERATOR_TYPE w2s run CONFIG --distributed --out /mnt/w2s [FLAGS...]
 #                                                                       prints the commands instead of running them
 # W2S_MOUNT=HOST:/SHARE (NFS) or W2S_MOUNT=gs://BUCKET is mounted at /mnt/w2s on each host.
-# W2S_SPOT=1 asks for a slice that may be taken away: the same command makes another and goes on.
+# W2S_SPOT=1 asks for a slice that may be taken away: the same command creates another and resumes.
 # W2S_TPU_VERSION is the runtime version, where it is not to follow from the type (v5litepod-*, v5p-*, v6e-*, older).
 # The paths in the command are those of the working tree. The slice costs until it is deleted: how, is printed.
 set -euo pipefail

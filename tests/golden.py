@@ -1,4 +1,4 @@
-"""Experiments that together use every kind of supervisor, way to learn, label transform and learner, and what they gave.
+"""Experiments that use every kind of supervisor, way to learn, label transform and learner, and what they gave.
 
 `python -m tests.golden` runs them and rewrites golden.json: only when a change is meant to change predictions.
 """
@@ -226,8 +226,11 @@ def run(experiment: Experiment) -> dict[str, Any]:
 
 def machine() -> str:
     """Where equal programs give equal bits."""
-    made = provenance.made()
-    return f"{made['hardware']}, {platform.machine()}, jax {made['packages']['jax']}, {len(jax.devices())} devices"
+    made, cpuinfo = provenance.made(), Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    features = hashlib.sha256("".join(line for line in lines if line.startswith("flags")).encode()).hexdigest()[:12]
+    packages = ", ".join(f"{name} {made['packages'][name]}" for name in ("jax", "jaxlib", "numpy"))
+    return f"{made['hardware']}, {platform.machine()}, features {features}, {packages}, {len(jax.devices())} devices"
 
 
 def main() -> None:

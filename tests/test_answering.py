@@ -82,7 +82,7 @@ def test_few_answers_have_their_own_probabilities(folder):
 
 
 def test_greedy_decoding_takes_the_best_token_that_begins_an_answer(folder):
-    """Compared with a search that reads every beginning anew; two words lead to each of 20 answers, one is longer."""
+    """Compared with a search that reads every beginning anew; two words lead to each of 20 answers; one is longer."""
     names = (*MANY, "film plot the a")
     found, score, tokenizer = (
         table(folder, names, answering.decoded),

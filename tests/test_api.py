@@ -29,10 +29,10 @@ def test_it_runs_end_to_end(finished):
 
 def test_run_returns_results_or_raises_for_the_first_stage_that_failed(probe_folder):
     plan = make.probes(probe_folder, seeds=(0,))
-    found = api.run(plan, make.quiet())
+    found = api.run(plan, quiet=True)
     assert api.load_results(Path(plan.out) / plan.name) == found
     with pytest.raises(UserError, match=r"nowhere\.csv does not exist"):
-        api.run(dataclasses.replace(plan, supervisors={"people": Given("nowhere.csv")}), make.quiet())
+        api.run(dataclasses.replace(plan, supervisors={"people": Given("nowhere.csv")}), quiet=True)
 
 
 THREE_CLASSES = """

@@ -7,10 +7,10 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from w2s_jax.config import TaskConfig
-from w2s_jax.data import formulas
+from w2s_jax.data import formulas, tasks
 from w2s_jax.data.formulas import AtLeast, Atom, Not, atoms, parse, probability, truth, write
-from w2s_jax.pipeline import materials
+from w2s_jax.data.task_config import TaskConfig
+from w2s_jax.data.task_data import TaskData
 from w2s_jax.runtime.errors import UserError
 
 A, B, C = (Atom(name) for name in ("a.", "It's (not) b and c.", "or"))
@@ -97,12 +97,12 @@ def test_what_cannot_be_written_or_put_together_is_refused():
 
 @pytest.fixture(scope="module")
 def task():
-    return materials.examples("city_formulas", None, None, True)
+    return TaskData(TaskConfig("city_formulas")).examples
 
 
 @pytest.fixture(scope="module")
 def true():
-    return {example.text: bool(example.label) for example in materials.examples("cities", None, None, False)}
+    return {example.text: bool(example.label) for example in tasks.load("cities")}
 
 
 def test_a_formula_of_true_parts_is_its_label(task, true):
@@ -110,7 +110,7 @@ def test_a_formula_of_true_parts_is_its_label(task, true):
     for example in task:
         tree = parse(example.text)
         assert truth(tree, true) == example.label
-        assert probability(tree, true) == example.label, "perfect labels of parts give perfect labels of rows"
+        assert probability(tree, true) == example.label, "perfect labels of parts give perfect labels of the whole"
 
 
 def test_no_shape_tells_the_label_and_all_ways_of_being_true_are_equally_frequent(task, true):
@@ -140,17 +140,16 @@ def test_words_alone_hardly_tell_the_label(task):
     assert learned.score(features[~half], labels[~half]) < 0.55
 
 
-def test_no_city_is_in_two_splits_and_a_judge_learns_as_many_labels_of_parts_as_of_rows():
-    task = TaskConfig("city_formulas", supervisor=500, transfer=1000, validation=100, test=500)
-    parts = materials.atoms(task)
+def test_no_city_is_in_two_splits_and_a_judge_learns_as_many_labels_of_parts_as_of_whole_texts():
+    task = TaskData(TaskConfig("city_formulas", supervisor=500, transfer=1000, validation=100, test=500))
     for seed in range(3):
-        whole, of_parts = materials.splits(task, seed), materials.splits(parts, seed)
+        whole, of_parts = task.splits(seed), task.parts.splits(seed)
         cities = {}
         for name in ("supervisor", "transfer", "validation", "test"):
-            rows, judged = getattr(whole, name), getattr(of_parts, name)
-            found = list(dict.fromkeys(text for row in rows.texts for text in atoms(parse(row))))
-            assert list(judged.texts) == (found[: len(rows)] if name == "supervisor" else found)
-            assert set(judged.groups) <= set(rows.groups)
+            split, judged = getattr(whole, name), getattr(of_parts, name)
+            found = list(dict.fromkeys(part for text in split.texts for part in atoms(parse(text))))
+            assert list(judged.texts) == (found[: len(split)] if name == "supervisor" else found)
+            assert set(judged.groups) <= set(split.groups)
             cities[name] = {text.split(" is in ")[0] for text in found}
         assert sum(map(len, cities.values())) == len(set.union(*cities.values()))
         assert len(of_parts.supervisor) == len(whole.supervisor) == 500

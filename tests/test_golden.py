@@ -1,4 +1,4 @@
-"""Nothing changes by accident: every kind of supervisor, way to learn, label transform and learner gives what it gave."""
+"""Nothing changes by accident: every kind of supervisor, way to learn and learner gives what it gave."""
 
 import json
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from w2s_jax.models import families
-from w2s_jax.models.registry import MODELS
+from w2s_jax.models.catalogue import MODELS
 from w2s_jax.runtime.errors import UserError
 
 PUBLISHED = {

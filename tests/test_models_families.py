@@ -66,7 +66,7 @@ def checkpoint(llama, tmp_path):
 
 def trained(pretrained):
     """The backbone after two steps under a new head, whose zeros let the first step pass to the head alone."""
-    module, params = models.classifier(pretrained, 2, rng=jax.random.key(0))
+    module, params = models.build_classifier(pretrained, 2, rng=jax.random.key(0))
     tokens, lengths = jnp.array([[1, 2, 3, 4], [5, 6, 7, 0]]), jnp.array([4, 3])
 
     def loss(params):

@@ -12,7 +12,7 @@ import pytest
 from tests import tiny as make
 from w2s_jax import models
 from w2s_jax.models import export, families
-from w2s_jax.models.registry import MODELS
+from w2s_jax.models.catalogue import MODELS
 from w2s_jax.runtime import downloads
 from w2s_jax.runtime.errors import UserError
 

@@ -96,10 +96,10 @@ def test_generative_finetuning(tmp_path, mesh, parameters):
         pretrained = models.load_sharded(learner.model, mesh)
         return tuple(generative.adapt(learner, pretrained, TEXTS * 2, seed=0, mesh=mesh))
 
-    params, found = run(mesh)
+    found = run(mesh)
     backbone, _ = models.build_classifier(models.load(learner.model), 2, rng=jax.random.key(0))
-    assert_lies(params["backbone"], models.shardings(backbone, mesh)["backbone"])
-    assert_close((params, found), run(None))
+    assert_lies(found.params["backbone"], models.shardings(backbone, mesh)["backbone"])
+    assert_close(found, run(None))
 
 
 def test_prompting(tmp_path, mesh):
@@ -124,7 +124,7 @@ def test_features(tmp_path, mesh):
 
 @pytest.mark.parametrize("parameters", ["full", *make.slow("lora")])
 def test_a_backbone_that_a_stage_trained_is_read_onto_the_mesh(tmp_path, mesh, parameters):
-    """Of generative finetuning, and of a student that a probe reads; against the saved files."""
+    """Of generative finetuning, and of a student that a probe reads; compared with NumPy on the saved files."""
     plan = make.experiment(tmp_path, methods={"probe": Method(readout="truth_probe")})
     strong = dataclasses.replace(plan.students["strong"], parameters=parameters, generative=Generative(batch_size=8))
     plan = dataclasses.replace(plan, students={"strong": strong})

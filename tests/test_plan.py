@@ -16,7 +16,8 @@ from jax.sharding import PartitionSpec as P
 import w2s_jax.plan as planning
 from tests.tiny import llama, reviews, slow
 from w2s_jax import cli, losses, models
-from w2s_jax.config import Ensemble, Experiment, MeshConfig, Method, TaskConfig
+from w2s_jax.config import Experiment, MeshConfig, Method
+from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.data.tokens import Tokens
 from w2s_jax.models import weights
 from w2s_jax.models.config import ModelConfig, Rope
@@ -27,6 +28,8 @@ from w2s_jax.plan.compilation import Compiled, Request
 from w2s_jax.plan.roofline import roofline
 from w2s_jax.runtime import sharding
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.students import Train
+from w2s_jax.supervisors import Ensemble
 from w2s_jax.train import answering, finetune, generative, outputs, prepare
 from w2s_jax.train import step as train_step
 from w2s_jax.train.learner import Generative, Learner
@@ -346,7 +349,7 @@ def model(tmp_path):
 
 def request(model, kind="train", mesh=None, **learner):
     learner = {"batch_size": 16, "max_tokens": 32} | learner
-    return Request(kind, Learner(model, **learner), Method(), 2, mesh or MeshConfig(), chips.topology("local"))
+    return Request(kind, Learner(model, **learner), Train(), 2, mesh or MeshConfig(), chips.topology("local"))
 
 
 def matrix_flops(rows, length=32, width=32, layers=3):
@@ -650,7 +653,7 @@ def test_stages_that_share_a_program_compile_once(model, tmp_path):
         ("supervisor weak",),
         ("student strong", "ceiling strong"),
     ]
-    confident = experiment(model, tmp_path, methods={"confidence": Method("confidence")})
+    confident = experiment(model, tmp_path, methods={"confidence": Method(Train("confidence"))})
     assert [each.stages for each in planning.workloads(confident)][1:] == [("student strong",), ("ceiling strong",)]
     weak = plain.supervisors["weak"]
     several = experiment(model, tmp_path, supervisors={"two": Ensemble((weak, weak))})
@@ -660,14 +663,16 @@ def test_stages_that_share_a_program_compile_once(model, tmp_path):
 def test_generative_finetuning_is_a_program_of_its_own(model, tmp_path):
     plain = experiment(model, tmp_path)
     strong = dataclasses.replace(plain.students["strong"], generative=Generative(batch_size=8))
-    begins = experiment(model, tmp_path, students={"strong": strong}, methods={"confidence": Method("confidence")})
+    begins = experiment(
+        model, tmp_path, students={"strong": strong}, methods={"confidence": Method(Train("confidence"))}
+    )
     assert [(each.stages, each.adapts) for each in planning.workloads(begins)] == [
         (("supervisor weak",), False),
         (("generative strong",), True),
         (("student strong",), False),
         (("ceiling strong",), False),
     ]
-    alone, member = ({"weak": strong}, 1), ({"two": Ensemble((strong, strong))}, 0)  # a member does not begin with it
+    alone, member = ({"weak": strong}, 1), ({"two": Ensemble((strong, strong))}, 1)  # one for both members
     for supervisors, count in (alone, member):
         found = planning.workloads(experiment(model, tmp_path, supervisors=supervisors))
         assert sum(each.adapts for each in found) == count

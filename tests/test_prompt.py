@@ -81,7 +81,7 @@ def test_after_generative_finetuning_the_adapted_parameters_answer(finished, met
     published = models.load(stage.learner.model)
     saved = api.open_store(plan).params(stage.body.name)["backbone"]
     pretrained = dataclasses.replace(published, params=jax.tree.map(np.asarray, saved))
-    learning = stage.learning
+    learning = stage.way
     labels = make.read(plan)(stage.teacher).for_split("transfer", stage.shown.train.ids).argmax(axis=1)
     shown = _shots(stage, labels) if learning.shots else []
     for start, expected in ((pretrained, adapted), (published, plain)):
@@ -97,7 +97,7 @@ def test_after_generative_finetuning_the_adapted_parameters_answer(finished, met
 def _shots(stage, labels):
     from w2s_jax.students.prompt import _drawn
 
-    rows = _drawn(labels, stage.learning.shots, stage.seed)
+    rows = _drawn(labels, stage.way.shots, stage.seed)
     assert sorted(labels[rows]) == [0, 1], "one of each class"
     return [(stage.shown.train.texts[row], int(labels[row])) for row in rows]
 

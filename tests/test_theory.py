@@ -14,7 +14,7 @@ def test_gain_is_misfit_for_linear_heads_on_a_fixed_representation():
     """Charikar et al. 2024 (arXiv 2405.15116), theorem 1.
 
     With a convex class that holds the truth, d(student, truth) <= d(weak, truth) - d(student, weak). A linear class is
-    a subspace, so on the training rows the student is the projection of the weak labels and it is an equality: what
+    a subspace, so on the training examples the student is the projection of the weak labels and it is an equality: what
     the student gains is what it cannot fit. The weak model sees only half of the features' directions, and a
     nonlinear distortion of them.
     """

@@ -75,6 +75,16 @@ def llama(folder: Path, *, layers: int = 2, width: int = 16, vocabulary: int = l
     return folder
 
 
+def rename(folder: Path, family: str, names: dict[str, str]) -> None:
+    """Gives a checkpoint another family, and tensors other names."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": family}))
+    tensors = load_file(folder / "model.safetensors")
+    for old, new in names.items():
+        tensors = {name.replace(old, new): tensor for name, tensor in tensors.items()}
+    save_file(tensors, folder / "model.safetensors")
+
+
 def untied(folder: Path) -> Path:
     """The tiny Llama with an unembedding of its own."""
     llama(folder)

@@ -7,7 +7,7 @@
 An experiment is data: `Experiment, TaskConfig, Learner, Method, Train, Prompt, CCS, Transform, ...`; kinds of
 supervisors are `Advised, Decomposed, Ensemble, Errors, Given, Recursive`. `run`, `sweep`, `load_experiment` and
 `load_results` do things; `losses` and `metrics` are the functions themselves. To add something of your own, see
-`Supervisor`, `Learning`, `Loss`, `LabelTransform`, `Metric`, `Task` and `Tracker`.
+`Supervisor`, `WayToLearn`, `Loss`, `LabelTransform`, `Metric`, `Task` and `Tracker`.
 """
 
 import importlib
@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from w2s_jax import losses as losses
     from w2s_jax import metrics as metrics
+    from w2s_jax import models as models
     from w2s_jax.api import load_experiment as load_experiment
     from w2s_jax.api import load_results as load_results
     from w2s_jax.api import run as run
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from w2s_jax.models.preference import Preference as Preference
     from w2s_jax.runtime.errors import UserError as UserError
     from w2s_jax.runtime.tracking import Tracker as Tracker
-    from w2s_jax.stages.student import Learning as Learning
+    from w2s_jax.stages.student import WayToLearn as WayToLearn
     from w2s_jax.stages.supervise import Supervisor as Supervisor
     from w2s_jax.students import CCS as CCS
     from w2s_jax.students import Prompt as Prompt
@@ -65,7 +66,7 @@ _HOME = {
     "Given": "supervisors",
     "LabelTransform": "label_transforms",
     "Learner": "train.learner",
-    "Learning": "stages.student",
+    "WayToLearn": "stages.student",
     "LoopSettings": "train.loop",
     "Loss": "losses",
     "MeshConfig": "config",
@@ -87,6 +88,7 @@ _HOME = {
     "load_results": "api",
     "losses": "",
     "metrics": "",
+    "models": "",
     "run": "api",
     "sweep": "api",
 }

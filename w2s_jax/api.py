@@ -9,18 +9,18 @@ from typing import NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from w2s_jax import config
+from w2s_jax import config, serialize
 from w2s_jax.config import Experiment
 from w2s_jax.data.task_data import Tasks
 from w2s_jax.evaluation import storage
-from w2s_jax.evaluation.measure import measure
+from w2s_jax.evaluation.measure import measure, sizes
 from w2s_jax.evaluation.results import Results
 from w2s_jax.pipeline import graph, schedule
 from w2s_jax.pipeline.graph import CellStages
 from w2s_jax.pipeline.schedule import Failure
 from w2s_jax.pipeline.session import Session
 from w2s_jax.pipeline.store import Store
-from w2s_jax.runtime import packaged, processes, provenance
+from w2s_jax.runtime import files, packaged, processes, provenance, tracking
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.progress import Reporter
 from w2s_jax.runtime.sharding import make_mesh
@@ -63,13 +63,14 @@ class Run(NamedTuple):
     failures: list[Failure]
 
 
-def run(experiment: Experiment, reporter: Reporter | None = None) -> Results:
+def run(experiment: Experiment, *, track: Sequence[str] = (), quiet: bool = False) -> Results:
     """Runs what an experiment lacks, and returns its results, which are also saved to `<out>/<name>/results.json`.
 
     What was computed before is reused; a run that was stopped resumes.
 
     Args:
-      reporter: who is told of progress; None writes it to standard error.
+      track: trackers besides `log.jsonl`: registered names, or `my_file.py:Class`.
+      quiet: shows no progress on standard error.
 
     Raises:
       UserError: bad input, or a stage that failed; all others are done and kept then.
@@ -79,14 +80,31 @@ def run(experiment: Experiment, reporter: Reporter | None = None) -> Results:
       >>> results = w2s.run(w2s.load_experiment("quickstart"))    # doctest: +SKIP
       >>> results.to_frame()                                      # doctest: +SKIP
     """
-    (found,) = sweep([experiment], reporter or Reporter())
-    if found.failures:
-        first = found.failures[0]
-        raise UserError(f"{len(found.failures)} stages failed; {first.stage.title}: {first.reason}")
-    if found.results is None:
-        raise UserError("only the first of several processes has results")
-    storage.save(found.results, Path(experiment.out) / experiment.name)
+    told, folder = reporter(track, quiet=quiet), Path(experiment.out) / experiment.name
+    with told.trackers.run(experiment.name, serialize.to_json(experiment), folder):
+        (found,) = sweep([experiment], told)
+        if found.failures:
+            first = found.failures[0]
+            raise UserError(f"{len(found.failures)} stages failed; {first.stage.title}: {first.reason}")
+        if found.results is None:
+            raise UserError("only the first of several processes has results")
+        path = storage.save(found.results, folder)
+        told.trackers.finish(files.read_json(path), [path])
     return found.results
+
+
+def reporter(track: Sequence[str] = (), *, quiet: bool = False) -> Reporter:
+    """Reports on standard error and to trackers; of several processes, only in the first.
+
+    Args:
+      track: references to trackers besides the one that writes log.jsonl.
+
+    Raises:
+      UserError: there is no such tracker.
+    """
+    if not processes.is_leader():
+        return Reporter(quiet=True)
+    return Reporter(quiet=quiet, trackers=[tracking.find(each) for each in dict.fromkeys(["jsonl", *track])])
 
 
 def sweep(experiments: Sequence[Experiment], reporter: Reporter, *, traces: Path | None = None) -> list[Run]:
@@ -109,6 +127,8 @@ def sweep(experiments: Sequence[Experiment], reporter: Reporter, *, traces: Path
     missing = schedule.missing(planned.stages, planned.store)
     with processes.together():
         schedule.check(missing, session.mesh)
+        for each in experiments:
+            sizes(each)
     kept = {
         stage.name
         for each, cells in zip(experiments, planned.cells, strict=True)
@@ -153,6 +173,16 @@ class Planned:
             return "started" if self.store.started(stage.name) else "to do"
 
         return [(stage, state(stage)) for stage in self.stages]
+
+    def display_names(self) -> dict[str, str]:
+        """What cells call each stage that answers one, by the stage's name: `minilm-l6`, `smollm2-135m, naive`."""
+        found: dict[str, dict[str, None]] = {}
+        for cell in (cell for cells in self.cells for cell in cells):
+            for role, stage in cell.stages.items():
+                name = {"supervisor": cell.supervisor, "ceiling": cell.student}.get(role)
+                name = name or f"{cell.student}, {cell.method}, taught by {cell.supervisor}"
+                found.setdefault(stage.name, {})[name] = None
+        return {stage: "; ".join(names) for stage, names in found.items()}
 
 
 def open_store(experiment: Experiment) -> Store:

@@ -9,7 +9,7 @@ from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.label_transforms.transform import Transform
 from w2s_jax.runtime import references
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.stages.student import Learning
+from w2s_jax.stages.student import WayToLearn
 from w2s_jax.students import Train
 from w2s_jax.supervisors import supervisor
 from w2s_jax.train.learner import Learner
@@ -21,7 +21,7 @@ class Method:
 
     Attributes:
       learn: how the student learns: `Train(loss, options)`, `Prompt(shots, ...)`, `CCS(...)`, or an object of a class
-        of your own that inherits from `stages.student.Learning`.
+        of your own that inherits from `stages.student.WayToLearn`.
       labels: transforms of the weak labels, one after another, before the student sees them.
       through: bootstrapping (Burns et al. 2023, section 4.3.1): students between the supervisor and this one, by
         name. Each learns from the labels of the one before it, on its own part of the transfer split.
@@ -44,7 +44,7 @@ class Method:
     readout: Literal["head", "truth_probe"] = "head"
 
     def __post_init__(self) -> None:
-        if Learning not in type(self.learn).__mro__:
+        if WayToLearn not in type(self.learn).__mro__:
             raise UserError(f"learn={self.learn!r} is no way to learn: want Train(...), Prompt(...), CCS(...), ...")
         if self.rounds < 1:
             raise UserError(f"rounds must be 1 or more, not {self.rounds}")

@@ -1,11 +1,12 @@
 """An experiment as JSON, and back: every object is tagged with its type, so that saved results can be run again.
 
-{"type": "Learner", "model": "smollm2-135m", ...}
-{"type": "my_supervisor.py:Committee", "members": [...]}
+{"@type": "Learner", "model": "smollm2-135m", ...}
+{"@type": "my_supervisor.py:Committee", "members": [...]}
 """
 
 import dataclasses
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 from w2s_jax import config
@@ -14,13 +15,14 @@ from w2s_jax.label_transforms.transform import Transform
 from w2s_jax.models.preference import Preference
 from w2s_jax.runtime import errors, references
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.students import LEARNING
+from w2s_jax.students import WAYS_TO_LEARN
 from w2s_jax.supervisors import SUPERVISORS
 from w2s_jax.train.learner import Generative, Learner
 from w2s_jax.train.loop import LoopSettings
 from w2s_jax.train.optimizer import OptimizerConfig
 
-TYPE = "type"
+TYPE = "@type"  # no field and no option has this name
+REFERENCE = "@reference"  # of a function or class of a file, as opposed to text
 _PLAIN: Mapping[str, type] = {
     kind.__name__: kind
     for kind in (
@@ -39,22 +41,26 @@ _PLAIN: Mapping[str, type] = {
 
 
 def to_json(value: Any) -> Any:
-    """A config's value as JSON values; dataclasses are objects with their type.
+    """A config's value as JSON values: dataclasses are objects with their type, functions and classes `file.py:name`.
 
-    Raises:
-      UserError: an object that JSON cannot hold and no file defines, such as a function of a notebook.
+    What is neither, such as a notebook's function, is its `repr`, which says what it was and cannot be rebuilt.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {TYPE: _tag(type(value)), **fields}
+        fields = {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
+        return {TYPE: references.address(type(value)) or type(value).__name__, **fields}
     if isinstance(value, Mapping):
         return {str(key): to_json(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [to_json(each) for each in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
-    tag = references.address(value if callable(value) and hasattr(value, "__qualname__") else type(value))
-    return tag if tag is not None else repr(value)
+    address = references.address(value) if _has_an_address(value) else None
+    return {REFERENCE: address} if address else repr(value)
+
+
+def _has_an_address(value: Any) -> bool:
+    """Whether this is a class, or a function that stands at the top of its file under its own name."""
+    return isinstance(value, type) or (isinstance(value, FunctionType) and not references.is_enclosed(value))
 
 
 def from_json(value: Any) -> Any:
@@ -64,6 +70,8 @@ def from_json(value: Any) -> Any:
       UserError: an unknown type, a file that is gone, or fields that the type has not.
     """
     if isinstance(value, Mapping):
+        if REFERENCE in value:
+            return references.named(*_reference(value[REFERENCE]))
         fields = {key: from_json(each) for key, each in value.items() if key != TYPE}
         if TYPE not in value:
             return fields
@@ -87,15 +95,15 @@ def experiment(value: Mapping[str, Any]) -> config.Experiment:
     return found
 
 
+def _reference(address: str) -> tuple[str, str]:
+    parts = references.split(address)
+    if parts is None:
+        raise UserError(f"{address!r} is no reference to a function of a file")
+    return parts
+
+
 def _known() -> dict[str, type]:
-    return {**_PLAIN, **SUPERVISORS, **LEARNING}
-
-
-def _tag(kind: type) -> str:
-    address = references.address(kind)
-    if address is not None:
-        return address
-    return kind.__name__
+    return {**_PLAIN, **SUPERVISORS, **WAYS_TO_LEARN}
 
 
 def _kind(tag: str) -> Any:

@@ -7,7 +7,7 @@ Only Gemma is measured: a chain through a larger model back to a smaller one wou
 
 Published: bootstrapping helps chess clearly, NLP barely, reward modelling not.
 
-Hardware: a laptop; two CPU cores took about two minutes beside the features that configs/ladder.py leaves.
+Hardware: a laptop; two CPU cores took about two minutes with the features of configs/ladder.py cached.
 Command:  W2S_ACCEPT_GEMMA_TERMS=1 w2s sweep configs/burns2023/bootstrapping.py
 Expect:   docs/results/methods.md. (The run there also measured the other three students.)
 """
@@ -34,7 +34,7 @@ experiment = Experiment(
     pairs="listed",
     methods={
         "naive": Method(),
-        "naive, a third of the rows": Method(labels=(Transform("random_rows", {"share": 1 / 3}),)),
+        "naive, a third of the examples": Method(labels=(Transform("random_rows", {"share": 1 / 3}),)),
         "through smollm2": Method(through=("smollm2-135m",)),
         "through minilm-l6 and smollm2": Method(through=("minilm-l6", "smollm2-135m")),
     },

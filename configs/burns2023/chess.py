@@ -1,6 +1,6 @@
 """Burns et al. 2023, App. A.2 and section 4.3.1: the best move of a chess puzzle, written by a language model.
 
-Supervisor, students and ceiling are finetuned as language models to go on from a puzzle with its best move, which they
+Supervisor, students and ceiling are finetuned as language models to continue a puzzle with its best move, which they
 write by greedy decoding. The weak labels are those moves (hard labels, temperature 0), and accuracy is the share of
 exact matches. The bootstrapping chain goes through the middle model, each step on puzzles of its own.
 

@@ -4,7 +4,7 @@ Published (figures 25 and 26): errors that no student can simulate (independent 
 ceilings; errors that are trivial to simulate are imitated, and PGR collapses; so does it when every prompt says what
 the supervisor thinks. Here with linear heads: MiniLM-L6 and three simulated supervisors of its accuracy.
 
-Hardware: a laptop; two CPU cores took about 5 minutes beside the features that configs/ladder.py leaves.
+Hardware: a laptop; two CPU cores took about 5 minutes with the features of configs/ladder.py cached.
 Command:  w2s sweep configs/burns2023/error_structure.py
 Expect:   docs/results/methods.md: hints PGR 0, confirmed; on cities independent errors .37, real .29, on the longest
           and shortest texts .18 and .11, within noise; elsewhere no order. Independent errors are not corrected.

@@ -1,7 +1,7 @@
 """Burns et al. 2023, section 5.2.2: generative finetuning of the strong model before it learns the task.
 
 SmolLM2-135M is finetuned on the transfer split's text alone, without labels, and only then read by linear heads, those
-of student and ceiling alike; beside it the same model as it is. MiniLM-L6 supervises both, three tasks, five seeds.
+of student and ceiling alike; compared with the same model as it is. MiniLM-L6 supervises both, three tasks, five seeds.
 
 Published: for reward models 10 to 20 points of PGR more, the ceiling having the step too.
 

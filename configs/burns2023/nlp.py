@@ -3,7 +3,7 @@
 Published: naive PGR above 20% for the weakest supervisors and often above 50% for the largest students; with the
 confidence loss the median PGR from the smallest supervisor to the largest student rises from about 25% to about 80%,
 while small gaps get worse. Their models (GPT-4's family) are not public: this is the same recipe on GPT-2 models, whose
-gaps are those of figure 5's left end. Test sets are balanced, related rows stay together, labels are soft.
+gaps are those of figure 5's left end. Test sets are balanced, related examples stay together, labels are soft.
 
 So the rise to 80%, which is of GPT-4 students, cannot be expected of it.
 

@@ -7,7 +7,7 @@ against weak labels, and at the best against truth, which is cheating.
 Published: accuracy of large students peaks within the first epoch and falls after it; the best checkpoint by truth is
 above the last by some points of accuracy, early stopping by weak labels is in between.
 
-Hardware: a laptop; two CPU cores took half an hour beside other work.
+Hardware: a laptop; two CPU cores took half an hour on a busy machine.
 Command:  w2s sweep configs/burns2023/overfitting.py
 Expect:   docs/results/methods.md: not confirmed at this size; agreement with weak labels rises, accuracy stays.
 """

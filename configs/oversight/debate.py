@@ -1,7 +1,7 @@
 """Debate and consultancy: SmolLM2-135M argues, linear heads on MiniLM-L6 judge, and linear heads on SmolLM2 learn.
 
-The judge alone, after a debate, after a consultancy, and after another row's debate (the control). All are trained on
-the same ground truth; students read plain texts.
+The judge alone, after a debate, after a consultancy, and after another example's debate (the control). All are trained
+on the same ground truth; students read plain texts.
 
 Published: Lang et al. 2025 (arXiv 2501.13124; 7B judges of 14B debaters, and ensembles of judges) find that debate
 helps; Kenton et al. 2024 (2407.04622) find debate above consultancy, and above no advice only where the debaters know

@@ -1,16 +1,16 @@
-"""Task decomposition: a weak judge labels the statements that a row is made of, and a formula puts its labels together.
+"""Task decomposition: a weak judge labels the statements that examples consist of, and a formula combines its labels.
 
-MiniLM-L6 says whether at least two of three statements about cities hold: of whole rows ("flat"), or of each statement
-("decomposed"), having learned as many labels of truth either way. SmolLM2-135M learns from both, with linear heads,
-and judges likewise for comparison: there judge and student are one model. A row costs three labels of statements, so
-"equal queries" takes a third of the rows.
+MiniLM-L6 says whether at least two of three statements about cities hold: of whole examples ("flat"), or of each
+statement ("decomposed"), having learned as many labels of truth either way. SmolLM2-135M learns from both, with linear
+heads, and judges likewise for comparison: there judge and student are one model. An example costs three labels of
+statements, so "equal queries" takes a third of the examples.
 
 Published: position papers only (Christiano et al. 1810.08575 propose it, Mai 2503.13621 calls it part-to-complete
 generalization); no figures.
 
 Hardware: a laptop; two CPU cores take about two minutes.
 Command:  w2s run configs/oversight/decomposition.py
-Expect:   docs/results/oversight.md: labels of statements, put together, are .11 above the same judge's of whole rows,
+Expect:   docs/results/oversight.md: labels of statements, combined, are .11 above the same judge's of whole examples,
           and MiniLM-L6's student .05, or .04 at equal queries.
 """
 

@@ -1,16 +1,16 @@
-"""Recursive reward models: what SmolLM2-135M says to the judge is chosen, level by level, by the judge's own student.
+"""Recursive reward models: what SmolLM2-135M argues to the judge is chosen, level by level, by the judge's own student.
 
 A linear head on MiniLM-L6 judges statements on cities: alone; with an argument that SmolLM2-135M samples for an answer
 drawn by chance (level 0); with the most persuasive of four (levels 1 and 2). What persuades, a reward model says: a
 linear head on SmolLM2 that read the last level's arguments and learned the last level's labels; it never sees the
-truth. Another row's chosen argument is the control. Students read plain texts.
+truth. Another example's chosen argument is the control. Students read plain texts.
 
 Published: no clean implementation of recursive reward modelling (Leike et al. 2018, arXiv 1811.07871) with weak
 supervisors was found. Nearest: critiques of critiques (Wen et al. 2025, 2502.04675), and Anthropic's automated
 researchers (2026), whose `critic` is one level: PGR -.04, .26 and -.09, no gain over naive. Khan et al. 2024
 (2402.06782) find that debaters optimized to persuade, by best-of-n too, make their judges more accurate.
 
-Hardware: a laptop; two CPU cores take about fifteen minutes, half as long again beside other work.
+Hardware: a laptop; two CPU cores take about fifteen minutes, half as long again on a busy machine.
 Command:  w2s run configs/oversight/recursive.py
 Expect:   docs/results/oversight.md: no gain. Supervisors at .58 alone, .57, .56 and .56 at levels 0 to 2, .52 shuffled.
 """

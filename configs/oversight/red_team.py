@@ -1,7 +1,7 @@
 """Adversarial oversight: students that are wrong where their overseer is unsure, and what the overseer sees of them.
 
 MiniLM-L6 oversees SmolLM2-135M, linear heads. Policies of one accuracy learn labels (which read the truth) that are
-wrong on the rows it is least sure of, or on any; beside them its own student and the ceiling.
+wrong on the examples it is least sure of, or on any; together with its own student and the ceiling.
 
 Published: meta-level adversarial evaluation (Shlegeris and Greenblatt 2023) asks for policies that are known to be bad
 and that the overseer rates well; it gives no figures.

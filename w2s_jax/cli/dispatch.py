@@ -11,27 +11,15 @@ from collections.abc import Sequence
 from w2s_jax import __version__
 from w2s_jax.cli.base import BAD_INPUT, COMMANDS, EXIT_CODES, FAILED, INTERRUPTED, OK
 from w2s_jax.runtime.errors import Interrupted, UserError
+from w2s_jax.runtime.registry import discover
 
-# The modules of this folder that register a command, in the order of `w2s --help`.
-BUILT_IN = (
-    "run",
-    "sweep",
-    "plan",
-    "report",
-    "compare",
-    "seal",
-    "ask",
-    "score",
-    "export",
-    "models",
-    "tasks",
-    "configs",
-    "init",
-)
+# The order of `w2s --help`; other modules of this folder that register a command come after these.
+FIRST = ("run", "sweep", "plan", "report", "compare", "seal", "ask", "score", "export", "models", "tasks", "configs")
 ENTRY_POINTS = "w2s_jax.commands"  # in which another package names its `Command` classes
 
-for _name in BUILT_IN:
+for _name in FIRST:
     importlib.import_module(f"w2s_jax.cli.{_name}")
+discover(__package__, sys.modules[__package__].__path__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

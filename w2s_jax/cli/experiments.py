@@ -101,17 +101,24 @@ def as_json(experiment: "Experiment") -> Mapping[str, Any]:
 
 def results_as_json(folder: Path) -> Mapping[str, Any]:
     """What was written to results.json."""
+    from w2s_jax.evaluation import storage
     from w2s_jax.runtime import files
 
-    found: Mapping[str, Any] = files.read_json(folder / "results.json")
+    found: Mapping[str, Any] = files.read_json(folder / storage.FILE)
     return found
 
 
 def stages(experiment: "Experiment") -> list[tuple[str, str, str]]:
-    """Every stage: its folder, its title, and whether it is `done`, `started`, `failed` or `to do`."""
+    """Every stage: its folder, what cells call it with its title, and whether it is done, started, failed or to do."""
     from w2s_jax import api
 
-    return [(stage.name, stage.title, state) for stage, state in api.Planned([experiment]).status()]
+    planned = api.Planned([experiment])
+    names = planned.display_names()
+
+    def title(name: str, title: str) -> str:
+        return f"{names[name]}: {title}" if name in names else title
+
+    return [(stage.name, title(stage.name, stage.title), state) for stage, state in planned.status()]
 
 
 def remaining(experiments: Sequence["Experiment"]) -> str:
@@ -128,17 +135,10 @@ def remaining(experiments: Sequence["Experiment"]) -> str:
 
 
 def reporter(trackers: Sequence[str] = ()) -> "Reporter":
-    """Reports on standard error and to the trackers; of several processes, only in the first.
+    """Reports on standard error and to the trackers; of several processes, only in the first."""
+    from w2s_jax import api
 
-    Args:
-      trackers: references to trackers besides the one that writes log.jsonl.
-    """
-    from w2s_jax.runtime import processes, tracking
-    from w2s_jax.runtime.progress import Reporter
-
-    if not processes.is_leader():
-        return Reporter(quiet=True)
-    return Reporter(trackers=[tracking.find(each) for each in dict.fromkeys(["jsonl", *trackers])])
+    return api.reporter(trackers)
 
 
 def print_failures(failures: "Sequence[Failure]") -> None:

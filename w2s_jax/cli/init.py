@@ -8,7 +8,7 @@ from pathlib import Path
 from w2s_jax.cli.base import COMMANDS, OK, Command
 from w2s_jax.runtime.errors import UserError
 
-STARTING_POINT = Path(__file__).with_name("starting_point.py")
+STARTING_POINT = Path(__file__).with_name("_starting_point.py")
 
 
 @COMMANDS.register

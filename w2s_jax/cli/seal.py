@@ -1,4 +1,4 @@
-"""`w2s seal`: a finished run as a task for somebody who must not see its test labels."""
+"""`w2s seal`: a finished run as a task for someone who must not see its test labels."""
 
 import argparse
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ class Seal(Command):
     name = "seal"
     help = "hide a run's test labels: texts and weak labels for a worker, and a vault that scores predictions"
     description = (
-        "Splits a finished run into a table for somebody (or some program) that works on a method, and a vault with "
+        "Splits a finished run into a table for someone (or some program) that works on a method, and a vault with "
         "the ground truth and fixed baselines. Keep the vault where the worker cannot read it."
     )
     epilog = "flags such as --seeds override the fields of the config."

@@ -4,7 +4,6 @@ So any pair of models can be measured, such as AlexNet and DINO on ImageNet, giv
 (openai/weak-to-strong, `vision`). Row i of every array is one example; in a task it is the text `#i`.
 """
 
-import functools
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +36,7 @@ def of_file(reference: str, path: str) -> str:
     return path + reference
 
 
-@functools.lru_cache(maxsize=16)
+@files.cached(16, lambda reference: reference.rpartition(":")[0])
 def read(reference: str) -> np.ndarray:
     """The array `name` of `file.npz:name`.
 
@@ -83,7 +82,7 @@ def probabilities(reference: str) -> np.ndarray:
 
 
 def examples(path: str) -> list[Example]:
-    """One example a row: `labels`, whole numbers from 0, and `groups`, if rows belong together."""
+    """One example a row: `labels`, whole numbers from 0, and `groups`, if examples belong together."""
     labels = read(f"{path}:labels")
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
         raise UserError(f"{path}:labels must be whole numbers from 0, one a row")
@@ -95,7 +94,7 @@ def examples(path: str) -> list[Example]:
     ]
 
 
-@functools.lru_cache(maxsize=32)
+@files.cached(32, lambda reference: reference.rpartition(":")[0])
 def fingerprint(reference: str) -> str:
     """SHA-256 of the file that holds the array, and its name there."""
     path, _, name = reference.rpartition(":")
@@ -104,7 +103,7 @@ def fingerprint(reference: str) -> str:
 
 
 def text_of(row: int) -> str:
-    """What stands for the text of a row."""
+    """The text that stands for a row."""
     return f"#{row}"
 
 

@@ -11,12 +11,12 @@ from w2s_jax.data.tokens import Tokens
 
 
 class Batch(NamedTuple):
-    """Rows of one length, each of one text or of K candidates.
+    """Examples padded to one length, each of one text or of K candidates.
 
     Attributes:
       tokens: int32, right-padded with 0, which is a real token too: only `lengths` says what is padding.
-      lengths: int32, real tokens of each text; 0 for a padding row.
-      rows: int32, index of each row in the split; -1 for a padding row.
+      lengths: int32, real tokens of each text; 0 for a padding example.
+      rows: int32, index of each example in the split; -1 for a padding example.
     """
 
     tokens: Int[np.ndarray, "b *k t"]
@@ -44,8 +44,8 @@ def room(lengths: Int[np.ndarray, " b *k"], ways: int = 1, microbatches: int = 1
     sixth more, so that few shapes compile.
 
     Args:
-      ways: contiguous pieces that the rows are cut into, one for each device.
-      microbatches: pieces that those are cut into, interleaved.
+      ways: contiguous shards of the rows, one for each device.
+      microbatches: pieces of each shard, interleaved.
     """
     groups = lengths.reshape(ways, -1, microbatches, *lengths.shape[1:])
     totals = groups.swapaxes(1, 2).reshape(ways * microbatches, -1).sum(axis=1)
@@ -53,9 +53,10 @@ def room(lengths: Int[np.ndarray, " b *k"], ways: int = 1, microbatches: int = 1
 
 
 class TrainBatches:
-    """Every epoch a fresh permutation, from (seed, epoch) alone. The last batch of an epoch may hold padding rows.
+    """Every epoch a fresh permutation, from (seed, epoch) alone. The last batch of an epoch may hold padding examples.
 
-    Its rows are meant to be packed. Where they are cut into groups (see `room`), these hold about equally many tokens.
+    Its rows are meant to be packed. Where they are split into groups (see `room`), these hold about equally many
+    tokens.
     """
 
     def __init__(
@@ -109,8 +110,8 @@ class TrainBatches:
 class EvalBatches:
     """Every row once, neighbours in length together, so that little is padded; `rows` says which is which.
 
-    A batch is cut over `ways` devices: of few rows it is as large as on one device, `most`; of many, two, four and so
-    on times that, so that few shapes compile, up to `most` for each device.
+    A batch is sharded over `ways` devices: of few rows it is as large as on one device, `most`; of many, two, four
+    and so on times that, so that few shapes compile, up to `most` for each device.
     """
 
     def __init__(self, tokens: Tokens, most: int, ways: int = 1) -> None:
@@ -128,7 +129,7 @@ class EvalBatches:
 
 
 def pad(tokens: Tokens, rows: Int[np.ndarray, " n"], batch_size: int, pieces: int = 8) -> Batch:
-    """The rows, of which -1 are padding rows, as one batch of `batch_size`, filled up with more of these.
+    """The rows, of which -1 are padding examples, as one batch of `batch_size`, filled up with more of these.
 
     Args:
       pieces: of the padded length, see `bucket`.

@@ -1,4 +1,4 @@
-"""One row of a classification task."""
+"""One example of a classification task."""
 
 import hashlib
 from typing import NamedTuple
@@ -10,11 +10,11 @@ class Example(NamedTuple):
     """A text with its label.
 
     Attributes:
-      id: stable, from the source's own key or the content, never from the row's place alone.
+      id: stable, from the source's own key or the content, never from the position in the file alone.
       text: what the model reads; or, for a comparison, the candidates that one scalar head scores, of which the label
         is the better one.
       label: the class, 0 .. n_classes - 1.
-      group: rows that share a question, a premise or a subject share it, and stay in one split.
+      group: examples with the same question, premise or subject share it, and stay in one split.
       difficulty: as the source rates it, such as a puzzle's Elo; 0 where it does not.
     """
 
@@ -26,7 +26,7 @@ class Example(NamedTuple):
 
 
 def digest(*parts: str) -> str:
-    """A short id made of content: 16 hex digits of SHA-256."""
+    """A short id from the content: 16 hex digits of SHA-256."""
     return hashlib.sha256("\x1f".join(parts).encode("utf-8")).hexdigest()[:16]
 
 

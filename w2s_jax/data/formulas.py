@@ -1,4 +1,4 @@
-"""Boolean formulas over statements: how a text comes apart, and what the parts say of the whole.
+"""Boolean formulas over statements: how a text is decomposed, and what the parts imply about the whole.
 
 Task decomposition (Christiano et al. 1810.08575): a weak overseer judges statements that it can judge, and their labels
 are put together again by the formula, exactly. A formula is written as
@@ -52,7 +52,7 @@ Tree = Atom | Not | AtLeast
 
 @dataclass(frozen=True)
 class Parts:
-    """How the texts of a task come apart.
+    """How the texts of a task are decomposed.
 
     Attributes:
       task: the name of the task whose texts the atoms are, and which knows what is true of them.

@@ -21,7 +21,7 @@ class Predictions(NamedTuple):
       ids: of the examples.
       splits: which split each row is of.
       probs: float32 class probabilities; a supervisor's are weak labels.
-      logits: float32, what the probabilities were made from.
+      logits: float32, whose softmax the probabilities are.
     """
 
     ids: Sequence[str]

@@ -45,7 +45,7 @@ class BuiltIn:
 
 
 @dataclass(frozen=True)
-class WheelFile:
+class Wheel:
     """A file in a pinned wheel."""
 
     package: str

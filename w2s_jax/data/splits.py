@@ -1,4 +1,4 @@
-"""Cuts a task into the four splits of a weak-to-strong experiment, whole groups at a time."""
+"""Divides a task into the four splits of a weak-to-strong experiment, whole groups at a time."""
 
 import functools
 import hashlib
@@ -80,9 +80,9 @@ def make_splits(
 ) -> Splits:
     """Draws the splits from all examples; another seed draws other examples, not only another order.
 
-    Rows of one group, and rows with the same text, are never in two splits. With `balance` every split holds equally
-    many rows of each class, by leaving rows of the larger classes out (Burns et al. 2023, A.1). With `easy` the
-    supervisor split holds groups of at most this difficulty, and the others hold harder rows.
+    Examples of one group, and examples with the same text, are never in two splits. With `balance` every split holds
+    equally many examples of each class, by dropping examples of the larger classes (Burns et al. 2023, A.1). With
+    `easy` the supervisor split holds groups of at most this difficulty, and the others hold harder ones.
 
     Raises:
       UserError: the sizes cannot be met, a class is missing, a label is out of range, or ids are not unique.
@@ -112,7 +112,7 @@ def make_splits(
 def fitting(examples: Sequence[Example], sizes: SplitSizes, balance: bool, n_classes: int = 2) -> SplitSizes:
     """The sizes, in proportion as much smaller as the examples are too few; they do not depend on a seed.
 
-    A twentieth is left over, since whole groups are drawn, whose rows do not always fill a split.
+    A twentieth is left over, since whole groups are drawn, whose examples do not always fill a split.
     """
     counts = Counter(example.label for example in examples)
     usable = n_classes * min(counts[label] for label in range(n_classes)) if balance else len(examples)
@@ -140,7 +140,7 @@ def draw_pool(examples: Sequence[Example], pool: int, n_classes: int | None = No
 
 
 def _draw(queue: list[list[Example]], wanted: int, n_classes: int | None) -> tuple[list[Example], list[list[Example]]]:
-    """Takes groups from the queue's head; a group none of whose rows fits stays for the splits after this one."""
+    """Takes groups from the queue's head; a group none of whose examples fits stays for the splits after this one."""
     left: dict[int | None, int] = {None: wanted}
     if n_classes is not None:
         left = dict.fromkeys(range(n_classes), wanted // n_classes)
@@ -159,7 +159,7 @@ def _draw(queue: list[list[Example]], wanted: int, n_classes: int | None) -> tup
 
 
 def _groups(ordered: Sequence[Example]) -> dict[str, list[Example]]:
-    """Rows by group, where groups that share a text count as one."""
+    """Examples by group, where groups that share a text count as one."""
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:

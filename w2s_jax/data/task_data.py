@@ -18,7 +18,7 @@ from w2s_jax.runtime.errors import UserError
 
 
 def definition_of(name: str) -> Task:
-    """A registered task, one of the user's own Python file, or one made of a local table or arrays.
+    """A registered task, one of the user's own Python file, or that of a local table or arrays.
 
     Raises:
       UserError: no such task or file.

@@ -20,10 +20,10 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of N rows of K candidates, one after another: text i is `ids[offsets[i]:offsets[i + 1]]`.
+    """Token ids of N examples of K candidates, one after another: text i is `ids[offsets[i]:offsets[i + 1]]`.
 
     Attributes:
-      candidates: K, texts a row; 1 where a row is one text.
+      candidates: K, texts of an example; 1 where an example is one text.
     """
 
     ids: Int[np.ndarray, " total"]
@@ -31,7 +31,7 @@ class Tokens:
     candidates: int = 1
 
     def __len__(self) -> int:
-        """N, the rows."""
+        """N, the examples."""
         return (len(self.offsets) - 1) // self.candidates
 
     def __getitem__(self, text: int) -> Int[np.ndarray, " length"]:
@@ -63,7 +63,7 @@ def encode(
     """
     candidates = {1 if isinstance(text, str) else len(text) for text in texts}
     if len(candidates) > 1:
-        raise UserError(f"every row must have equally many candidates; found rows with {sorted(candidates)}")
+        raise UserError(f"every example must have equally many candidates; found examples with {sorted(candidates)}")
     rows = [row or [0] for row in tokenizer.encode(flatten(texts))]
     lengths = np.array([len(row) for row in rows], np.int64)
     longer = int(np.sum(lengths > max_tokens))
@@ -77,12 +77,12 @@ def encode(
 
 
 def ragged(rows: Sequence[Sequence[int]], candidates: int = 1) -> Tokens:
-    """Token ids of rows, or of rows of several candidates, one after another."""
+    """Token ids of texts, or of examples of several candidates, one after another."""
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     ids = np.fromiter((token for row in rows for token in row), np.int32, count=int(offsets[-1]))
     return Tokens(ids, offsets, candidates)
 
 
 def flatten(texts: Sequence[Text]) -> list[str]:
-    """Every candidate of every row as a text of its own."""
+    """Every candidate of every example as a text of its own."""
     return [part for text in texts for part in ((text,) if isinstance(text, str) else text)]

@@ -13,8 +13,8 @@ from w2s_jax.evaluation import storage
 from w2s_jax.models import Pretrained
 from w2s_jax.models import export as hugging_face
 from w2s_jax.models import params as parameter_sets
+from w2s_jax.models.catalogue import MODELS
 from w2s_jax.models.layers import Lora
-from w2s_jax.models.registry import MODELS
 from w2s_jax.pipeline.store import MANIFEST, Store
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
@@ -26,7 +26,7 @@ def export(folder: Path, out: Path, model: str | None = None) -> tuple[list[Path
 
     Args:
       folder: of a stage (`runs/stages/...`) or of a run (`runs/quickstart`).
-      model: what a stage's model was made of, where that has no name. A run's config says it.
+      model: the pretrained model that a stage started from, where it has no name. A run's config says it.
 
     Returns:
       The folders that were written, and one line for each stage of a run that was not.

@@ -1,10 +1,21 @@
-"""Results as a tidy table: one row for each cell and role."""
+"""Results as tidy tables: one row for each cell and role, or one for each cell and test example."""
 
+import functools
 import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from w2s_jax import metrics, serialize
+from w2s_jax.data.splits import Split
+from w2s_jax.data.task_data import Tasks
+from w2s_jax.data.tokens import flatten
 from w2s_jax.evaluation.results import Cell, Results, Summary
 from w2s_jax.metrics import ROLES
+from w2s_jax.pipeline.store import Finished, Store
+from w2s_jax.runtime.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +38,7 @@ def to_frame(found: Results) -> "pd.DataFrame | pa.Table":
       selected_step, best_truth_step: of the student.
       stage: the model's folder.
     """
-    table = to_table(found)
-    return table.to_pandas() if importlib.util.find_spec("pandas") else table
+    return _as_frame(to_table(found))
 
 
 def to_table(found: Results) -> "pa.Table":
@@ -84,3 +94,86 @@ def _of_student(cell: Cell, summary: Summary) -> dict[str, Any]:
         "selected_step": cell.selected_step,
         "best_truth_step": cell.best_truth_step,
     }
+
+
+def predictions(found: Results, out: str | Path | None = None) -> "pd.DataFrame | pa.Table":
+    """One row for each cell and example of its test split, as a pandas frame where pandas is installed.
+
+    Columns:
+      task, supervisor, student, method, seed: the cell.
+      id, text: of the example; where a task's examples have several texts to compare, `text` is a list.
+      truth: the class that is right.
+      p_supervisor, p_student, p_ceiling: the probability of class 1; where a task has more than two classes, a list of
+        the probabilities of all. The supervisor's are its weak labels.
+      predicted_supervisor, predicted_student, predicted_ceiling: the class of the largest probability.
+
+    Args:
+      out: the folder that holds `stages`; None is the one that the run wrote to.
+
+    Raises:
+      UserError: a stage or the task is not there any more, or is not what was measured.
+    """
+    return _as_frame(predictions_table(found, out))
+
+
+def predictions_table(found: Results, out: str | Path | None = None) -> "pa.Table":
+    """The same as a pyarrow table, whether pandas is installed or not."""
+    import pyarrow as pa
+
+    root = Path(found.config.get("out", "") if out is None else out) / "stages"
+    read = functools.lru_cache(maxsize=256)(Store(root).read)
+    tests = _test_splits(found)
+    listed = any(isinstance(text, tuple) for test in tests.values() for text in test.texts)
+    several = any(facts.n_classes > 2 for facts in found.tasks)
+
+    def rows(cell: Cell) -> Iterator[dict[str, Any]]:
+        test = tests[cell.task, cell.seed]
+        assert test.labels is not None
+        probs = {role: _measured(cell, role, test, read(cell.stages[role])) for role in ROLES}
+        for row, text in enumerate(flatten([text]) if listed else text for text in test.texts):
+            yield {
+                **{name: getattr(cell, name) for name in ("task", "supervisor", "student", "method", "seed")},
+                **{"id": test.ids[row], "text": text, "truth": int(test.labels[row])},
+                **{f"p_{role}": each[row].tolist() if several else float(each[row, 1]) for role, each in probs.items()},
+                **{f"predicted_{role}": int(each[row].argmax()) for role, each in probs.items()},
+            }
+
+    probability = pa.list_(pa.float32()) if several else pa.float32()
+    columns = [
+        *((name, pa.string()) for name in ("task", "supervisor", "student", "method")),
+        *(("seed", pa.int64()), ("id", pa.string())),
+        *(("text", pa.list_(pa.string()) if listed else pa.string()), ("truth", pa.int64())),
+        *((f"p_{role}", probability) for role in ROLES),
+        *((f"predicted_{role}", pa.int64()) for role in ROLES),
+    ]
+    return pa.Table.from_pylist([row for cell in found.cells for row in rows(cell)], schema=pa.schema(columns))
+
+
+def _test_splits(found: Results) -> dict[tuple[str, int], Split]:
+    """The test split of each task, by its title, and seed."""
+    tasks = Tasks()
+    configs = serialize.from_json(found.config.get("tasks", []))
+    known = {config.title: tasks[config] for config in configs}
+    missing = [cell.task for cell in found.cells if cell.task not in known]
+    if missing:
+        raise UserError(f"the config of these results does not say what task {missing[0]!r} is; run it again")
+    drawn = dict.fromkeys((cell.task, cell.seed) for cell in found.cells)
+    return {(task, seed): known[task].splits(seed).test for task, seed in drawn}
+
+
+def _measured(cell: Cell, role: str, test: Split, stage: Finished) -> np.ndarray:
+    """The predictions of a stage for the test split that it was measured on.
+
+    Raises:
+      UserError: the task gives other examples or other labels now.
+    """
+    assert test.labels is not None
+    same = stage.manifest["identity"]["predicts"]["test"] == test.without_truth().fingerprint
+    probs = stage.predictions.for_split("test", test.ids) if same else None
+    if probs is None or metrics.accuracy(probs, test.labels) != cell.scores["accuracy"][role]:
+        raise UserError(f"task {cell.task!r} is not what {cell.stages[role]} was measured on; run the experiment again")
+    return probs
+
+
+def _as_frame(table: "pa.Table") -> "pd.DataFrame | pa.Table":
+    return table.to_pandas() if importlib.util.find_spec("pandas") else table

@@ -41,7 +41,7 @@ def measure(
         cells=tuple(item.cell for item in measured),
         summaries=summaries,
         comparisons=comparisons,
-        parameters=_sizes(experiment),
+        parameters=sizes(experiment),
         across=across.over_tasks(summaries),
         findings=tuple(_findings(experiment, cells, measured, tasks, read)),
     )
@@ -137,14 +137,23 @@ def _cell(cell: CellStages, finished: Mapping[str, Finished], check: Callable[[S
     )
 
 
-def _sizes(experiment: Experiment) -> dict[str, int]:
-    """Parameters of each model whose number is known, by display name."""
-    named = {**experiment.supervisors, **experiment.students}
-    return {
-        name: models.size(learner.model, read_layer=learner.read_layer)
-        for name, learner in named.items()
-        if isinstance(learner, Learner) and not arrays.is_array(learner.model)
-    }
+def sizes(experiment: Experiment) -> dict[str, int]:
+    """Parameters of each model whose number is known, by display name.
+
+    Raises:
+      UserError: two models of different sizes have one name.
+    """
+    found: dict[str, int] = {}
+    for named in (experiment.supervisors, experiment.students):
+        for name, learner in named.items():
+            if isinstance(learner, Learner) and not arrays.is_array(learner.model):
+                size = models.size(learner.model, read_layer=learner.read_layer)
+                if found.setdefault(name, size) != size:
+                    raise UserError(
+                        f"a supervisor and a student are both called {name!r}, but are of {found[name]:,} and {size:,} "
+                        "parameters; give them different names"
+                    )
+    return found
 
 
 def _facts(task: TaskData, seed: int) -> TaskFacts:

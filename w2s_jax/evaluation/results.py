@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2s_jax.metrics import PGR, Agreement, Finding, MetricFacts, PairedTests
@@ -261,6 +262,19 @@ class Results:
         from w2s_jax.evaluation import frames
 
         return frames.to_frame(self)
+
+    def predictions(self, out: str | Path | None = None) -> "pd.DataFrame | pa.Table":
+        """One row for each cell and test example, with all three models' probabilities: see `frames.predictions`.
+
+        Args:
+          out: the folder that holds `stages`; None is the one that the run wrote to.
+
+        Raises:
+          UserError: a stage or the task is not there any more, or is not what was measured.
+        """
+        from w2s_jax.evaluation import frames
+
+        return frames.predictions(self, out)
 
     def plot(self) -> "dict[str, matplotlib.figure.Figure]":
         """The figures of the report as matplotlib figures, by name.

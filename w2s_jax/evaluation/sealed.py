@@ -1,6 +1,6 @@
-"""A one-shot evaluator: whoever works on a method gets no label that is not the supervisor's, and few scores.
+"""A one-shot evaluator: who works on a method gets no labels but the supervisor's, and few scores.
 
-`seal` cuts a finished run into what a worker is given (texts and weak labels) and a vault (truth and fixed baselines),
+`seal` splits a finished run into a worker's folder (texts and weak labels) and a vault (truth and fixed baselines),
 which belongs on another machine or account than the worker's. `score` is the only way from one to the other. Searching
 over scores of one test set is how automated researchers overfit it, so the vault counts them, and keeps a ledger.
 

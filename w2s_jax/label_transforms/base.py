@@ -18,7 +18,7 @@ CONTEXT = ("features", "members", "student", "views", "seed")
 _EXAMPLES_AXIS = {"features": 0, "members": 1, "student": 0, "views": 1}
 
 
-class Labels(NamedTuple):
+class TransformedLabels(NamedTuple):
     """What a label transform leaves to learn from.
 
     Attributes:
@@ -32,9 +32,9 @@ class Labels(NamedTuple):
 
 @runtime_checkable
 class LabelTransform(Protocol):
-    """A pure function `(weak [n, c], *, hyperparameters, context) -> Labels`. It never sees ground truth."""
+    """A pure function `(weak [n, c], *, hyperparameters, context) -> TransformedLabels`. It never sees ground truth."""
 
-    def __call__(self, weak: Float[np.ndarray, "n c"], /, *args: Any, **keywords: Any) -> Labels: ...
+    def __call__(self, weak: Float[np.ndarray, "n c"], /, *args: Any, **keywords: Any) -> TransformedLabels: ...
 
 
 LABEL_TRANSFORMS: Registry[LabelTransform] = Registry("label transform")
@@ -45,8 +45,8 @@ def context_of(transform: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(name for name in CONTEXT if name in inspect.signature(transform).parameters)
 
 
-def bind(transform: LabelTransform, **options: Any) -> Callable[..., Labels]:
-    """A label transform with its hyperparameters, as `(weak [n, c], **context) -> Labels`.
+def bind(transform: LabelTransform, **options: Any) -> Callable[..., TransformedLabels]:
+    """A label transform with its hyperparameters, as `(weak [n, c], **context) -> TransformedLabels`.
 
     It gets of the context what it names; more may be passed.
 
@@ -62,14 +62,15 @@ def bind(transform: LabelTransform, **options: Any) -> Callable[..., Labels]:
 
     Raises:
       UserError: an option that it does not have, or a missing one that it needs; when called, context that is missing,
-        is not finite or is not of as many examples as `weak`, or a result that is not `Labels` of probabilities.
+        is not finite or is not of as many examples as `weak`, or a result that is no `TransformedLabels` of
+        probabilities.
     """
     name = getattr(transform, "__name__", type(transform).__name__)
     needed = context_of(transform)
     _check_options(name, transform, options)
 
     @functools.wraps(transform)
-    def bound(weak: Float[np.ndarray, "n c"], **context: Any) -> Labels:
+    def bound(weak: Float[np.ndarray, "n c"], **context: Any) -> TransformedLabels:
         given = {key: context[key] for key in needed if key in context}
         _check_context(name, transform, given, len(weak))
         return _checked(name, transform(weak, **options, **given), weak)
@@ -77,15 +78,15 @@ def bind(transform: LabelTransform, **options: Any) -> Callable[..., Labels]:
     return bound
 
 
-def kept(weak: Float[np.ndarray, "n c"], keep: Bool[np.ndarray, " n"]) -> Labels:
+def kept(weak: Float[np.ndarray, "n c"], keep: Bool[np.ndarray, " n"]) -> TransformedLabels:
     """The examples where `keep` is true, with the labels they had."""
     rows = np.flatnonzero(keep).astype(np.int32)
-    return Labels(rows, np.asarray(weak[rows], np.float32))
+    return TransformedLabels(rows, np.asarray(weak[rows], np.float32))
 
 
-def relabelled(targets: Float[np.ndarray, "n c"]) -> Labels:
+def relabelled(targets: Float[np.ndarray, "n c"]) -> TransformedLabels:
     """Every example, with new labels."""
-    return Labels(np.arange(len(targets), dtype=np.int32), np.asarray(targets, np.float32))
+    return TransformedLabels(np.arange(len(targets), dtype=np.int32), np.asarray(targets, np.float32))
 
 
 def farthest(weak: Float[np.ndarray, "n c"], other: Float[np.ndarray, "n c"], share: float) -> Int[np.ndarray, " m"]:
@@ -95,7 +96,7 @@ def farthest(weak: Float[np.ndarray, "n c"], other: Float[np.ndarray, "n c"], sh
     return np.argsort(-distance, kind="stable")[: round(share * len(weak))]
 
 
-def drop_farthest(weak: Float[np.ndarray, "n c"], other: Float[np.ndarray, "n c"], drop: float) -> Labels:
+def drop_farthest(weak: Float[np.ndarray, "n c"], other: Float[np.ndarray, "n c"], drop: float) -> TransformedLabels:
     """Without the share of examples where two labels are farthest apart."""
     check_range("drop", drop, 0, 1 - 1e-9)
     keep = np.ones(len(weak), bool)
@@ -142,7 +143,7 @@ def _check_context(name: str, transform: LabelTransform, given: Mapping[str, Any
                 raise UserError(f"label transform {name!r} was given {key} that contain NaN or infinity")
 
 
-def _checked(name: str, labels: Any, weak: np.ndarray) -> Labels:
+def _checked(name: str, labels: Any, weak: np.ndarray) -> TransformedLabels:
     try:
         rows, targets = (np.asarray(part) for part in labels)
     except (TypeError, ValueError) as error:
@@ -160,4 +161,4 @@ def _checked(name: str, labels: Any, weak: np.ndarray) -> Labels:
         raise UserError(f"label transform {name!r} returned rows outside 0..{len(weak) - 1}")
     if not (targets >= 0).all() or not np.allclose(targets.sum(axis=1), 1, atol=1e-4):
         raise UserError(f"label transform {name!r} returned targets that are not probabilities")
-    return Labels(rows.astype(np.int32), targets.astype(np.float32))
+    return TransformedLabels(rows.astype(np.int32), targets.astype(np.float32))

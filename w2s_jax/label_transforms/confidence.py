@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, Labels, kept, most_of
+from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, TransformedLabels, kept, most_of
 from w2s_jax.runtime.checks import check_range
 from w2s_jax.runtime.errors import UserError
 
@@ -11,7 +11,7 @@ from w2s_jax.runtime.errors import UserError
 @LABEL_TRANSFORMS.register
 def confidence_filter(
     weak: Float[np.ndarray, "n c"], *, threshold: float = 0.75, share: float | None = None, balanced: bool = False
-) -> Labels:
+) -> TransformedLabels:
     """Keeps the examples whose largest weak probability is above the threshold, or the most confident share of them.
 
     >>> weak = np.array([[0.1, 0.9], [0.3, 0.7], [0.8, 0.2], [0.45, 0.55]], np.float32)
@@ -42,8 +42,8 @@ def confidence_filter(
 
 
 @LABEL_TRANSFORMS.register
-def random_rows(weak: Float[np.ndarray, "n c"], *, share: float = 0.5, seed: int) -> Labels:
-    """Keeps `round(share * n)` examples by chance: what a filter is to be compared with.
+def random_rows(weak: Float[np.ndarray, "n c"], *, share: float = 0.5, seed: int) -> TransformedLabels:
+    """Keeps `round(share * n)` examples at random: the control for a filter.
 
     Args:
       share: in (0, 1].
@@ -57,11 +57,11 @@ def random_rows(weak: Float[np.ndarray, "n c"], *, share: float = 0.5, seed: int
 
 
 @LABEL_TRANSFORMS.register
-def balanced_resample(weak: Float[np.ndarray, "n c"], *, seed: int) -> Labels:
+def balanced_resample(weak: Float[np.ndarray, "n c"], *, seed: int) -> TransformedLabels:
     """As many examples as before, equally many of each class of weak labels that occurs.
 
-    A class with too few is repeated whole, and then in part by chance; of one with too many, some are left out by
-    chance.
+    A class with too few is repeated whole, and then in part at random; of one with too many, some are dropped at
+    random.
     """
     generator = np.random.default_rng(seed)
     classes = [np.flatnonzero(weak.argmax(axis=1) == label) for label in range(weak.shape[1])]
@@ -72,4 +72,4 @@ def balanced_resample(weak: Float[np.ndarray, "n c"], *, seed: int) -> Labels:
         whole, rest = divmod(size, len(rows))
         drawn += [rows] * whole + [generator.choice(rows, rest, replace=False)]
     order = np.sort(np.concatenate(drawn)).astype(np.int32)
-    return Labels(order, np.asarray(weak[order], np.float32))
+    return TransformedLabels(order, np.asarray(weak[order], np.float32))

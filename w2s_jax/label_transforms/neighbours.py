@@ -3,13 +3,15 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, Labels, drop_farthest, kept, relabelled
+from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, TransformedLabels, drop_farthest, kept, relabelled
 from w2s_jax.runtime.checks import check_count, check_range
 from w2s_jax.runtime.errors import UserError
 
 
 @LABEL_TRANSFORMS.register
-def knn_relabel(weak: Float[np.ndarray, "n c"], *, features: Float[np.ndarray, "n d"], k: int = 50) -> Labels:
+def knn_relabel(
+    weak: Float[np.ndarray, "n c"], *, features: Float[np.ndarray, "n d"], k: int = 50
+) -> TransformedLabels:
     """Relabels every example with the mean of the weak labels of its k nearest other examples (Euclidean distance).
 
     An example is not its own neighbour: EleutherAI/w2s counts it, which pulls every label towards itself.
@@ -29,7 +31,7 @@ def knn_relabel(weak: Float[np.ndarray, "n c"], *, features: Float[np.ndarray, "
 @LABEL_TRANSFORMS.register
 def knn_filter(
     weak: Float[np.ndarray, "n c"], *, features: Float[np.ndarray, "n d"], k: int = 50, drop: float = 0.1
-) -> Labels:
+) -> TransformedLabels:
     """Drops the share of examples whose weak label is farthest from the mean of their neighbours'.
 
     Args:
@@ -48,7 +50,7 @@ def knn_filter(
 @LABEL_TRANSFORMS.register
 def topo_filter(
     weak: Float[np.ndarray, "n c"], *, features: Float[np.ndarray, "n d"], k: int = 50, zeta: float = 0.5
-) -> Labels:
+) -> TransformedLabels:
     """TopoFilter: keeps the largest connected component of each weak class, without the examples at its border.
 
     Every example has edges to its k nearest other examples; a class keeps the edges between its own examples. Of those

@@ -1,11 +1,11 @@
-"""Overlap density: examples that hold both what the supervisor knows and what only the student can learn."""
+"""Overlap density: examples with features that the supervisor knows and features that only the student can learn."""
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, Labels, kept, most_of
+from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, TransformedLabels, kept, most_of
 from w2s_jax.label_transforms.neighbours import neighbours
 from w2s_jax.label_transforms.probes import out_of_fold
 from w2s_jax.runtime.checks import check_range
@@ -15,11 +15,11 @@ CHUNK = 1024
 
 
 class Overlap(NamedTuple):
-    """What kind each example is. Those that are neither are easy: known to the supervisor, and unlike anything hard.
+    """The kind of each example. Those that are neither are easy: known to the supervisor, and unlike any hard one.
 
     Attributes:
       hard: the supervisor is unsure of it.
-      both: it is not hard, and like something hard.
+      both: it is not hard, and similar to a hard one.
       score: of an example that is not hard, the largest |cosine| with a hard one; 0 of hard ones.
     """
 
@@ -29,7 +29,7 @@ class Overlap(NamedTuple):
 
     @property
     def density(self) -> float:
-        """The share of examples that hold both."""
+        """The share of examples that have both."""
         return float(self.both.mean())
 
 
@@ -37,7 +37,7 @@ def overlap(weak: Float[np.ndarray, "n c"], features: Float[np.ndarray, "n d"]) 
     """Sorts examples into hard, easy and both.
 
     An example is hard below the change point of the sorted confidences `(C max p - 1) / (C - 1)`; for two classes that
-    is `2 |p - 1/2|`. Of the others, those above the change point of the sorted scores hold both.
+    is `2 |p - 1/2|`. Of the others, those above the change point of the sorted scores have both.
 
     Raises:
       UserError: fewer than four examples, or weak labels that are all equally confident, as hard labels are.
@@ -65,8 +65,8 @@ def overlap(weak: Float[np.ndarray, "n c"], features: Float[np.ndarray, "n d"]) 
 @LABEL_TRANSFORMS.register
 def overlap_filter(
     weak: Float[np.ndarray, "n c"], *, features: Float[np.ndarray, "n d"], share: float | None = None
-) -> Labels:
-    """Keeps the examples that hold both; or those with the largest score, none of them hard.
+) -> TransformedLabels:
+    """Keeps the examples with both easy and hard features, or the share with the largest overlap score.
 
     Args:
       share: in (0, 1], of all examples; None keeps what lies above the change point.
@@ -97,7 +97,7 @@ def overlap_score_filter(
     k: int = 50,
     l2: float = 1e-2,
     folds: int = 5,
-) -> Labels:
+) -> TransformedLabels:
     """Keeps the share of each weak class with the largest sum of four standardised scores.
 
     The scores are what the out-of-fold probe gives the weak class; what the mean label of the k nearest other examples
@@ -133,9 +133,9 @@ def _standardised(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 
 
 def change_point(values: Float[np.ndarray, " n"]) -> float:
-    """Where the sorted values are best cut in two: the first value of the upper part.
+    """Where the sorted values are best split in two: the first value of the upper part.
 
-    The best cut has the least sum of squares about the two means: binary segmentation with one break and squared loss.
+    The best split has the least sum of squares about the two means: binary segmentation, one break, squared loss.
 
     >>> change_point(np.array([0.9, 0.1, 0.2, 1.0]))
     0.9

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import expit
 
-from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, Labels, relabelled
+from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, TransformedLabels, relabelled
 from w2s_jax.runtime.checks import check_count, check_range
 from w2s_jax.runtime.errors import UserError
 
@@ -20,7 +20,7 @@ def em_posterior(
     rounds: int = 2,
     temperature: float = 1.0,
     l2: float = 1.0,
-) -> Labels:
+) -> TransformedLabels:
     """Relabels with `P(y | weak label, x)`, proportional to `P(weak label | y, x) P(y | x)`.
 
     The prior is the strong model's: the sigmoid of its mean log-odds over views, each view centred, so that both

@@ -6,7 +6,7 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
-from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, Labels, drop_farthest, farthest, relabelled
+from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, TransformedLabels, drop_farthest, farthest, relabelled
 from w2s_jax.runtime.checks import check_count, check_range
 from w2s_jax.runtime.errors import UserError
 
@@ -19,7 +19,7 @@ def logistic_relabel(
     seed: int,
     l2: float = 1e-2,
     folds: int = 5,
-) -> Labels:
+) -> TransformedLabels:
     """Relabels every example with what logistic regression on the weak labels of the other folds predicts.
 
     In-sample, as EleutherAI/w2s has it, a probe of many features repeats the labels it was given. It minimises
@@ -49,7 +49,7 @@ def logistic_filter(
     l2: float = 1e-2,
     folds: int = 5,
     drop: float = 0.1,
-) -> Labels:
+) -> TransformedLabels:
     """Drops the share of examples whose weak label is farthest from what `logistic_relabel` predicts.
 
     Args:
@@ -74,7 +74,7 @@ def logistic_smooth(
     l2: float = 1e-2,
     folds: int = 5,
     share: float = 0.4,
-) -> Labels:
+) -> TransformedLabels:
     """Keeps all examples, and labels those that `logistic_filter` would drop `1 / C` for every class.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, Labels, relabelled
+from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, TransformedLabels, relabelled
 from w2s_jax.runtime.checks import check_count
 from w2s_jax.runtime.errors import UserError
 
@@ -27,7 +27,7 @@ def learned_weights(
     learning_rate: float = 1e-2,
     weight_rate: float = 0.1,
     l2: float = 1e-2,
-) -> Labels:
+) -> TransformedLabels:
     """RAVEN: relabels with `sum_m w_m members_m`, the weights learned together with a linear head on the features.
 
     At first the head learns, with equal weights, only from examples where all supervisors choose one class. Then head
@@ -106,7 +106,7 @@ def _learned(
 @LABEL_TRANSFORMS.register
 def assign(
     weak: Float[np.ndarray, "n c"], *, members: Float[np.ndarray, "m n c"], student: Float[np.ndarray, "n c"]
-) -> Labels:
+) -> TransformedLabels:
     """Relabels each example by the supervisor nearest to the student, and drops the examples that the student doubts.
 
     The nearest supervisor is `argmin_m KL(student || members_m)`. With r the share of examples where the student's
@@ -122,4 +122,4 @@ def assign(
     support = student[np.arange(len(weak)), classes]
     count = max(1, int((student.argmax(axis=1) == classes).sum()))
     rows = np.sort(np.argsort(-support, kind="stable")[:count]).astype(np.int32)
-    return Labels(rows, np.asarray(labels[rows], np.float32))
+    return TransformedLabels(rows, np.asarray(labels[rows], np.float32))

@@ -1,6 +1,5 @@
 """A label transform with its options, as a config names it."""
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, Labels, bind, context_of
+from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, TransformedLabels, bind, context_of
 from w2s_jax.runtime import references
 from w2s_jax.runtime.options import Value, with_defaults
 
@@ -28,7 +27,7 @@ class Transform:
     def __hash__(self) -> int:
         return hash(self.name)
 
-    def __call__(self, weak: Float[np.ndarray, "n c"], **context: Any) -> Labels:
+    def __call__(self, weak: Float[np.ndarray, "n c"], **context: Any) -> TransformedLabels:
         """The labels that it leaves, from weak labels and what it asks to see."""
         return bind(self._found.value, **self.options)(weak, **context)
 
@@ -50,6 +49,6 @@ class Transform:
         """
         bind(self._found.value, **self.options)
 
-    @functools.cached_property
+    @property
     def _found(self) -> references.Found:
         return references.function(self.name, LABEL_TRANSFORMS)

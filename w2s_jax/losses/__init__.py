@@ -1,4 +1,4 @@
-"""Losses for learning from weak labels, and the algebra that they are made of.
+"""Losses for learning from weak labels, and the algebra that they are built from.
 
   base.py            what a loss is; `LOSSES`, `get`, `bind`, `reduce`
   algebra.py         `compose` of target transforms, a divergence and weights; coefficients that change with the step
@@ -19,7 +19,7 @@ A coefficient is a number, or an `optax.Schedule` that is evaluated at `step`. A
 `@LOSSES.register` where it is defined, or named as `my_file.py:my_loss`.
 """
 
-from w2s_jax.losses.algebra import Coefficient, Transform, Weight, compose, linear_warmup, mix
+from w2s_jax.losses.algebra import Coefficient, TargetTransform, Weight, compose, linear_warmup, mix
 from w2s_jax.losses.base import CONTEXT, LOSSES, Loss, Step, Where, bind, get, reduce
 from w2s_jax.losses.divergences import cross_entropy, kl, reverse_cross_entropy, reverse_kl, student_entropy
 from w2s_jax.losses.noise_robust import focal, generalized_cross_entropy, label_smoothing, symmetric_cross_entropy
@@ -45,6 +45,7 @@ from w2s_jax.losses.weak_to_strong import (
     product,
 )
 from w2s_jax.losses.weights import inside_midweak_window, inside_window
+from w2s_jax.runtime.registry import discover
 
 __all__ = [
     "CONTEXT",
@@ -52,7 +53,7 @@ __all__ = [
     "Coefficient",
     "Loss",
     "Step",
-    "Transform",
+    "TargetTransform",
     "Weight",
     "Where",
     "adaptive_confidence",
@@ -90,3 +91,5 @@ __all__ = [
     "student_times_targets",
     "symmetric_cross_entropy",
 ]
+
+discover(__name__, __path__)  # a new file of this folder needs no line here

@@ -19,12 +19,12 @@ from jaxtyping import Float
 from w2s_jax.losses.base import Loss, Step, Where, context_of
 from w2s_jax.runtime.errors import UserError
 
-Transform = Callable[..., Float[Array, "b c"]]
+TargetTransform = Callable[..., Float[Array, "b c"]]
 Weight = Callable[..., Float[Array, " b"]]
 Coefficient: TypeAlias = float | int | Array | optax.Schedule
 
 
-def compose(divergence: Loss, *, targets: tuple[Transform, ...] = (), weights: tuple[Weight, ...] = ()) -> Loss:
+def compose(divergence: Loss, *, targets: tuple[TargetTransform, ...] = (), weights: tuple[Weight, ...] = ()) -> Loss:
     """A loss: the divergence from the transformed targets, multiplied by every weight.
 
     Transforms are applied one after another. Weights see the targets as they were given, before any transform.
@@ -60,7 +60,7 @@ def compose(divergence: Loss, *, targets: tuple[Transform, ...] = (), weights: t
     return loss
 
 
-def mix(transform: Transform, coefficient: Coefficient) -> Transform:
+def mix(transform: TargetTransform, coefficient: Coefficient) -> TargetTransform:
     """A target transform: `(1 - c) targets + c transform(targets)`.
 
     Args:

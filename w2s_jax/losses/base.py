@@ -45,7 +45,11 @@ def get(name: str) -> Loss:
     return LOSSES.find(name)
 
 
-def bind(loss: Loss, **options: Any) -> Callable[..., Float[Array, " b"]]:
+# A loss with its hyperparameters: (logits [B, C], targets [B, C], *, step, total_steps, where [B]) -> [B], unreduced.
+BoundLoss = Callable[..., Float[Array, " b"]]
+
+
+def bind(loss: Loss, **options: Any) -> BoundLoss:
     """The loss with its hyperparameters, as `(logits, targets, *, step, total_steps, where) -> [B]`.
 
     The result is float32, and exactly 0 for padding examples: the value, and the gradient whatever those hold.

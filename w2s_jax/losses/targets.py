@@ -11,7 +11,7 @@ from jax import Array
 from jax.scipy.special import xlogy
 from jaxtyping import Float
 
-from w2s_jax.losses.algebra import Coefficient, Transform, at_step
+from w2s_jax.losses.algebra import Coefficient, TargetTransform, at_step
 from w2s_jax.losses.base import Step, Where, check_hyperparameter
 
 TINY = jnp.finfo(jnp.float32).tiny
@@ -26,7 +26,7 @@ def harden_targets(probs: Float[Array, "b c"], targets: Float[Array, "b c"]) -> 
     return jax.nn.one_hot(jnp.argmax(targets, axis=-1), targets.shape[-1])
 
 
-def smooth_targets(smoothing: float) -> Transform:
+def smooth_targets(smoothing: float) -> TargetTransform:
     """`(1 - s) targets + s / C` (Szegedy et al. 2016, section 7).
 
     Args:
@@ -74,7 +74,7 @@ def student_at_prior(probs: Float[Array, "b c"], targets: Float[Array, "b c"], *
     return jax.nn.one_hot(jnp.where(zero, 0, 1), 2)
 
 
-def student_at_quantile(prior: float | None = None) -> Transform:
+def student_at_quantile(prior: float | None = None) -> TargetTransform:
     """The student's own hard labels as openai/weak-to-strong makes them: class 0 where `p0 >= quantile(p0, prior)`.
 
     The quantile is over valid examples, interpolated linearly. Unlike with `student_at_prior`, a batch of one example
@@ -100,7 +100,7 @@ def student_at_quantile(prior: float | None = None) -> Transform:
     return transform
 
 
-def student_times_targets(alpha: Coefficient, beta: Coefficient) -> Transform:
+def student_times_targets(alpha: Coefficient, beta: Coefficient) -> TargetTransform:
     """`p^beta targets^alpha`, normalised; computed in logarithms, so that nothing is divided by 0.
 
     Args:
@@ -116,7 +116,7 @@ def student_times_targets(alpha: Coefficient, beta: Coefficient) -> Transform:
     return transform
 
 
-def adaptive_mix(temperature: float) -> Transform:
+def adaptive_mix(temperature: float) -> TargetTransform:
     """`(1 - b) targets + b student_argmax`, with b as in `adaptive_confidence`.
 
     Args:

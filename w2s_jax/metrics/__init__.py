@@ -29,6 +29,7 @@ from w2s_jax.metrics.paired import PairedDifference, PairedTests, holm, paired_d
 from w2s_jax.metrics.performance_gap import PGR, in_words, pgr, pgr_of
 from w2s_jax.metrics.resampling import Bootstrap, Statistic
 from w2s_jax.metrics.triples import ROLES, Triple, tested_on
+from w2s_jax.runtime.registry import discover
 
 __all__ = [
     "METRICS",
@@ -72,3 +73,5 @@ __all__ = [
     "sweep_calibration_error",
     "tested_on",
 ]
+
+discover(__name__, __path__)  # a new file of this folder needs no line here

@@ -22,7 +22,7 @@ _SHOWN = {"main": "main table", "second": "second table", "results": "results.js
 
 @dataclass(frozen=True, kw_only=True)
 class MetricFacts:
-    """A metric in words: results keep it, so that their report needs no code.
+    """A metric's description: results keep it, so that their report needs no code.
 
     Attributes:
       name: in the results: `calibration_error`.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from w2s_jax.metrics.resampling import Drawn
+from w2s_jax.metrics.resampling import Resampled
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -42,7 +42,7 @@ def two_sided(drawn: Float[np.ndarray, " r"]) -> tuple[float, float]:
     return min(1.0, (int(tail) + 1) * least_p), least_p
 
 
-def together(models: Sequence[Drawn]) -> tuple[list[float], np.ndarray | None]:
+def together(models: Sequence[Resampled]) -> tuple[list[float], np.ndarray | None]:
     """The models' statistics, and the resamples [M, R] where all are defined; None where those are under half."""
     drawn = np.stack([model.resampled for model in models])
     defined = np.isfinite(drawn).all(axis=0)

@@ -103,7 +103,7 @@ STATISTICS: dict[str, Callable[[np.ndarray, np.ndarray], Measure]] = {
 }
 
 
-class Drawn(NamedTuple):
+class Resampled(NamedTuple):
     """A model's statistic, mean over seeds: as it is, and in every resample [R], NaN where it is undefined."""
 
     value: float
@@ -133,7 +133,7 @@ class Bootstrap:
         for start in range(0, resamples, rows):
             part = self._counts[:, start : start + rows]
             part[:] = _multinomial(rng, part.shape[1], n_groups)
-        self._known: dict[tuple[str, int, bytes], Drawn] = {}
+        self._known: dict[tuple[str, int, bytes], Resampled] = {}
 
     def fits(self, tests: Sequence[tuple[Labels, Groups]]) -> bool:
         """Whether these are the test examples that were resampled, seed by seed."""
@@ -143,17 +143,17 @@ class Bootstrap:
             for theirs, ours in zip(*pair, strict=True)
         )
 
-    def mean(self, models: Sequence[np.ndarray], statistic: Statistic) -> Drawn:
+    def mean(self, models: Sequence[np.ndarray], statistic: Statistic) -> Resampled:
         """The mean over seeds of one model for each seed, whose probabilities are [N, C]."""
         each = [self._of_seed(index, probs, statistic) for index, probs in enumerate(models)]
         values = np.stack([drawn.resampled for drawn in each])
-        return Drawn(float(np.mean([drawn.value for drawn in each])), weighted_mean(values, self._seeds))
+        return Resampled(float(np.mean([drawn.value for drawn in each])), weighted_mean(values, self._seeds))
 
     def by_seed(self, models: Sequence[np.ndarray], statistic: Statistic) -> Float[np.ndarray, " s"]:
         """The statistic of one model for each seed, as it is."""
         return np.array([self._of_seed(index, probs, statistic).value for index, probs in enumerate(models)])
 
-    def _of_seed(self, index: int, probs: Probs, statistic: Statistic) -> Drawn:
+    def _of_seed(self, index: int, probs: Probs, statistic: Statistic) -> Resampled:
         key = (statistic, index, hashlib.blake2b(probs.tobytes()).digest())
         if key not in self._known:
             measure = STATISTICS[statistic](probs, self._tests[index][0])
@@ -164,7 +164,7 @@ class Bootstrap:
                 for start in range(0, resamples, columns)
             ]
             as_it_is = measure(np.ones((len(member), 1)))
-            self._known[key] = Drawn(float(as_it_is[0]), np.concatenate(parts))
+            self._known[key] = Resampled(float(as_it_is[0]), np.concatenate(parts))
         return self._known[key]
 
 

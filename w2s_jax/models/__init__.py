@@ -1,9 +1,10 @@
 """Models in Flax, and checkpoints in and out.
 
 `pretrained` finds, reads and hashes published models; `build` puts them under a head or makes language models of them.
-`classifier`, `language_model` and `preference` are those modules, made of `decoder`, `encoder`, `layers`, `attention`;
-`params` groups and merges parameters. `config`, `names` and `registry` hold one table each for every family and named
-model; `weights`, `assembly` and `export` read and write tensors.
+`classifier`, `language_model` and `preference` are those modules, of `decoder`, `encoder`, `layers`, `attention`;
+`families` has one file for each family of models (its config and the names of its tensors), `config` what they have in
+common, and `catalogue` the models that have a name. `params` groups and merges parameters; `weights`, `assembly`,
+`tensor_table` and `export` read and write tensors, `tokenizer` texts.
 """
 
 from w2s_jax.models.build import (
@@ -13,6 +14,7 @@ from w2s_jax.models.build import (
     check_preference,
     with_pretrained,
 )
+from w2s_jax.models.catalogue import MODELS
 from w2s_jax.models.pretrained import (
     Files,
     Pretrained,
@@ -26,7 +28,6 @@ from w2s_jax.models.pretrained import (
     size,
     unembedding,
 )
-from w2s_jax.models.registry import MODELS
 from w2s_jax.models.shapes import Model, boxed_shapes, placed_shapes, shardings
 
 __all__ = [

@@ -39,7 +39,7 @@ def on_devices(
 ) -> dict[str, Any]:
     """Our nested parameters as arrays of which each device holds its piece.
 
-    Pieces are made one after the other, so that beside what is placed the host holds one piece and a few megabytes.
+    Pieces are made one after the other, so that besides what is placed the host holds one piece and a few megabytes.
 
     Args:
       shardings: of each path.

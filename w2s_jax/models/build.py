@@ -38,7 +38,7 @@ def build_classifier(
 
     Args:
       rng: of what is new.
-      mesh: where the parameters lie afterwards. What is new is made there.
+      mesh: where the parameters are placed. New ones are created there.
 
     Returns:
       The module, and its parameters `{"backbone": ..., "head": ...}`; pretrained ones that are in place are not copied.
@@ -67,7 +67,7 @@ def build_language_model(
       The module, and its parameters `{"backbone": ...}`, with `"unembed"` where its embeddings are not tied.
 
     Raises:
-      UserError: it is an encoder, or its head cannot be found, or it was cut.
+      UserError: it is an encoder, or its head cannot be found, or it is cut to its first layers.
     """
     module = LanguageModel(pretrained.config, dropout, scan, remat, dtype, lora)
     return module, with_pretrained(module, pretrained, rng=rng, mesh=mesh)

@@ -29,7 +29,7 @@ class Classifier(nn.Module):
       read_layer: how many layers are run and have parameters; None is all. See `ModelConfig.cut`.
       dropout: rate, where the family has dropout.
       scan: layers in a compiled loop.
-      remat: what the backward pass computes again: `none`, `dots` or `full`.
+      remat: what the backward pass rematerializes: `none`, `dots` or `full`.
       dtype: of the computation; norms, softmax and logits are float32.
       lora: adapters, or None.
     """

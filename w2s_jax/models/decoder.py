@@ -97,7 +97,7 @@ class Decoder(nn.Module):
         norm, or (`cache`) its keys and values.
 
         With `packing`, which goes without `emit` and `past`, padding is computed in attention only. With a `past`,
-        tokens follow those that it was made of.
+        tokens follow those that it has read.
         """
         config, length = self.config, tokens.shape[1]
         settings = dataclasses.replace(self.settings, deterministic=deterministic)

@@ -93,7 +93,7 @@ def _backbone(params: Mapping[str, Any], config: ModelConfig) -> Iterator[tuple[
 
 
 def _special_ids(source: str) -> dict[str, Any]:
-    """The ids that config.json states beside the architecture. Batches need one that pads: if there is none, the last
+    """The ids that config.json states besides the architecture. Batches need one that pads: if there is none, the last
     token of a text does."""
     found = models.locate(source)
     if found.config is None:

@@ -49,7 +49,7 @@ class LanguageModel(nn.Module):
         return self._logits(self._hidden(tokens, lengths, deterministic))
 
     def last(self, tokens: Tokens, lengths: Lengths, past: Past = ()) -> Float[Array, "b v"]:
-        """Logits of what follows each row's last real token, float32. The rows go on from `past`, if there is one."""
+        """Logits of what follows each row's last real token, float32. The rows continue `past`, if there is one."""
         return self.read(tokens, lengths, past)[0]
 
     def read(self, tokens: Tokens, lengths: Lengths, past: Past = ()) -> tuple[Float[Array, "b v"], Cache]:
@@ -68,7 +68,9 @@ class LanguageModel(nn.Module):
         deterministic: bool = True,
         packing: Packing | None = None,
     ) -> Float[Array, "b c v"]:
-        """Logits of what follows each of a row's last `count` real tokens, float32; a place before the row is no use.
+        """Logits of what follows each of a row's last `count` real tokens, float32.
+
+        Where a row has fewer tokens, the places before its start hold nothing of use.
 
         Args:
           packing: room for the real tokens alone, as in `Classifier`.
@@ -94,7 +96,7 @@ class LanguageModel(nn.Module):
 
         Args:
           packing: room for the real tokens alone, as in `Classifier`.
-          past: what the rows go on from; it goes without `packing`.
+          past: what the rows continue; it excludes `packing`.
         """
         tokens, lengths = jnp.asarray(tokens), jnp.asarray(lengths)
         hidden: Array = self.backbone(tokens, lengths, deterministic=deterministic, packing=packing, past=past)[0]

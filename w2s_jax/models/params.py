@@ -9,7 +9,7 @@ import jax
 
 from w2s_jax.runtime.errors import UserError
 
-Tree = Any
+Params = Any  # nested dicts of arrays, or of what stands for them: shapes, shardings, names of groups
 Rules = Sequence[tuple[str, str]]
 
 _HEAD: Rules = [(r"^head/", "train"), (r"^backbone/", "frozen")]
@@ -30,7 +30,7 @@ def path_of(keys: Sequence[Any]) -> str:
     return "/".join(str(getattr(key, "key", key)) for key in keys)
 
 
-def groups(params: Tree, rules: Rules) -> Tree:
+def groups(params: Params, rules: Rules) -> Params:
     """The name of each leaf's group, by the first rule that matches its path.
 
     Raises:
@@ -52,7 +52,7 @@ def groups(params: Tree, rules: Rules) -> Tree:
     return found
 
 
-def partition(params: Tree, rules: Rules, name: str = "train") -> tuple[Tree, Tree]:
+def partition(params: Params, rules: Rules, name: str = "train") -> tuple[Params, Params]:
     """The leaves of the group of this name, and all others, each a nested dict without empty branches.
 
     Raises:
@@ -62,7 +62,7 @@ def partition(params: Tree, rules: Rules, name: str = "train") -> tuple[Tree, Tr
     return _keep(params, named, name, True), _keep(params, named, name, False)
 
 
-def combine(first: Tree, second: Tree) -> Tree:
+def combine(first: Params, second: Params) -> Params:
     """The one tree of which these are the parts."""
     merged = dict(first)
     for key, value in second.items():
@@ -70,7 +70,7 @@ def combine(first: Tree, second: Tree) -> Tree:
     return merged
 
 
-def merge_lora(params: Tree, scale: float) -> Tree:
+def merge_lora(params: Params, scale: float) -> Params:
     """The same function without adapters: `kernel + scale * A B` in their place, also where layers are stacked."""
     if "lora_a" not in params:
         return {key: merge_lora(value, scale) if isinstance(value, Mapping) else value for key, value in params.items()}
@@ -83,16 +83,16 @@ def merge_lora(params: Tree, scale: float) -> Tree:
     return {**rest, "kernel": kernel + scale * (flat_a @ flat_b).reshape(kernel.shape)}
 
 
-def without_lora(params: Tree) -> Tree:
+def without_lora(params: Params) -> Params:
     """The same parameters but the adapters'."""
     return partition(params, _ADAPTERS, "rest")[0]
 
 
-def fold_lora(params: Tree, scale: float) -> Tree:
+def fold_lora(params: Params, scale: float) -> Params:
     """`merge_lora` of arrays on devices, which it consumes: each kernel takes the place of the one before it."""
     adapters, rest = partition(params, _ADAPTERS, "adapters")
 
-    def merged(rest: Tree, adapters: Tree) -> Tree:
+    def merged(rest: Params, adapters: Params) -> Params:
         with jax.default_matmul_precision("highest"):
             return merge_lora(combine(rest, adapters), scale)
 
@@ -100,12 +100,12 @@ def fold_lora(params: Tree, scale: float) -> Tree:
     return jax.jit(merged, donate_argnums=0, out_shardings=where)(rest, adapters)
 
 
-def head_mask(params: Tree) -> Tree:
-    """True for the head's parameters, which start fresh beside a pretrained backbone."""
+def head_mask(params: Params) -> Params:
+    """True for the head's parameters, which start fresh on a pretrained backbone."""
     return jax.tree_util.tree_map_with_path(lambda keys, _: path_of(keys).startswith("head/"), params)
 
 
-def _keep(params: Tree, named: Tree, name: str, inside: bool) -> Tree:
+def _keep(params: Params, named: Params, name: str, inside: bool) -> Params:
     kept = {}
     for key, value in params.items():
         if isinstance(value, Mapping):

@@ -35,7 +35,7 @@ class Preference:
 
 
 class PreferenceModel(LanguageModel, kw_only=True):
-    """A score for each candidate, which stand one after another: rows of `candidates` texts.
+    """A score for each candidate, which stand one after another: examples of `candidates` texts.
 
     Its parameters are a language model's; for DPO without adapters they are there once more, under `reference`, which
     never trains. With adapters, the reference is the same model without them.
@@ -79,8 +79,8 @@ class PreferenceModel(LanguageModel, kw_only=True):
 
 
 def reply_start(tokens: Tokens, lengths: Lengths, candidates: int) -> Int[Array, " b"]:
-    """Where each text's reply begins: after the tokens that all candidates of its row begin with, which are the prompt
-    and any words that the replies begin with alike.
+    """Where each text's reply begins: after the tokens that all candidates of its example begin with: the prompt and
+    any words that the replies begin with alike.
 
     Where one candidate is the beginning of another, its last token still counts as its reply.
     """

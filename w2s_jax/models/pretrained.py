@@ -1,7 +1,6 @@
 """Pretrained models by name, folder, file or Hub id: their weights, configs, tokenizers, hashes and sizes."""
 
 import contextlib
-import functools
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -16,10 +15,10 @@ from jaxtyping import Array, Float
 
 from w2s_jax.models import assembly, families, onnx_weights, shapes, weights
 from w2s_jax.models import tokenizer as tokenizers
+from w2s_jax.models.catalogue import MODELS, ModelCard
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.params import path_of
-from w2s_jax.models.registry import MODELS, ModelCard
 from w2s_jax.models.tokenizer import TextTokenizer
 from w2s_jax.models.weights import Tensors
 from w2s_jax.runtime import downloads, errors, files
@@ -51,10 +50,10 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class Files:
-    """Where a model's parts lie.
+    """Where a model's files are.
 
     Attributes:
-      config: config.json; None where a .gguf file holds it, and the config itself beside an .onnx file.
+      config: config.json; None where a .gguf file holds it, and the config itself for an .onnx file.
       folder: of the tokenizer's files, if there are any.
     """
 
@@ -68,7 +67,7 @@ def describe() -> list[ModelCard]:
     return list(MODELS.values())
 
 
-@functools.lru_cache(maxsize=2)
+@files.cached(maxsize=2)
 def load(source: str, *, read_layer: int | None = None) -> Pretrained:
     """A pretrained model.
 
@@ -87,9 +86,9 @@ def load(source: str, *, read_layer: int | None = None) -> Pretrained:
 
 
 def load_sharded(source: str, mesh: Mesh | None, *, read_layer: int | None = None) -> Pretrained:
-    """A pretrained model whose parameters lie on the devices of a mesh, as `sharding.RULES` says; None is one device.
+    """A pretrained model whose parameters are on the devices of a mesh, as `sharding.RULES` says; None is one device.
 
-    The host never holds more of it than the piece of one parameter that one device needs, and one layer's tensor.
+    The host never holds more of it than the shard of one parameter that one device needs, and one layer's tensor.
     Nothing else holds the arrays: they may be donated.
 
     Sources and errors are those of `load`.
@@ -121,7 +120,7 @@ def locate(source: str) -> Files:
     raise errors.unknown("model", source, MODELS)
 
 
-@functools.lru_cache(maxsize=8)
+@files.cached(maxsize=8)
 def outline(source: str) -> tuple[ModelConfig, TextTokenizer]:
     """The model's config and tokenizer, without reading its weights. Sources and errors are those of `load`."""
     found = locate(source)
@@ -136,9 +135,9 @@ def outline(source: str) -> tuple[ModelConfig, TextTokenizer]:
     return config, tokenizers.from_file(beside) if beside.exists() else tokenizers.from_gguf(content.metadata)
 
 
-@functools.lru_cache(maxsize=32)
+@files.cached(maxsize=32)
 def fingerprint(source: str) -> str:
-    """SHA-256 of what the model is made from; of a named model it is pinned, so nothing is fetched."""
+    """SHA-256 of the model's files; that of a named model is pinned, so nothing is fetched."""
     if source in MODELS:
         return MODELS[source].sha256
     found = locate(source)
@@ -166,7 +165,7 @@ def unembedding(source: str, where: Sharding | None = None) -> np.ndarray | jax.
     """The table of a language-model head that is not the embeddings, float32 [vocabulary, dimensions].
 
     Args:
-      where: the devices that it is read onto, piece by piece; None is the host.
+      where: the devices that it is read onto, shard by shard; None is the host.
 
     Raises:
       UserError: the checkpoint has none.

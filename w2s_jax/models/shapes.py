@@ -1,4 +1,4 @@
-"""A module's parameters before they exist: their shapes, and where each lies on a mesh."""
+"""A module's parameters before they exist: their shapes, and where each is placed on a mesh."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from jax.sharding import Mesh
 
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.language_model import LanguageModel
+from w2s_jax.models.params import Params
 from w2s_jax.models.preference import PreferenceModel
 from w2s_jax.runtime import sharding
 
 Model = Classifier | LanguageModel
 Boxed = Any  # nested dicts of arrays, or of their shapes, in the Flax boxes that name their logical axes
-Params = Any  # nested dicts of arrays, or of their shapes
 
 
 def initial(module: Model, key: jax.Array) -> Boxed:
@@ -29,7 +29,7 @@ def boxed_shapes(module: Model) -> Boxed:
 
 
 def shardings(module: Model, mesh: Mesh | None) -> Any:
-    """Where each of the module's parameters lies: nested dict of shardings."""
+    """Where each of the module's parameters is placed: nested dict of shardings."""
     return sharding.param_shardings(boxed_shapes(module), mesh)
 
 

@@ -1,4 +1,4 @@
-"""A stack of equal layers, scanned or unrolled, rematerialised by policy. Its parameters lie stacked either way."""
+"""A stack of equal layers, scanned or unrolled, rematerialised by policy. Its parameters are stacked either way."""
 
 from typing import Any
 

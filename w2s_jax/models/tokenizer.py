@@ -62,7 +62,7 @@ def from_gguf(metadata: Metadata) -> TextTokenizer:
     kind, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
     sentencepiece = kind == "llama"
     if kind not in families.of_gguf(metadata).gguf_tokenizers or (kind == "gpt2" and pre not in PRE_TOKENIZERS):
-        raise UserError(f"GGUF tokenizer {kind!r} ({pre!r}) is not implemented; put a tokenizer.json beside the file")
+        raise UserError(f"GGUF tokenizer {kind!r} ({pre!r}) is not implemented; put a tokenizer.json next to the file")
     tokens = metadata["tokenizer.ggml.tokens"]
     if sentencepiece:
         inner = _sentencepiece(tokens)

@@ -1,7 +1,6 @@
 """Reads pretrained tensors from safetensors or GGUF."""
 
 import contextlib
-import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -66,7 +65,7 @@ class Gguf(NamedTuple):
     tensors: Tensors
 
 
-@functools.lru_cache(maxsize=1)  # the index of a large vocabulary takes seconds to read
+@files.cached(maxsize=1)  # the index of a large vocabulary takes seconds to read
 def gguf(path: Path) -> Gguf:
     """A GGUF file: metadata, and tensors that are dequantized to float32 when read."""
     import gguf as library
@@ -99,7 +98,7 @@ def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a Hugging Face folder, whole or in shards.
 
     Raises:
-      UserError: there is none; a folder with only pickled weights is told why those are not read.
+      UserError: there is none; for a folder with only pickled weights the message says why those are not read.
     """
     index = folder / "model.safetensors.index.json"
     if index.exists():

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from w2s_jax.config import Experiment, Method
 from w2s_jax.data.task_data import TaskData, Tasks
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages.base import Stage
 from w2s_jax.stages.student import Student
 from w2s_jax.stages.supervise import Supervise
@@ -65,6 +66,11 @@ def _student(experiment: Experiment, task: TaskData, seed: int, learner: Learner
     links = [experiment.students[name] for name in method.through] + [learner] * method.rounds
     parts = len(links) if method.through else 1
     compares = any("student" in each.context for each in method.labels)
+    if compares and len(links) == 1:
+        raise UserError(
+            f"label transform {next(each.name for each in method.labels if 'student' in each.context)!r} compares the "
+            "supervisor with a student of the round before: give the method rounds=2 or more"
+        )
     student: Stage | None = None
     for index, link in enumerate(links):
         last = index == len(links) - 1

@@ -143,8 +143,13 @@ class _Crew:
         claimed = [stage for stage in pending if claims.enter_context(self._store.claim(stage.name))]
         return [stage.name for stage in claimed], [stage.name for stage in claimed if not self._store.done(stage.name)]
 
-    def _make(self, group: list[Stage], missing: list[Stage]) -> None:
-        first = self._total - len(self.pending) + 1
+    def _make(self, group: list[Stage], missing: list[Stage], tried: int = 0) -> None:
+        """Makes a group, and writes what of it is missing.
+
+        Args:
+          tried: how many of its stages were made one by one before this one, because they failed together.
+        """
+        first = self._total - len(self.pending) + 1 + tried
         title = f"[{first}/{self._total}] {missing[0].title}"
         if len(missing) > 1:
             last = first + len(missing) - 1
@@ -160,8 +165,8 @@ class _Crew:
                         self._write(stage, outcome, seconds)
         except UserError as error:
             if len(group) > 1:  # one of them may have spoiled it for the others
-                for stage in missing:
-                    self._make([stage], [stage])
+                for place, stage in enumerate(missing):
+                    self._make([stage], [stage], place)
                 return
             self.failures[group[0].name] = Failure(group[0], str(error))
             self._session.reporter.note(f"{title}: failed: {error}")
@@ -172,7 +177,7 @@ class _Crew:
 
     @contextlib.contextmanager
     def _explained(self, stage: Stage) -> Iterator[None]:
-        """Makes one line of an error that nobody foresaw; its last lines are kept in the stage's folder.
+        """Turns an unexpected error into one line; its last lines are kept in the stage's folder.
 
         Raises:
           UserError: with that line.

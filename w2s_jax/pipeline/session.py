@@ -1,7 +1,7 @@
 """What one run owns: tasks, finished stages, cached features and predictions, devices, and how stages are trained."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from w2s_jax.data.tokens import Text
 from w2s_jax.models import Pretrained
 from w2s_jax.pipeline.store import Store
 from w2s_jax.runtime import processes
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.progress import Reporter
 from w2s_jax.stages.base import Fit, Stage
 from w2s_jax.train import probing, restore
@@ -84,7 +85,11 @@ class Session:
 
     def make(self, stages: Sequence[Stage]) -> list[Outcome]:
         """The outcomes of one stage, or of several of one group, which are fitted together."""
+        for stage in stages:
+            _check_unchanged(stage)
         made = [stage.make(self) for stage in stages]
+        for stage in stages:
+            _check_unchanged(stage)
         fits = [each for each in made if isinstance(each, Fit)]
         trained = iter(self._fit([s for s, each in zip(stages, made, strict=True) if isinstance(each, Fit)], fits))
         return [next(trained) if isinstance(each, Fit) else each for each in made]
@@ -92,6 +97,18 @@ class Session:
     def _fit(self, stages: Sequence[Stage], fits: Sequence[Fit]) -> list[Outcome]:
         if not fits:
             return []
+        alike: dict[Hashable, list[int]] = {}  # a user's kind may train something else than its group
+        for place, fit in enumerate(fits):
+            alone = fit.learner.parameters != "probe"
+            alike.setdefault(place if alone else (fit.learner, fit.loss, fit.texts is None), []).append(place)
+        outcomes: dict[int, Outcome] = {}
+        for places in alike.values():
+            fitted = self._fit_alike([stages[place] for place in places], [fits[place] for place in places])
+            outcomes |= dict(zip(places, fitted, strict=True))
+        return [outcomes[place] for place in range(len(fits))]
+
+    def _fit_alike(self, stages: Sequence[Stage], fits: Sequence[Fit]) -> list[Outcome]:
+        """Of one learner and loss."""
         first = fits[0]
         if first.learner.parameters != "probe":
             return [self._finetune(stage, fit) for stage, fit in zip(stages, fits, strict=True)]
@@ -114,6 +131,16 @@ class Session:
             progress=self.progress,
             answers=fit.answers,
         )
+
+
+def _check_unchanged(stage: Stage) -> None:
+    """That what decides a stage is still what its name is the hash of.
+
+    Raises:
+      UserError: somebody edited a file of code, labels or weights since the run began.
+    """
+    if any(stage.identity[name] != value for name, value in stage.own_identity().items()):
+        raise UserError(f"a file that decides {stage.title} was edited during the run; run the same command again")
 
 
 def _problem(stage: Stage, fit: Fit) -> Problem:

@@ -1,4 +1,4 @@
-"""Where finished stages lie: one folder each, claimed by one process at a time, whole or not there.
+"""The folders of finished stages: one each, claimed by one process at a time, complete or absent.
 
 <root>/<role>-<task>-s<seed>-<key>/
     manifest.json        written last: the stage is done; holds every other file's SHA-256 and what made it
@@ -54,7 +54,7 @@ class Store:
         return self.folder(name) / "progress"
 
     def failed(self, name: str) -> Path:
-        """Where the last lines of a stage's error lie, if it failed."""
+        """Where the last lines of a stage's error are kept, if it failed."""
         return self.folder(name) / "failed.txt"
 
     @contextlib.contextmanager

@@ -1,4 +1,9 @@
-"""Does an experiment fit an accelerator, and what does a step of it cost? Compiled ahead of time, without one."""
+"""Does an experiment fit an accelerator, and what does a step of it cost? Compiled ahead of time, without one.
+
+`lowering` traces the steps that training runs, from shapes; `compilation` compiles them in a process of their own, for
+`chips`; `hlo`, `execution`, `kernels` and `counting` read the compiled program, `roofline` makes time of it; `search`
+finds the nearest setting that fits; `architectures` knows published models; `table` prints.
+"""
 
 import dataclasses
 from collections.abc import Callable, Iterator

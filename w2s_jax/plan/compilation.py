@@ -59,7 +59,7 @@ class Compiled:
       mesh: the sizes of its axes, none of them -1.
       rows, length: of its batch, over all devices.
       parameters, optimizer: what its arguments hold of them.
-      resident: what training holds besides, while the program runs; see `lowering.LoweredStep`.
+      resident: what else training holds while the program runs; see `lowering.LoweredStep`.
       used: arguments, temporaries, results that are no argument, and code. Where it does not fit, what the compiler
         asked for, or, where what is held alone is too much and nothing was compiled, parameters and optimizer.
       available: what a program and what is resident may use, if known.

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from w2s_jax.data.batching import Batch, EvalBatches
 from w2s_jax.data.tokens import Tokens
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models import weights
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.runtime import sharding
@@ -18,7 +19,6 @@ from w2s_jax.train import step as train_step
 from w2s_jax.train.finetune import EVAL_BATCH
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.outputs import Output
-from w2s_jax.train.step import Loss
 
 # Training, labelling, and the generative finetuning before them.
 Kind = Literal["train", "label", "adapt"]
@@ -34,7 +34,7 @@ class LoweredStep:
       length: tokens of each row.
       parameters: with what the backbone and the head hold; `frozen` ones do not train.
       optimizer: its moments.
-      resident: what the devices hold besides, while it runs: see `_resident`.
+      resident: what else the devices hold while it runs: see `_resident`.
       model_flops: of one execution, over all devices.
     """
 
@@ -53,7 +53,7 @@ def lower(
     config: ModelConfig,
     n_classes: int,
     candidates: int,
-    loss: Loss,
+    loss: BoundLoss,
     mesh: Mesh,
 ) -> LoweredStep:
     """The training step of a learner, the pass that labels, or the step of its generative finetuning, as
@@ -143,7 +143,7 @@ def model_flops(
     pairs of tokens of which one sees the other, over all layers. `passes` is 1 to label; 3 to train all, 2 to train
     adapters and 1 to train a head. The language-model head, a matrix V x D, works on S places: all where texts are
     scored (a preference, generative finetuning), those of the answer where answers are written. DPO's reference is one
-    more pass. What is computed twice to save memory does not count (Chowdhery et al. 2022, App. B).
+    more pass. What is rematerialized does not count (Chowdhery et al. 2022, App. B).
 
     Args:
       rows: texts, candidates being one each.

@@ -43,11 +43,11 @@ def nearest(request: Request, compiled: Compiled, compile_for: Callable[[Request
 def changes(request: Request, compiled: Compiled, microbatches: int, tensor: int) -> Iterator[Request]:
     """What could be changed next, from what changes no result and costs little to what changes the result.
 
-    1. `fsdp`: parameters and optimizer are cut over all devices.
+    1. `fsdp`: parameters and optimizer are sharded over all devices.
     2. `remat`: dots, then full.
     3. `microbatches`: two, four, ... times as many: the first that could fit if all temporaries were activations, as
        long as each device has a row of each.
-    4. `tensor`: matrices are cut, over twice as many devices each time, up to 8.
+    4. `tensor`: matrices are sharded, over twice as many devices each time, up to 8.
     5. `dtype`: bfloat16.
     6. `parameters`: adapters (LoRA) instead of all; `microbatches` and `tensor` are again as they were asked for.
 

@@ -37,7 +37,7 @@ def page(folders: Sequence[Path], out: Path) -> list[Path]:
     """Writes one self-contained HTML page over the finished runs in `folders`, and its figures as files next to it.
 
     Returns:
-      The page, then the figures, which lie in the folder `NAME_figures` for a page `NAME.html`.
+      The page, then the figures, which are in the folder `NAME_figures` for a page `NAME.html`.
 
     Raises:
       UserError: a folder has no results.json, or one that this version cannot read.

@@ -23,7 +23,7 @@ from w2s_jax.runtime.errors import UserError
 
 MANIFEST = "manifest.json"
 ITEMS = "items"  # where they are written before all are there
-SLACK = 2**24  # bytes read at once, beside the largest array
+SLACK = 2**24  # bytes read at once, besides the largest array
 
 
 def save(folder: Path, items: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
@@ -39,7 +39,7 @@ def save(folder: Path, items: Mapping[str, Any], meta: Mapping[str, Any]) -> Non
 
 
 class Saver:
-    """Saves one checkpoint after another while the work goes on: what it waits for is the copy off the devices.
+    """Saves one checkpoint after another while training continues: it waits only for the copy off the devices.
 
     The arrays may be donated as soon as `save` returns. With several processes all of them call the same methods.
     """
@@ -106,7 +106,7 @@ def _empty(partial: Path) -> None:
 
 
 def _finish(folder: Path, meta: Mapping[str, Any]) -> None:
-    """Hashes what was saved, and puts it in the place of the checkpoint before it."""
+    """Hashes what was saved, and replaces the previous checkpoint with it."""
     partial, previous = _sibling(folder, "partial"), _sibling(folder, "previous")
     for item in (partial / ITEMS).iterdir():
         item.rename(partial / item.name)
@@ -147,7 +147,7 @@ def _restored(found: Path, abstract: Mapping[str, Any]) -> dict[str, Any]:
 
     restored = {}
     largest = max((math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract)), default=0)
-    at_once: Any = (largest + SLACK) / 1e9  # else the host may hold all of it beside the devices; Orbax says int
+    at_once: Any = (largest + SLACK) / 1e9  # else the host may hold all of it as well as the devices; Orbax says int
     with processes.together(), ocp.StandardCheckpointer(restore_concurrent_gb=at_once) as checkpointer:
         for name, tree in abstract.items():
             target = jax.tree.map(_abstract, tree)
@@ -257,7 +257,7 @@ def verify(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Deletes the checkpoint and whatever an interrupted save left beside it."""
+    """Deletes the checkpoint and whatever an interrupted save left next to it."""
     folder = Path(folder)
     for path in (folder, _sibling(folder, "partial"), _sibling(folder, "previous")):
         shutil.rmtree(path, ignore_errors=True)

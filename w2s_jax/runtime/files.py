@@ -3,20 +3,24 @@
 import contextlib
 import dataclasses
 import errno
+import functools
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from w2s_jax.runtime.errors import UserError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; on success it is flushed to disk and renamed over `path`.
+    """Yields a temporary path next to `path`; on success it is flushed to disk and renamed over `path`.
 
     A reader therefore sees the old file or the whole new one, also after `kill -9`.
 
@@ -82,6 +86,34 @@ def read_json(path: Path) -> Any:
 def as_json(value: Any) -> Any:
     """A dataclass, and those in it, as JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(value)))
+
+
+def version(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Changes whenever a file, or a file of a folder, does: name, size and time of each; empty where there is none."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
+    return tuple((file.name, info.st_size, info.st_mtime_ns) for file in files if (info := file.stat()))
+
+
+def cached(maxsize: int, path_of: Callable[[str], str] = str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """A decorator: a function of a file's or folder's name is computed again only when that has changed.
+
+    Args:
+      maxsize: how many results are kept.
+      path_of: the path in the function's first argument.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        kept = functools.lru_cache(maxsize)(lambda _, *args, **options: function(*args, **options))
+
+        @functools.wraps(function)
+        def looked_up(*args: P.args, **options: P.kwargs) -> T:
+            now = version(Path(path_of(str(args[0]))))
+            return kept(now, *args, **options)  # type: ignore[arg-type]
+
+        looked_up.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
+        return looked_up
+
+    return decorate
 
 
 def canonical(value: Any) -> str:

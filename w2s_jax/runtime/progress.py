@@ -20,7 +20,7 @@ class Reporter:
     """Writes to standard error, so that standard output holds results alone.
 
     Attributes:
-      trackers: told of every step's loss. Whoever runs an experiment starts and finishes them.
+      trackers: get every step's loss. Whoever runs an experiment starts and finishes them.
     """
 
     def __init__(self, console: Console | None = None, quiet: bool = False, trackers: Sequence[Tracker] = ()) -> None:

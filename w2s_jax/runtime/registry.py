@@ -1,10 +1,15 @@
 """Named things of one kind: losses, tasks, metrics, commands. What is built in and what a user adds register alike."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Generic, TypeVar
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Generic, TypeVar
 
 from w2s_jax.runtime import errors
 from w2s_jax.runtime.errors import UserError
+
+_PACKAGE = __name__.partition(".")[0] + "."
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -26,15 +31,15 @@ class Registry(Mapping[str, T], Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._items: dict[str, T] = {}
+        self._modules: dict[str, str] = {}  # which module registered each
 
-    def register(self, item: Item, name: str | None = None, *, replace: bool = False) -> Item:
+    def register(self, item: Item, name: str | None = None) -> Item:
         """Adds a thing under its own name, and returns it, so that it also works as a decorator.
 
-        Defining a function or a class anew, as a notebook does when a cell runs again, replaces it.
+        A user's module may register a thing anew, as it does when an edited file or a notebook's cell runs again.
 
         Args:
           name: by default the thing's `name`, or its `__name__`.
-          replace: whether it takes the place of another thing of this name.
 
         Raises:
           UserError: another thing has this name.
@@ -42,10 +47,11 @@ class Registry(Mapping[str, T], Generic[T]):
         name = name or getattr(item, "name", None) or getattr(item, "__name__", None)
         if not isinstance(name, str):
             raise UserError(f"a {self.kind} needs a name to be registered under; {item!r} has none")
-        known = self._items.get(name)
-        if known is not None and not replace and not _same(known, item):
+        module = _module_that_runs()
+        if name in self._items and (self._modules[name] != module or module.startswith(_PACKAGE)):
             raise UserError(f"there is a {self.kind} {name!r} already; choose another name")
         self._items[name] = item  # type: ignore[assignment]
+        self._modules[name] = module
         return item
 
     def find(self, name: str) -> T:
@@ -68,9 +74,20 @@ class Registry(Mapping[str, T], Generic[T]):
         return len(self._items)
 
 
-def _same(known: Any, item: Any) -> bool:
-    """Whether two things are versions of one definition, or equal."""
-    origins = [
-        (each.__module__, each.__qualname__) if hasattr(each, "__qualname__") else None for each in (known, item)
-    ]
-    return known == item or (origins[0] is not None and origins[0] == origins[1])
+def _module_that_runs() -> str:
+    """The name of the module whose top level is being executed, directly or through functions that it calls."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_name != "<module>" and frame.f_back is not None:
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__", ""))
+
+
+def discover(package: str, paths: Sequence[str]) -> None:
+    """Imports every module of a package's folder, so that what they register is known; `_private` ones stay unread.
+
+    Args:
+      package, paths: the package's `__name__` and `__path__`.
+    """
+    for module in sorted(pkgutil.iter_modules(paths), key=lambda module: module.name):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{package}.{module.name}")

@@ -1,7 +1,7 @@
 """The mesh, and one table from a model's logical axes to it. Nothing here knows a model's name.
 
 A Flax module names the axes of its parameters (`nn.with_logical_partitioning`) and activations
-(`nn.with_logical_constraint`); `RULES` says over which mesh axes each of those names is cut.
+(`nn.with_logical_constraint`); `RULES` says over which mesh axes each of those names is sharded.
 """
 
 import contextlib
@@ -38,8 +38,8 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices: Sequence[
 
     Args:
       data: copies of the parameters, each with its share of the batch.
-      fsdp: pieces that parameters and batch are cut into, parameters gathered when needed.
-      tensor: pieces that each layer's matrices are cut into.
+      fsdp: shards of parameters and batch; parameters are gathered when needed.
+      tensor: shards of each layer's matrices.
       One of the three may be -1: it takes the devices that the others leave.
 
     Raises:
@@ -63,17 +63,17 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The first axis, the batch, cut over `data` and `fsdp`."""
+    """The first axis, the batch, sharded over `data` and `fsdp`."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
 def batch_ways(mesh: Mesh | None) -> int:
-    """How many pieces a batch is cut into; without a mesh it is one."""
+    """How many shards a batch has; without a mesh it is one."""
     return 1 if mesh is None else _ways(BATCH_AXES, mesh)
 
 
 def param_shardings(boxed: Any, mesh: Mesh | None) -> Any:
-    """Where each parameter lies, from its logical axis names.
+    """The sharding of each parameter, from its logical axis names.
 
     A dimension that its mesh axes do not divide stays whole (GPT-2's 50257 tokens, one key-value head), as does a
     leaf without names.
@@ -102,7 +102,7 @@ def param_shardings(boxed: Any, mesh: Mesh | None) -> Any:
 
 
 def place(tree: Any, shardings: Any) -> Any:
-    """Puts arrays on devices, each device receiving only its piece.
+    """Puts arrays on devices, each device receiving only its shard.
 
     Args:
       tree: numpy or JAX arrays. With several processes, each holds the whole of every array that is not of them all.
@@ -112,7 +112,7 @@ def place(tree: Any, shardings: Any) -> Any:
 
 
 def place_batch(batch: Any, mesh: Mesh) -> Any:
-    """Puts a batch's arrays on devices, cut along their first axis.
+    """Puts a batch's arrays on devices, sharded along their first axis.
 
     Raises:
       UserError: the devices do not divide the batch.

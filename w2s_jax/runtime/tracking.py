@@ -74,7 +74,7 @@ def find(reference: str) -> Tracker:
 
 
 class Trackers:
-    """Several trackers as one, none of which can stop a run once it has started. They are told of nothing before."""
+    """Several trackers as one, none of which can stop a run once it has started. Before that they get nothing."""
 
     def __init__(self, trackers: Sequence[Tracker], note: Callable[[str], None]) -> None:
         """
@@ -108,7 +108,7 @@ class Trackers:
             self._tell(operator.methodcaller("log", stage, step, {"loss": loss}))
 
     def finish(self, results: Mapping[str, Any] | None, written: Sequence[Path]) -> None:
-        """Finishes every tracker; nothing is told to them afterwards."""
+        """Finishes every tracker; they get nothing afterwards."""
         self._tell(lambda tracker: tracker.finish(results, written))
         self._trackers = []
 
@@ -166,7 +166,7 @@ class JsonLines:
 
 
 def _last_steps(path: Path) -> dict[str, int]:
-    """The last step of each stage in a log. A last line that a kill cut short is removed from the file."""
+    """The last step of each stage in a log. A last line that a kill truncated is removed from the file."""
     if not path.exists():
         return {}
     content = path.read_bytes()

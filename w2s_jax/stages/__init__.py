@@ -1,4 +1,4 @@
-"""One class for each kind of artefact that a run computes: what it needs, what it is the hash of, how it is computed.
+"""One class for each kind of artefact that a run computes: what it needs, what its hash covers, how it is computed.
 
 `base` has what all have in common; `truth` the models that learn ground truth; `supervise` a supervisor's labels, and
 the interface of a kind of supervisor; `student` what learns from these labels, and the interface of a way to learn;

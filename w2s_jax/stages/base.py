@@ -5,7 +5,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -22,7 +22,6 @@ from w2s_jax.data.tokens import Text
 from w2s_jax.models import Pretrained
 from w2s_jax.runtime import files, references
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.runtime.registry import Registry
 from w2s_jax.stages.cost import Work
 from w2s_jax.train.finetune import Outcome, softmax
 from w2s_jax.train.learner import Learner
@@ -33,11 +32,11 @@ from w2s_jax.train.probing import Features
 VERSION = 3
 LEAST = 1e-7  # the smallest probability whose logarithm is a logit
 
-Labels = Mapping[str, Float[np.ndarray, "n c"]]  # class probabilities of every example of each split
+SoftLabels = Mapping[str, Float[np.ndarray, "n c"]]  # class probabilities of every example of each split
 
 
 class Logits(dict[str, Float[np.ndarray, "n c"]]):
-    """Labels as unnormalised log-probabilities."""
+    """SoftLabels as unnormalised log-probabilities."""
 
 
 class Labelled(NamedTuple):
@@ -100,8 +99,8 @@ class Fit:
 
 
 @runtime_checkable
-class Session(Protocol):
-    """What runs the stages: finished stages, caches, devices, and who is told of progress."""
+class SessionView(Protocol):
+    """What runs the stages: finished stages, caches, devices, and where progress is reported."""
 
     mesh: Mesh | None
     progress: Progress
@@ -150,7 +149,7 @@ class Stage(abc.ABC):
         """What decides its bits besides its examples, its seed and the stages it needs, as JSON values."""
 
     @abc.abstractmethod
-    def make(self, session: Session) -> Fit | Outcome:
+    def make(self, session: SessionView) -> Fit | Outcome:
         """Its predictions, or the model whose training gives them."""
 
     @abc.abstractmethod
@@ -174,12 +173,12 @@ class Stage(abc.ABC):
 
     @property
     def group(self) -> Hashable | None:
-        """Stages of one group train together, as one program; None is a stage that is made by itself."""
+        """Stages of one group train together, as one program; None is a stage that is computed by itself."""
         return None
 
     @property
     def asks(self) -> bool:
-        """Whether a model is told what the classes are called."""
+        """Whether a model is given the names of the classes."""
         return self.learner is not None and self.learner.output == "text"
 
     def check(self, mesh: Mesh | None) -> None:  # noqa: B027
@@ -195,7 +194,7 @@ class Stage(abc.ABC):
 
     @functools.cached_property
     def splits(self) -> Splits:
-        """The task's splits, ground truth included: for `shown`, and for whoever measures afterwards."""
+        """The task's splits, ground truth included: for `shown`, and for measuring afterwards."""
         return self.task.splits(self.seed)
 
     @functools.cached_property
@@ -212,6 +211,7 @@ class Stage(abc.ABC):
             "train": shown.train.fingerprint,
             "validation": shown.validation.fingerprint,
             "predicts": {name: split.fingerprint for name, split in shown.predict.items()},
+            "classes": self.task.n_classes,
             "asking": self.task.asking_fingerprint if self.asks else None,
         }
 
@@ -239,13 +239,14 @@ class Stage(abc.ABC):
         return f"{self.describe()} on {self.task.config.title}, seed {self.seed}"
 
 
-def labelled(stage: Stage, labels: Labels | Logits) -> Outcome:
-    """Labels that no training gave, as a stage's outcome. The history is of one evaluation, after no step.
+def labelled(stage: Stage, labels: SoftLabels | Logits) -> Outcome:
+    """SoftLabels that no training gave, as a stage's outcome. The history is of one evaluation, after no step.
 
     Raises:
       UserError: a split has no labels, or others than class probabilities of its examples.
     """
     if not isinstance(labels, Logits):
+        _check_probabilities(stage, labels)
         labels = Logits({name: np.log(np.maximum(probs, LEAST)) for name, probs in labels.items()})
     values = {name: np.asarray(each, np.float32) for name, each in labels.items()}
     missing = [name for name in ("validation", *stage.shown.predict) if name not in values]
@@ -259,6 +260,16 @@ def labelled(stage: Stage, labels: Labels | Logits) -> Outcome:
             )
     history = History([], [0], [0.0], softmax(values["validation"])[None], 0)
     return Outcome({name: values[name] for name in stage.shown.predict}, history, None)
+
+
+def _check_probabilities(stage: Stage, labels: SoftLabels) -> None:
+    for name, probs in labels.items():
+        values = np.asarray(probs)
+        if values.ndim != 2 or not (values >= 0).all() or not np.allclose(values.sum(axis=1), 1, atol=1e-3):
+            raise UserError(
+                f"{stage.describe()} gave labels of the {name} split that are no class probabilities: want [N, C], not "
+                "negative, with sum 1 (or a `stages.base.Logits`)"
+            )
 
 
 def with_truth(split: Split, n_classes: int) -> Labelled:
@@ -288,20 +299,31 @@ def learner_identity(learner: Learner) -> dict[str, Any]:
     return {**found, "model": model_fingerprint(learner.model)}
 
 
-def identity_of(value: Any) -> Any:
-    """What a key says of a user's object: the code of its class and its fields; a learner's model by content."""
-    if isinstance(value, Learner):
-        return learner_identity(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        found = {field.name: identity_of(getattr(value, field.name)) for field in fields(value)}
-        return {"kind": references.find(type(value), Registry("kind")).identity, **found}
-    if isinstance(value, Mapping):
-        return {str(key): identity_of(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [identity_of(each) for each in value]
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    return {"kind": references.find(type(value), Registry("kind")).identity}
+def identity_of(value: Any, task: TaskData | None = None) -> Any:
+    """What a key says of a user's object: the code of its class and what it holds.
+
+    A learner's model counts by its content, and a supervisor that it holds by what decides that one's labels.
+
+    Raises:
+      UserError: it holds something that cannot be hashed.
+    """
+
+    def known(each: Any) -> Any:
+        if isinstance(each, Learner):
+            return learner_identity(each if task is None else on_task(each, task))
+        if each is not value and task is not None and hasattr(each, "label") and hasattr(each, "identity"):
+            return {"supervisor": references.fingerprint(each), "identity": each.identity(task)}
+        return None
+
+    return references.content(value, known)
+
+
+def user_code(value: Any, task: TaskData) -> Any:
+    """What a key says of an object besides its own `identity`: nothing of this package's kinds.
+
+    Of a user's kind it is the code and what it holds, also where it inherits `identity` from one of this package.
+    """
+    return None if references.is_own(value) else identity_of(value, task)
 
 
 def model_fingerprint(model: str) -> str:

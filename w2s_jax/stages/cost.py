@@ -37,22 +37,35 @@ def reading(learner: Learner, texts: Sequence[Text], count: float, extra: float 
     return 2 * count * length * parameters(learner)
 
 
-def finetuning(learner: Learner, texts: Sequence[Text], train: int, validation: int, labelled: int) -> Iterator[Work]:
-    """The work of training on so many texts, evaluating on and labelling others; of a probe none, see `features`."""
+def finetuning(
+    learner: Learner, texts: Sequence[Text], train: int, validation: int, labelled: int, extra: float = 0.0
+) -> Iterator[Work]:
+    """The work of training on so many texts, evaluating on and labelling others; of a probe none, see `features`.
+
+    Args:
+      extra: tokens that follow each text.
+    """
     if learner.parameters == "probe" or arrays.is_array(learner.model):
         return
     reference = 2 if learner.preference is not None and learner.preference.score == "dpo" else 0
     passes = (2 + reference) * (labelled + learner.loop.evaluations * validation)
     passes += (PASSES[learner.parameters] + reference) * learner.epochs * train
     candidates = 1 if not texts or isinstance(texts[0], str) else len(texts[0])
-    yield Work(passes / 2 * candidates * reading(learner, texts, 1))
+    yield Work(passes / 2 * candidates * reading(learner, texts, 1, extra))
 
 
-def features(learner: Learner, texts: Sequence[Text], shared: Hashable, extra: float = 0.0) -> Iterator[Work]:
-    """The work of computing a probe's features of these texts, for all stages that read the same."""
+def features(
+    learner: Learner, texts: Sequence[Text], shared: Hashable, extra: float = 0.0, times: int = 1
+) -> Iterator[Work]:
+    """The work of computing a probe's features of these texts, for all stages that read the same.
+
+    Args:
+      extra: tokens that follow each text.
+      times: how often each text is read, with something else after it.
+    """
     if learner.parameters == "probe" and not arrays.is_array(learner.model):
         key = "features", learner.model, learner.read_layer, shared
-        yield Work(reading(learner, texts, len(flatten(texts)), extra), key)
+        yield Work(reading(learner, texts, times * len(flatten(texts)), extra), key)
 
 
 @functools.lru_cache(maxsize=64)

@@ -20,11 +20,11 @@ from w2s_jax.stages import checks, cost
 from w2s_jax.stages.base import (
     Fit,
     Labelled,
-    Labels,
     Lesson,
     Logits,
-    Session,
+    SessionView,
     Shown,
+    SoftLabels,
     Stage,
     bound_loss,
     feature_texts,
@@ -34,6 +34,7 @@ from w2s_jax.stages.base import (
     learner_identity,
     on_task,
     part,
+    user_code,
     with_truth,
 )
 from w2s_jax.stages.cost import Work
@@ -53,9 +54,10 @@ class Teaching:
         Ground truth only for a way to learn that declares it (`sees_truth`).
       answers, templates: what the classes are called, and how a model is asked about the task.
       seed: of the experiment.
-      features: the student's pooled hidden states of texts [N, D]; only of those that `reads` gives.
+      features: the student's pooled hidden states of texts [N, D]; only of those that `texts` gives.
+      texts: all that the student may read, for all seeds: those whose features are computed together.
       body: the stage of generative finetuning that the student starts from; None is the published model.
-      session: the devices, the parameters to start from, and who is told of progress.
+      session: the devices, the parameters to start from, and where progress is reported.
     """
 
     learner: Learner
@@ -66,7 +68,7 @@ class Teaching:
     features: "Callable[[Sequence[Text]], Float[np.ndarray, 'n d']]"
     texts: Callable[[], tuple[Text, ...]]
     body: Stage | None
-    session: Session
+    session: SessionView
 
     def fit(self, loss: Callable[..., Any], options: Mapping[str, Any]) -> Fit:
         """The student's own training on the lesson, with this loss; its predictions are then the student's."""
@@ -74,20 +76,20 @@ class Teaching:
 
 
 @runtime_checkable
-class Learning(Protocol):
+class WayToLearn(Protocol):
     """A way to learn from weak labels: a frozen dataclass that answers these questions.
 
     A class of one's own inherits from this one, and needs `learn` alone.
 
     Attributes:
       trains: it trains the student; only then do label transforms, chains, rounds and readouts apply.
-      asks: a model is told what the classes are called.
+      asks: a model is given the names of the classes.
     """
 
     trains: ClassVar[bool] = False
-    asks: ClassVar[bool] = False
+    asks: ClassVar[bool] = True
 
-    def learn(self, teaching: Teaching) -> Labels | Logits | Fit:
+    def learn(self, teaching: Teaching) -> SoftLabels | Logits | Fit:
         """The student's class probabilities of every split to label and of validation, or the model to be trained."""
         ...
 
@@ -147,7 +149,7 @@ class Student(Stage):
     task: TaskData
     seed: int
     strong: Learner
-    learning: Learning
+    way: WayToLearn
     teacher: Stage
     transforms: tuple[Transform, ...] = ()
     hint: bool = False
@@ -171,24 +173,25 @@ class Student(Stage):
     def shown(self) -> Shown:
         splits = self.splits
         train, validation = part(splits.transfer, *self.part), splits.validation
-        if not self.learning.sees_truth:
+        if not self.way.sees_truth:
             train, validation = train.without_truth(), validation.without_truth()
         return Shown(train, validation, {name: getattr(splits, name).without_truth() for name in self.predicts})
 
     @property
     def group(self) -> Hashable | None:
-        loss = self.learning.group()
+        loss = self.way.group()
         return None if loss is None else fit_group(self, *loss, reads="hint" if self.hint else None)
 
     @property
     def asks(self) -> bool:
-        told = self.hint or self.learning.asks or any("views" in each.context for each in self.transforms)
+        told = self.hint or self.way.asks or any("views" in each.context for each in self.transforms)
         return told or super().asks
 
     def own_identity(self) -> dict[str, Any]:
         return {
             "learner": learner_identity(self.learner),
-            "learning": self.learning.identity(),
+            "learning": self.way.identity(),
+            "code": user_code(self.way, self.task),
             "transforms": [each.identity for each in self.transforms],
             "hint": self.hint,
             "part": list(self.part),
@@ -198,9 +201,9 @@ class Student(Stage):
         for each in self.transforms:
             each.check()
         checks.learner(self.task, self.learner, mesh)
-        self.learning.check(self.task, self.learner)
+        self.way.check(self.task, self.learner)
 
-    def make(self, session: Session) -> Fit | Outcome:
+    def make(self, session: SessionView) -> Fit | Outcome:
         teaching = Teaching(
             learner=self.learner,
             lesson=self._lesson(session),
@@ -212,17 +215,17 @@ class Student(Stage):
             body=self.body,
             session=session,
         )
-        learned = self.learning.learn(teaching)
+        learned = self.way.learn(teaching)
         return learned if isinstance(learned, Fit) else labelled(self, learned)
 
     def describe(self) -> str:
         transforms = "".join(f", {each.name}" for each in self.transforms)
-        return f"student {self.strong.model}, {self.learning.describe()}{transforms}{', hint' if self.hint else ''}"
+        return f"student {self.strong.model}, {self.way.describe()}{transforms}{', hint' if self.hint else ''}"
 
     def work(self) -> Iterator[Work]:
         learner, shown = self.learner, self.shown
-        yield from self.learning.work(learner, self.task.texts, shown)
-        shared = self.task.config, self.hint, self.body and self.body.key, self.learning.reads(("",), ("", ""))
+        yield from self.way.work(learner, self.task.texts, shown)
+        shared = self.task.config, self.hint, self.body and self.body.key, self.way.reads(("",), ("", ""))
         yield from cost.features(learner, self._feature_texts, shared)
 
     @functools.cached_property
@@ -231,13 +234,13 @@ class Student(Stage):
         if self.hint:
             hints = hint_texts(self.task.answers)
             texts = tuple(append(text, hint) for text in texts for hint in hints)
-        return self.learning.reads(texts, self.task.answers)
+        return self.way.reads(texts, self.task.answers)
 
-    def _features(self, session: Session, texts: Sequence[Text]) -> Float[np.ndarray, "n d"]:
+    def _features(self, session: SessionView, texts: Sequence[Text]) -> Float[np.ndarray, "n d"]:
         found = session.features(self.learner, self._feature_texts, self.body)
         return found.matrix[found.rows(texts)]
 
-    def _lesson(self, session: Session) -> Lesson:
+    def _lesson(self, session: SessionView) -> Lesson:
         """The teacher's labels, hinted at and transformed as the method says; and no more truth than that allows."""
         shown, n_classes = self.shown, self.task.n_classes
         weak = session.read(self.teacher)
@@ -246,7 +249,7 @@ class Student(Stage):
             return hinted(split, weak.for_split(name, split.ids), self.task.answers) if self.hint else split
 
         def taught(name: str, split: Split) -> Labelled:
-            if self.learning.sees_truth:
+            if self.way.sees_truth:
                 return with_truth(read(name, split), n_classes)
             return Labelled(read(name, split), weak.for_split(name, split.ids))
 
@@ -254,7 +257,7 @@ class Student(Stage):
         train = self._transformed(session, taught("transfer", shown.train))
         return Lesson(train, taught("validation", shown.validation), predict)
 
-    def _transformed(self, session: Session, weak: Labelled) -> Labelled:
+    def _transformed(self, session: SessionView, weak: Labelled) -> Labelled:
         """The labels after every transform; one that compares with a student waits until there is one."""
         for each in self.transforms:
             if "student" in each.context and self.previous is None:
@@ -266,7 +269,7 @@ class Student(Stage):
             weak = Labelled(weak.split.take(rows), np.asarray(targets, np.float32))
         return weak
 
-    def _evidence(self, session: Session, name: str, split: Split) -> Any:
+    def _evidence(self, session: SessionView, name: str, split: Split) -> Any:
         """What a label transform asks to see of the training examples; see `w2s_jax.label_transforms`."""
         match name:
             case "seed":

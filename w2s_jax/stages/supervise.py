@@ -18,10 +18,10 @@ from w2s_jax.metrics import Finding
 from w2s_jax.stages import checks, cost
 from w2s_jax.stages.base import (
     Fit,
-    Labels,
     Lesson,
-    Session,
+    SessionView,
     Shown,
+    SoftLabels,
     Stage,
     feature_texts,
     fit_group,
@@ -29,6 +29,7 @@ from w2s_jax.stages.base import (
     labelled,
     learner_identity,
     on_task,
+    user_code,
     with_truth,
 )
 from w2s_jax.stages.cost import Work
@@ -45,7 +46,7 @@ class Inputs:
     """All that a supervisor may see when it labels.
 
     Attributes:
-      definition: what the task is: its answers, its templates, how its texts come apart.
+      definition: what the task is: its answers, its templates, how its texts are decomposed.
       path: the task's name in the config, which is the path of the user's own file.
       answers: what the classes are called.
       seed: of the experiment.
@@ -53,7 +54,9 @@ class Inputs:
       needs: the stages that the supervisor asked for, in its order.
       read: the class probabilities [N, C] that one of them gives a split's examples, by their ids.
       truth: only for a supervisor that declares `simulated`: ground truth of the splits to label, by name; else empty.
-      session: the devices, who is told of progress, and the folder of transcripts.
+      learner: the model that the supervisor trains; None where it trains none.
+      texts: all that this model may read, for all seeds: those whose features are computed together.
+      session: the devices, where progress is reported, and the folder of transcripts.
     """
 
     definition: Task
@@ -64,7 +67,7 @@ class Inputs:
     needs: tuple[Stage, ...]
     read: "Callable[[Stage, str, tuple[str, ...]], Float[np.ndarray, 'n c']]"
     truth: Mapping[str, np.ndarray]
-    session: Session
+    session: SessionView
     learner: Learner | None
     texts: tuple[Text, ...]
 
@@ -93,17 +96,17 @@ class Supervisor(Protocol):
 
     Attributes:
       splits: the splits that it labels.
-      simulated: it is told ground truth of what it labels.
+      simulated: it gets ground truth of what it labels.
       combines: the stages that it needs are supervisors whose labels it combines: label transforms may look at them.
-      asks: a model is told what the classes are called.
+      asks: a model is given the names of the classes.
     """
 
     splits: ClassVar[tuple[str, ...]] = LABELLED
     simulated: ClassVar[bool] = False
     combines: ClassVar[bool] = False
-    asks: ClassVar[bool] = False
+    asks: ClassVar[bool] = True
 
-    def label(self, inputs: Inputs) -> Labels | Fit:
+    def label(self, inputs: Inputs) -> SoftLabels | Fit:
         """Class probabilities of every split of `inputs.splits`, or the model whose training gives them."""
         ...
 
@@ -118,12 +121,16 @@ class Supervisor(Protocol):
     def identity(self, task: TaskData) -> dict[str, Any]:
         """What decides its labels besides examples, seed, its learner and the stages that it needs: by default all its
         fields, and the code of its class."""
-        found: dict[str, Any] = identity_of(self)
+        found: dict[str, Any] = identity_of(self, task)
         return found
 
     def reads(self) -> Hashable:
         """Where its learner reads other texts than the task's, what decides these; None where it reads the task's."""
         return None
+
+    def appends(self) -> int:
+        """About how many tokens its learner reads after each of the task's texts, for an estimate of time."""
+        return 0
 
     def learners(self) -> tuple[Learner, ...]:
         """The models that it trains, those of its members included: for planning and for sizes."""
@@ -198,7 +205,8 @@ class Supervise(Stage):
 
     def own_identity(self) -> dict[str, Any]:
         learner = None if self.learner is None else learner_identity(self.learner)
-        return {"supervisor": self.supervisor.identity(self.task), "learner": learner}
+        code = user_code(self.supervisor, self.task)
+        return {"supervisor": self.supervisor.identity(self.task), "code": code, "learner": learner}
 
     def check(self, mesh: Mesh | None) -> None:
         self.supervisor.check(self.task, self.seed)
@@ -206,7 +214,7 @@ class Supervise(Stage):
             checks.learner(self.task, self.learner, mesh)
             checks.loss(self.task, self.learner, TRUTH_LOSS, losses.cross_entropy, {})
 
-    def make(self, session: Session) -> Fit | Outcome:
+    def make(self, session: SessionView) -> Fit | Outcome:
         shown, n_classes = self.shown, self.task.n_classes
         lesson = Lesson(with_truth(shown.train, n_classes), with_truth(shown.validation, n_classes), shown.predict)
         truth = {name: getattr(self.splits, name).labels for name in shown.predict} if self.supervisor.simulated else {}
@@ -233,7 +241,7 @@ class Supervise(Stage):
         yield from self.supervisor.work(self.task, self.seed)
         learner, shown = self.learner, self.shown
         if learner is not None:
-            count = sum(map(len, shown.predict.values()))
-            yield from cost.finetuning(learner, self.task.texts, len(shown.train), len(shown.validation), count)
+            count, extra = sum(map(len, shown.predict.values())), self.supervisor.appends()
+            yield from cost.finetuning(learner, self.task.texts, len(shown.train), len(shown.validation), count, extra)
             shared = self.task.config, self.supervisor.reads(), self.body and self.body.key
-            yield from cost.features(learner, feature_texts(self), shared)
+            yield from cost.features(learner, feature_texts(self), shared, extra)

@@ -16,7 +16,7 @@ from w2s_jax.stages import checks, cost
 from w2s_jax.stages.base import (
     Fit,
     Lesson,
-    Session,
+    SessionView,
     Shown,
     Stage,
     bound_loss,
@@ -73,7 +73,7 @@ class Adapted(Stage):
     def check(self, mesh: Mesh | None) -> None:
         checks.learner(self.task, self.learner, mesh)
 
-    def make(self, session: Session) -> Outcome:
+    def make(self, session: SessionView) -> Outcome:
         params, step_losses = generative.adapt(
             self.learner,
             session.pretrained(replace(self.learner, read_layer=None), None),
@@ -138,7 +138,7 @@ class Ceiling(Stage):
         checks.learner(self.task, self.learner, mesh)
         checks.loss(self.task, self.learner, TRUTH_LOSS, losses.cross_entropy, {})
 
-    def make(self, session: Session) -> Fit:
+    def make(self, session: SessionView) -> Fit:
         return on_truth(self.learner, self.task.answers, _truth_lesson(self), feature_texts(self))
 
     def describe(self) -> str:
@@ -202,7 +202,7 @@ class TruthProbe(Stage):
     def own_identity(self) -> dict[str, Any]:
         return {"learner": learner_identity(self.learner), "loss": TRUTH_LOSS}
 
-    def make(self, session: Session) -> Fit:
+    def make(self, session: SessionView) -> Fit:
         return on_truth(self.learner, self.task.answers, _truth_lesson(self), feature_texts(self))
 
     def describe(self) -> str:

@@ -10,16 +10,16 @@ from jaxtyping import Float
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.data.tokens import Text
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.stages.base import Labels
-from w2s_jax.stages.student import Learning, Teaching
-from w2s_jax.students.registry import LEARNING
+from w2s_jax.stages.base import SoftLabels
+from w2s_jax.stages.student import Teaching, WayToLearn
+from w2s_jax.students.registry import WAYS_TO_LEARN
 from w2s_jax.train import ccs
 from w2s_jax.train.learner import Learner
 
 
-@LEARNING.register
+@WAYS_TO_LEARN.register
 @dataclass(frozen=True)
-class CCS(Learning):
+class CCS(WayToLearn):
     """Contrast-consistent search (Burns et al. 2022, arXiv 2212.03827); see `train.ccs`.
 
     Weak labels decide only which of the two sides means yes.
@@ -37,7 +37,7 @@ class CCS(Learning):
 
     asks = True
 
-    def learn(self, teaching: Teaching) -> Labels:
+    def learn(self, teaching: Teaching) -> SoftLabels:
         lesson = teaching.lesson
 
         def pairs(texts: Sequence[Text]) -> list[Float[np.ndarray, "n d"]]:

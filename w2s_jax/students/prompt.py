@@ -1,4 +1,4 @@
-"""Asking the student in words, zero-shot or after labelled examples, without training it."""
+"""Prompting the student, zero-shot or after labelled examples, without training it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,15 +12,15 @@ from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages import cost
 from w2s_jax.stages.base import Logits, Shown
 from w2s_jax.stages.cost import Work
-from w2s_jax.stages.student import Learning, Teaching
-from w2s_jax.students.registry import LEARNING
+from w2s_jax.stages.student import Teaching, WayToLearn
+from w2s_jax.students.registry import WAYS_TO_LEARN
 from w2s_jax.train import prompting
 from w2s_jax.train.learner import Learner
 
 
-@LEARNING.register
+@WAYS_TO_LEARN.register
 @dataclass(frozen=True)
-class Prompt(Learning):
+class Prompt(WayToLearn):
     """The student answers prompts through its language-model head, as it is (Burns et al. 2023, figure 9).
 
     Attributes:

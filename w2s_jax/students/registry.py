@@ -1,6 +1,6 @@
 """The ways to learn that have a name."""
 
 from w2s_jax.runtime.registry import Registry
-from w2s_jax.stages.student import Learning
+from w2s_jax.stages.student import WayToLearn
 
-LEARNING = Registry[type[Learning]]("way to learn")
+WAYS_TO_LEARN = Registry[type[WayToLearn]]("way to learn")

@@ -12,14 +12,14 @@ from w2s_jax.runtime.options import Value, with_defaults
 from w2s_jax.stages import checks, cost
 from w2s_jax.stages.base import Fit, Shown, bound_loss
 from w2s_jax.stages.cost import Work
-from w2s_jax.stages.student import Learning, Teaching
-from w2s_jax.students.registry import LEARNING
+from w2s_jax.stages.student import Teaching, WayToLearn
+from w2s_jax.students.registry import WAYS_TO_LEARN
 from w2s_jax.train.learner import Learner
 
 
-@LEARNING.register
+@WAYS_TO_LEARN.register
 @dataclass(frozen=True)
-class Train(Learning):
+class Train(WayToLearn):
     """The student is trained on the weak labels, as its `Learner` says.
 
     Attributes:
@@ -35,6 +35,7 @@ class Train(Learning):
     options: Mapping[str, Value] = field(default_factory=dict)
 
     trains = True
+    asks = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.loss, str) or references.split(self.loss) is None:
@@ -62,7 +63,7 @@ class Train(Learning):
         return self._found.identity, self.options
 
     def describe(self) -> str:
-        return self.loss if isinstance(self.loss, str) else self.loss.__name__
+        return self.loss if isinstance(self.loss, str) else getattr(self.loss, "__name__", type(self.loss).__name__)
 
     def check(self, task: TaskData, learner: Learner) -> None:
         checks.loss(task, learner, self.describe(), self._found.value, self.options)

@@ -1,10 +1,13 @@
 """Kinds of weak supervisors, one file a kind; the interface is `stages.supervise.Supervisor`.
 
-`trained` a model finetuned on ground truth; `ensemble` several supervisors; `errors` simulated ones of equal accuracy;
-`given` labels from elsewhere, people's among them; `decomposed` a judge of parts; `advised` a judge with an advisor,
-whose `transcripts` it reads; `recursive` one whose advisor's arguments a reward model chooses.
+`trained` a model finetuned on ground truth; `ensemble` several supervisors (`combining` has the arithmetic); `errors`
+simulated ones of equal accuracy (`error_structure` where they are wrong); `given` labels from elsewhere, people's among
+them; `decomposed` a judge of parts; `advised` a judge with an advisor, whose `transcripts` it reads; `recursive` one
+whose advisor's arguments a reward model chooses. `resolve` says what may stand for a supervisor in a config; a new kind
+is a file with `@SUPERVISORS.register` (`registry`), imported here, or a class in a user's own file.
 """
 
+from w2s_jax.runtime.registry import discover
 from w2s_jax.supervisors.advised import Advised
 from w2s_jax.supervisors.decomposed import Decomposed
 from w2s_jax.supervisors.ensemble import Ensemble
@@ -12,7 +15,8 @@ from w2s_jax.supervisors.errors import Errors
 from w2s_jax.supervisors.given import Given
 from w2s_jax.supervisors.recursive import Recursive
 from w2s_jax.supervisors.registry import SUPERVISORS
-from w2s_jax.supervisors.trained import Trained, supervisor
+from w2s_jax.supervisors.resolve import supervisor
+from w2s_jax.supervisors.trained import Trained
 
 __all__ = [
     "SUPERVISORS",
@@ -25,3 +29,5 @@ __all__ = [
     "Trained",
     "supervisor",
 ]
+
+discover(__name__, __path__)  # a new file of this folder needs no line here

@@ -1,4 +1,4 @@
-"""A judge that reads what a stronger model says of each text: debate and consultancy."""
+"""A judge that reads a stronger model's arguments about each text: debate and consultancy."""
 
 import itertools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ from w2s_jax.train.learner import Learner
 @SUPERVISORS.register
 @dataclass(frozen=True)
 class Advised(Supervisor):
-    """A supervisor that reads what a stronger model says of each text, and then judges (Lang et al. 2501.13124).
+    """A supervisor that judges after reading a stronger model's arguments about each text (Lang et al. 2501.13124).
 
     The advisor writes as it is, once for every text, and knows no truth. The judge learns from ground truth, with the
     transcripts after the texts, and labels with them; a student sees the plain text.
@@ -37,7 +37,7 @@ class Advised(Supervisor):
       advisor: a decoder; of this learner, the model, `max_tokens`, `too_long` and `dtype` count.
       protocol: in a `debate` both answers are argued for, and a hash decides which comes first; in a `consultancy` one,
         which a hash draws, so that it is right half of the time (Khan et al. 2402.06782; Kenton et al. 2407.04622).
-      turns: how often each side speaks; it reads all that was said before.
+      turns: how often each side speaks; it reads all earlier arguments.
       tokens: the most that an argument may have; it also ends with its line.
       temperature: of sampling; 0 takes the most probable token.
       heading: what an argument follows; it holds `{answer}`. It should leave a sentence open: otherwise models, small
@@ -77,6 +77,9 @@ class Advised(Supervisor):
 
     def reads(self) -> Hashable:
         return self
+
+    def appends(self) -> int:
+        return self.turns * self.debating.sides * self.tokens
 
     def label(self, inputs: Inputs) -> Fit:
         written = transcripts.transcripts(self.debating, inputs.lesson.texts, inputs.answers, inputs.session)

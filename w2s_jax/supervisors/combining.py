@@ -12,7 +12,7 @@ def average(members: Float[np.ndarray, "m n c"]) -> Float[np.ndarray, "n c"]:
 
 
 def vote(members: Float[np.ndarray, "m n c"], votes: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n c"]:
-    """The members' probabilities, weighted by their votes; the plain mean where nobody has one.
+    """The members' probabilities, weighted by their votes; the plain mean where no member has one.
 
     >>> members = np.array([[[0.8, 0.2]], [[0.4, 0.6]]])
     >>> vote(members, np.array([3.0, 1.0])).round(2)

@@ -1,4 +1,4 @@
-"""A judge of the parts that a task's texts come apart into."""
+"""A judge of the parts of a task's texts."""
 
 import functools
 import itertools
@@ -13,18 +13,18 @@ from w2s_jax.data import formulas
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.metrics import Finding, in_words
 from w2s_jax.runtime import files
-from w2s_jax.stages.base import Labels, Stage
+from w2s_jax.stages.base import SoftLabels, Stage
 from w2s_jax.stages.measuring import CellKey, Setting
 from w2s_jax.stages.supervise import Inputs, Supervise, Supervisor
 from w2s_jax.supervisors.registry import SUPERVISORS
-from w2s_jax.supervisors.trained import supervisor
+from w2s_jax.supervisors.resolve import supervisor
 from w2s_jax.train.learner import Learner
 
 
 @SUPERVISORS.register
 @dataclass(frozen=True)
 class Decomposed(Supervisor):
-    """A supervisor that takes each text apart, labels the parts, and puts their labels together.
+    """A supervisor that decomposes each text, labels the parts, and combines their labels.
 
     The one step of task decomposition that a task's own grammar makes exact (Christiano et al. 1810.08575, section 2;
     "part-to-complete generalization", Mai 2503.13621). The judge learns ground truth of parts instead of whole texts:
@@ -38,6 +38,8 @@ class Decomposed(Supervisor):
 
     judge: Any
 
+    asks = False
+
     def needs(self, task: TaskData, seed: int) -> tuple[Stage, ...]:
         return (Supervise(task.parts, seed, supervisor(self.judge)),)
 
@@ -48,7 +50,7 @@ class Decomposed(Supervisor):
     def check(self, task: TaskData, seed: int) -> None:
         task.parts.splits(seed)
 
-    def label(self, inputs: Inputs) -> Labels:
+    def label(self, inputs: Inputs) -> SoftLabels:
         (judge,) = inputs.needs
         parts = inputs.definition.parts
         assert parts is not None

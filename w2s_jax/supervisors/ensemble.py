@@ -7,11 +7,11 @@ import numpy as np
 
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.stages.base import Fit, Labelled, Labels, Stage
+from w2s_jax.stages.base import Fit, Labelled, SoftLabels, Stage
 from w2s_jax.stages.supervise import LABELLED, Inputs, Supervise, Supervisor
 from w2s_jax.supervisors.combining import average, boosting_round, bootstrap_rows, vote
 from w2s_jax.supervisors.registry import SUPERVISORS
-from w2s_jax.supervisors.trained import supervisor
+from w2s_jax.supervisors.resolve import supervisor
 from w2s_jax.train.learner import Learner
 
 
@@ -21,7 +21,7 @@ class Ensemble(Supervisor):
     """Several supervisors whose labels are combined.
 
     Attributes:
-      members: at least two; one may stand here several times.
+      members: at least two; one may occur several times.
       how: `average` of the members' probabilities; `bagging`, where each member is trained on its own bootstrap sample
         (Breiman 1996); or `boosting`, where each is trained on what those before it got wrong, and they vote (SAMME,
         as in EnsemW2S, arXiv 2410.04571). Only an average may have members that are no learners.
@@ -34,6 +34,7 @@ class Ensemble(Supervisor):
     how: Literal["average", "bagging", "boosting"] = "average"
 
     combines = True
+    asks = False
 
     def __post_init__(self) -> None:
         if len(self.members) < 2:
@@ -57,7 +58,7 @@ class Ensemble(Supervisor):
     def identity(self, task: TaskData) -> dict[str, Any]:
         return {"ensemble": self.how}
 
-    def label(self, inputs: Inputs) -> Labels:
+    def label(self, inputs: Inputs) -> SoftLabels:
         votes = boosting(inputs.needs, inputs)[1] if self.how == "boosting" else None
         found = {}
         for name, split in inputs.splits.items():
@@ -78,6 +79,8 @@ class Bagged(Supervisor):
 
     learner: Learner
     place: int
+
+    asks = False
 
     def trains(self) -> Learner:
         return self.learner
@@ -102,6 +105,7 @@ class Boosted(Supervisor):
     before: tuple[Stage, ...]
 
     splits = ("supervisor", *LABELLED)
+    asks = False
 
     def trains(self) -> Learner:
         return self.learner

@@ -10,7 +10,7 @@ from w2s_jax.runtime.errors import UserError
 def independent_errors(
     labels: Int[np.ndarray, " n"], n_classes: int, accuracy: float, seed: int
 ) -> Float[np.ndarray, "n c"]:
-    """Hard labels, wrong for `round((1 - accuracy) n)` examples drawn by chance.
+    """Hard labels, wrong for `round((1 - accuracy) n)` random examples.
 
     A wrong label is any other class, equally likely.
 
@@ -42,7 +42,7 @@ def with_confidences(
 ) -> Float[np.ndarray, "n c"]:
     """Simulated labels, made soft with the confidences of a real supervisor of the same accuracy.
 
-    The largest probabilities of `like` are dealt out by chance, those of the examples it has right to examples that
+    The largest probabilities of `like` are distributed at random, those of the examples it has right to examples that
     are right in `simulated`, and those it has wrong to wrong ones: as confident and as calibrated, only elsewhere. The
     other classes share the rest equally.
 

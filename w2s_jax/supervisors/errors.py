@@ -12,12 +12,12 @@ from w2s_jax import metrics
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.metrics import Finding
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.stages.base import Labels, Stage
+from w2s_jax.stages.base import SoftLabels, Stage
 from w2s_jax.stages.measuring import CellKey, Setting
 from w2s_jax.stages.supervise import Inputs, Supervise, Supervisor
 from w2s_jax.supervisors.error_structure import errors_on, independent_errors, with_confidences
 from w2s_jax.supervisors.registry import SUPERVISORS
-from w2s_jax.supervisors.trained import supervisor
+from w2s_jax.supervisors.resolve import supervisor
 from w2s_jax.train.learner import Learner
 
 AUDITED = 0.1  # of all examples, those that an overseer doubts most
@@ -30,8 +30,8 @@ class Errors(Supervisor):
 
     Attributes:
       like: the real supervisor: a learner, or another kind. In every split as many labels are wrong as it gets wrong,
-        and its confidences in right and in wrong labels are dealt out among them; otherwise students would also differ
-        by soft and hard labels.
+        and its confidences in right and in wrong labels are distributed among them; otherwise students would also
+        differ by soft and hard labels.
       kind: errors fall on `independent` examples; on the `longest` or the `shortest` texts, which is trivial to learn;
         or on those of which the real one is most `unsure`, as a red team's would.
     """
@@ -40,6 +40,7 @@ class Errors(Supervisor):
     kind: Literal["independent", "longest", "shortest", "unsure"] = "independent"
 
     simulated = True
+    asks = False
 
     def __post_init__(self) -> None:
         kinds = ("independent", "longest", "shortest", "unsure")
@@ -52,7 +53,7 @@ class Errors(Supervisor):
     def identity(self, task: TaskData) -> dict[str, Any]:
         return {"errors": self.kind}
 
-    def label(self, inputs: Inputs) -> Labels:
+    def label(self, inputs: Inputs) -> SoftLabels:
         (real,) = inputs.needs
         found: dict[str, np.ndarray] = {}
         for place, (name, split) in enumerate(inputs.splits.items()):

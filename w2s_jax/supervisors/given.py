@@ -1,4 +1,4 @@
-"""Labels from elsewhere: of another model, of people, or of any program."""
+"""SoftLabels from elsewhere: of another model, of people, or of any program."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from w2s_jax.data.splits import Split
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.stages.base import Labels
+from w2s_jax.stages.base import SoftLabels
 from w2s_jax.stages.supervise import LABELLED, Inputs, Supervisor
 from w2s_jax.supervisors.registry import SUPERVISORS
 
@@ -31,7 +31,9 @@ class Given(Supervisor):
 
     probs: str
 
-    def label(self, inputs: Inputs) -> Labels:
+    asks = False
+
+    def label(self, inputs: Inputs) -> SoftLabels:
         reference, n_classes = _on_task(self.probs, inputs.path), len(inputs.answers)
         return {name: labels_of(reference, split, n_classes) for name, split in inputs.splits.items()}
 

@@ -18,7 +18,7 @@ from w2s_jax import losses, metrics
 from w2s_jax.data.predictions import Predictions
 from w2s_jax.data.splits import Split
 from w2s_jax.data.task_data import TaskData
-from w2s_jax.data.tokens import Text, flatten
+from w2s_jax.data.tokens import Text
 from w2s_jax.metrics import Finding
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages import checks, cost
@@ -26,10 +26,9 @@ from w2s_jax.stages.base import (
     Fit,
     Labelled,
     Lesson,
-    Session,
+    SessionView,
     Shown,
     Stage,
-    feature_texts,
     fit_group,
     learner_identity,
     on_task,
@@ -51,7 +50,7 @@ CANDIDATES = "candidates"  # the split of the arguments that a reward model rate
 @SUPERVISORS.register
 @dataclass(frozen=True)
 class Recursive(Supervisor):
-    """Recursive reward modelling (Leike et al. 1811.07871): a judge whose advisor's arguments a reward model chose.
+    """Recursive reward modelling (Leike et al. 1811.07871): a judge reads arguments that a reward model chose.
 
     At level 0 it is `advised` itself. The judge's labels of the transfer split, never ground truth, then teach
     `reward_model`, which reads the same transcripts; of `candidates` sampled arguments each side of the next level's
@@ -63,7 +62,7 @@ class Recursive(Supervisor):
         `seed + i`; the first is what level 0 shows. `shuffled` is the control: the judge, and no reward model, has
         another example's chosen transcript at this level.
       reward_model: a fresh one learns at every level.
-      level: how many reward models stand in a row behind the judge.
+      level: how many reward models, one after another, choose for the judge.
       candidates: of each argument.
 
     Raises:
@@ -103,6 +102,9 @@ class Recursive(Supervisor):
 
     def reads(self) -> Hashable:
         return self
+
+    def appends(self) -> int:
+        return self.advised.appends()
 
     def needs(self, task: TaskData, seed: int) -> tuple[Stage, ...]:
         return (RewardModel(task, seed, replace(self, advised=replace(self.advised, shuffled=False))),)
@@ -206,7 +208,7 @@ class RewardModel(Stage):
         checks.learner(self.task, self.learner, mesh)
         checks.loss(self.task, self.learner, TRUTH_LOSS, losses.cross_entropy, {})
 
-    def make(self, session: Session) -> Fit:
+    def make(self, session: SessionView) -> Fit:
         shown, maker, answers = self.shown, self.recursive, self.task.answers
         weak = session.read(self.teacher)
         train, validation = (
@@ -224,14 +226,14 @@ class RewardModel(Stage):
 
         return on_truth(self.learner, answers, lesson.reread(read), None)
 
-    def _read_by(self, session: Session, sampled: Sampled) -> Mapping[Text, Transcript]:
+    def _read_by(self, session: SessionView, sampled: Sampled) -> Mapping[Text, Transcript]:
         """The transcripts that this reward model and its teacher read: the first ones, or those chosen below."""
         for below in self.teacher.own_needs:
             assert isinstance(below, RewardModel)
             return below.chosen(session, sampled)
         return sampled[0]
 
-    def chosen(self, session: Session, sampled: Sampled) -> dict[Text, Transcript]:
+    def chosen(self, session: SessionView, sampled: Sampled) -> dict[Text, Transcript]:
         """Each text's transcript as its ratings decide."""
         return chosen(self.recursive, self.shown.predict[CANDIDATES], session.read(self), sampled)
 
@@ -239,16 +241,18 @@ class RewardModel(Stage):
         return f"reward model {self.recursive.reward_model.model} for level {self.recursive.level}"
 
     def work(self) -> Iterator[Work]:
-        maker, shown = self.recursive, self.shown
+        maker, shown, texts = self.recursive, self.shown, self.task.texts
         yield from maker.work(self.task, self.seed)
-        said = maker.advised.turns * maker.debating.sides * maker.advised.tokens
-        texts = (*flatten(feature_texts(self)),)
+        readings = 1 + maker.debating.sides * (maker.candidates - 1)  # its own transcript, and each with one change
         labelled = sum(map(len, shown.predict.values()))
-        yield from cost.finetuning(self.learner, texts, len(shown.train), len(shown.validation), labelled)
-        yield from cost.features(self.learner, texts, (self.task.config, maker, "rated"), said)
+        yield from cost.finetuning(
+            self.learner, texts, len(shown.train), len(shown.validation), labelled, maker.appends()
+        )
+        shared = self.task.config, maker, "rated", self.body and self.body.key
+        yield from cost.features(self.learner, texts, shared, maker.appends(), readings)
 
 
-def sample(maker: Recursive, texts: Sequence[Text], answers: Sequence[str], session: Session) -> Sampled:
+def sample(maker: Recursive, texts: Sequence[Text], answers: Sequence[str], session: SessionView) -> Sampled:
     """Each candidate's transcript of every text."""
     return [transcripts.transcripts(each, texts, answers, session) for each in maker.sampling]
 

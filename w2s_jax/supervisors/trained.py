@@ -1,11 +1,9 @@
-"""The plain supervisor: a model trained on ground truth. And what may stand for a supervisor in a config."""
+"""The plain supervisor: a model trained on ground truth. And what a config accepts as a supervisor."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from w2s_jax.data.task_data import TaskData
-from w2s_jax.runtime import references
-from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages.base import Fit
 from w2s_jax.stages.supervise import Inputs, Supervisor
 from w2s_jax.supervisors.registry import SUPERVISORS
@@ -19,6 +17,8 @@ class Trained(Supervisor):
 
     learner: Learner
 
+    asks = False
+
     def trains(self) -> Learner:
         return self.learner
 
@@ -30,28 +30,3 @@ class Trained(Supervisor):
 
     def describe(self) -> str:
         return self.learner.model
-
-
-def supervisor(value: Any) -> Supervisor:
-    """The supervisor that a config's value stands for: a learner, a supervisor, or `my_file.py:Name` of one.
-
-    Raises:
-      UserError: it is none of these.
-    """
-    if isinstance(value, Learner):
-        return Trained(value)
-    reference = references.split(value) if isinstance(value, str) else None
-    if reference is not None:
-        value = references.named(*reference)
-        if isinstance(value, type):
-            try:
-                value = value()
-            except TypeError as error:
-                raise UserError(f"{reference[1]} needs values for its fields: {error}; name an object of it") from error
-        return supervisor(value)
-    if Supervisor not in type(value).__mro__:
-        raise UserError(
-            f"{value!r} is no supervisor: want a Learner, an object whose class inherits from Supervisor, or "
-            "my_file.py:Name"
-        )
-    return value

@@ -22,7 +22,7 @@ from w2s_jax.data.tokens import Text
 from w2s_jax.runtime import files, processes
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages import cost
-from w2s_jax.stages.base import Session, model_fingerprint
+from w2s_jax.stages.base import SessionView, model_fingerprint
 from w2s_jax.stages.cost import Work
 from w2s_jax.train import reading
 from w2s_jax.train.learner import Learner
@@ -106,7 +106,7 @@ def speakers(protocol: str, text: Text) -> tuple[int, ...]:
 
 
 def transcripts(
-    maker: Debating, texts: Sequence[Text], answers: Sequence[str], session: Session
+    maker: Debating, texts: Sequence[Text], answers: Sequence[str], session: SessionView
 ) -> dict[Text, Transcript]:
     """Every text's transcript, read from `session.transcripts` as far as it was written before.
 

@@ -21,12 +21,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
 from w2s_jax import models
 from w2s_jax.data.tokens import Text, Tokens, ragged
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models.packing import Packing
+from w2s_jax.models.params import Params
+from w2s_jax.models.shapes import Model
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train import reading
 from w2s_jax.train.learner import Learner
@@ -52,7 +54,7 @@ class Trie(NamedTuple):
 
     Attributes:
       tokens: the K different ones.
-      next: the node after each of them; -1 where no answer goes on so.
+      next: the node after each of them; -1 where no answer continues that way.
       classes: the answer that ends at a node; -1 where none does.
     """
 
@@ -128,7 +130,7 @@ def lessons(
     return ragged([[*prompts[row].tolist(), *ids[:-1]] for row, ids in enumerate(chosen)]), wanted
 
 
-def by_token(loss: Callable[..., Any], answers: Answers) -> Callable[..., Any]:
+def by_token(loss: BoundLoss, answers: Answers) -> BoundLoss:
     """The loss of a row as that of its answer's tokens, scaled so that the mean over rows is the mean over tokens.
 
     The result takes logits [B, A, V] and the token ids of `lessons`.
@@ -155,19 +157,15 @@ def by_token(loss: Callable[..., Any], answers: Answers) -> Callable[..., Any]:
 
 
 def train_logits(
-    module: nn.Module,
+    module: Model,
     answers: Answers,
-    params: Any,
+    params: Params,
     tokens: Array,
     lengths: Array,
     rng: Array | None,
     packing: Packing | None = None,
 ) -> Float[Array, "b *a v"]:
-    """Of every answer [B, C] where answers are one token; otherwise of the tokens at the rows' ends [B, A, V].
-
-    Args:
-      module: a `LanguageModel`.
-    """
+    """Of every answer [B, C] where answers are one token; otherwise of the tokens at the rows' ends [B, A, V]."""
     how: dict[str, Any] = {"deterministic": rng is None, "rngs": None if rng is None else {"dropout": rng}}
     logits: Any = module.apply(
         {"params": params}, tokens, lengths, answers.longest, **how, packing=packing, method="ends"
@@ -175,9 +173,7 @@ def train_logits(
     return logits[:, 0, np.array(answers.ids)[:, 0]] if answers.longest == 1 else logits
 
 
-def label_logits(
-    module: nn.Module, answers: Answers, params: Any, tokens: Array, lengths: Array
-) -> Float[Array, "b c"]:
+def label_logits(module: Model, answers: Answers, params: Params, tokens: Array, lengths: Array) -> Float[Array, "b c"]:
     """The table's logits after prompts."""
     if answers.longest == 1:
         return train_logits(module, answers, params, tokens, lengths, None)

@@ -12,13 +12,13 @@ from jaxtyping import Float
 
 from w2s_jax.data.batching import EvalBatches
 from w2s_jax.data.tokens import Text, Tokens
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models import Pretrained
-from w2s_jax.models.shapes import Params
+from w2s_jax.models.params import Params
 from w2s_jax.runtime import sharding
 from w2s_jax.train import answering, outputs, prepare
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History, Progress, fit
-from w2s_jax.train.step import Loss
 
 EVAL_BATCH = 64
 
@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
 def finetune(
     learner: Learner,
     pretrained: Pretrained,
-    loss: Loss,
+    loss: BoundLoss,
     *,
     train: tuple[Sequence[Text], Float[np.ndarray, "n c"]],
     validation: tuple[Sequence[Text], Float[np.ndarray, "m c"]],

@@ -12,16 +12,16 @@ from jaxtyping import Array, Bool, Float
 
 from w2s_jax import losses
 from w2s_jax.data.tokens import Text
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
-from w2s_jax.models.shapes import Params
+from w2s_jax.models.params import Params
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train import outputs, prepare
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import LoopSettings, Progress, fit
 from w2s_jax.train.optimizer import OptimizerConfig
 from w2s_jax.train.outputs import NextTokenOutput
-from w2s_jax.train.step import Loss
 
 NOTHING = np.ones((1, 2), np.float32)  # there is no validation: the last parameters are kept
 
@@ -44,7 +44,7 @@ class Objective(NamedTuple):
 
     learner: Learner
     output: NextTokenOutput
-    loss: Loss
+    loss: BoundLoss
 
 
 def next_token(
@@ -105,7 +105,7 @@ def adapt(
     Arrays of `pretrained` on devices are consumed.
 
     Raises:
-      UserError: the model is no decoder, or is not read at its top.
+      UserError: the model is not a decoder, or is not read at its top.
     """
     learner, output, loss = objective(learner)
     tokens = output.tokens(learner, texts)

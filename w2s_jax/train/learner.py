@@ -48,13 +48,13 @@ class Learner:
       too_long: what happens to a longer one.
       epochs: passes over the training split.
       batch_size: examples a step; the loss sees all of them at once.
-      microbatches: pieces a batch is cut into to save memory; the result is the same.
+      microbatches: pieces a batch is split into to save memory; the result is the same.
       dtype: of the computation; parameters and optimizer state are float32.
-      remat: what the backward pass computes again to save memory.
+      remat: what the backward pass rematerializes to save memory.
       lora_rank: of the adapters, when parameters is `lora`.
       generative: finetune the backbone on text alone first; None does not.
-      preference: for a task whose rows are candidates: the language model scores them itself, as DPO or SimPO do, with
-        `parameters` full or lora; None scores them with a new head. DPO's reference is what training starts from.
+      preference: for a task whose examples are candidates: the language model scores them itself, as DPO or SimPO do,
+        with `parameters` full or lora; None scores them with a new head. DPO's reference is what training starts from.
       output: a new `head` over classes, or the answer as `text`, under the model's own language-model head: what the
         task calls its classes (`Task.answers`), after the prompt. So Burns et al. 2023 learn chess (App. A.2); with
         answers like Yes and No it is label-as-token. Answers of one token each learn soft labels with any loss; longer

@@ -1,4 +1,4 @@
-"""The training loop: batches in, checkpoints and an honest history out. It knows nothing of weak or strong."""
+"""The training loop: batches in, checkpoints and a history out. It knows nothing of weak or strong."""
 
 import contextlib
 import signal
@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from w2s_jax import metrics
 from w2s_jax.data.batching import TrainBatches
+from w2s_jax.models.params import Params
 from w2s_jax.runtime import checkpoint, processes
 from w2s_jax.runtime.errors import Interrupted, UserError
 from w2s_jax.train.profile import Profile
@@ -64,13 +65,13 @@ class History(NamedTuple):
 
 
 class Trained(NamedTuple):
-    params: Any
+    params: Params
     history: History
 
 
 @dataclass
 class _Run:
-    """The loop's own state, beside the TrainState: all of it goes into a checkpoint."""
+    """The loop's own state, besides the TrainState: all of it goes into a checkpoint."""
 
     losses: list[float] = field(default_factory=list)
     evaluated: list[int] = field(default_factory=list)
@@ -97,12 +98,12 @@ def evaluation_steps(total: int, evaluations: int) -> list[int]:
 
 def fit(
     state: TrainState,
-    frozen: Any,
+    frozen: Params,
     *,
     step: TrainStep,
     batches: TrainBatches,
     targets: Float[np.ndarray, "n k"],
-    evaluate: Callable[[Any], Float[np.ndarray, "m c"]],
+    evaluate: Callable[[Params], Float[np.ndarray, "m c"]],
     validation_targets: Float[np.ndarray, "m c"],
     settings: LoopSettings,
     folder: Path | None = None,
@@ -119,10 +120,10 @@ def fit(
       frozen: parameters that do not train.
       step: from `make_train_step`.
       batches: `batches[i]` is the batch of step i, a pure function of i.
-      targets: of the rows that batches refer to, as the step's loss takes them.
-      evaluate: parameters -> class probabilities of the validation rows.
+      targets: of the examples that batches refer to, as the step's loss takes them.
+      evaluate: parameters -> class probabilities of the validation examples.
       validation_targets: the labels the evaluations are scored against.
-      folder: where checkpoints of work in progress lie; None keeps none.
+      folder: where checkpoints of work in progress are kept; None keeps none.
       profile: where a trace of a few steps is written; None traces none.
 
     Raises:
@@ -172,7 +173,7 @@ def fit(
             if stopping:
                 if saver is not None:
                     saver.wait()
-                raise Interrupted(f"stopped at step {index + 1} of {total}; the same command resumes there")
+                raise Interrupted(f"stopped at step {index + 1} of {total}; the same command resumes from there")
 
     best = len(run.scores) - 1 if settings.select == "final" else run.best()
     assert best is not None
@@ -235,7 +236,7 @@ def _saver(folder: Path | None) -> contextlib.AbstractContextManager[checkpoint.
     return contextlib.nullcontext() if folder is None else checkpoint.Saver(folder)
 
 
-def _save(saver: checkpoint.Saver, state: TrainState, run: _Run, best_params: Any) -> None:
+def _save(saver: checkpoint.Saver, state: TrainState, run: _Run, best_params: Params | None) -> None:
     items: dict[str, Any] = {"params": state.params, "rest": state.replace(params=None)}
     if best_params is not None:
         items["best"] = best_params

@@ -33,7 +33,7 @@ class OptimizerConfig:
       name: `adamw` (Loshchilov & Hutter 2019), `adafactor` (Shazeer & Stern 2018; factored second moments, no
         momentum) or `sgd` (heavy-ball momentum `beta1`).
       learning_rate: the peak, > 0.
-      head_learning_rate: the peak for the head, which starts from zero beside a pretrained body; None is the same.
+      head_learning_rate: the peak for the head, which starts from zero on a pretrained body; None is the same.
       schedule: from the peak to 0 at the last step along a line or half a cosine, or constant.
       warmup_fraction: the part of all steps, in [0, 1), over which the rate rises to the peak.
       weight_decay: decoupled, multiplied by the learning rate, >= 0.

@@ -17,19 +17,19 @@ from jaxtyping import Array, Float
 
 from w2s_jax import models
 from w2s_jax.data.tokens import Text, Tokens, flatten
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.language_model import LanguageModel
 from w2s_jax.models.layers import Lora
 from w2s_jax.models.packing import Packing
-from w2s_jax.models.params import TRAINABLE, Rules
+from w2s_jax.models.params import TRAINABLE, Params, Rules
 from w2s_jax.models.preference import Preference, PreferenceModel
-from w2s_jax.models.shapes import Model, Params
+from w2s_jax.models.shapes import Model
 from w2s_jax.train import answering
 from w2s_jax.train.answering import Answers
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.reading import tokenize
-from w2s_jax.train.step import Loss
 
 Probs = Float[np.ndarray, "n c"]
 Targets = Float[np.ndarray, "n k"]
@@ -89,7 +89,7 @@ class Output(abc.ABC):
         """Logits over classes, for tokens that were not made into lessons."""
         return self.logits(module, params, tokens, lengths, None)
 
-    def loss(self, loss: Loss) -> Loss:
+    def loss(self, loss: BoundLoss) -> BoundLoss:
         """The loss of what `logits` gives, from a loss of class scores."""
         return loss
 
@@ -98,7 +98,7 @@ class Output(abc.ABC):
         return 0
 
     def more_passes(self) -> int:
-        """Forward passes of other parameters for each that trains."""
+        """Forward passes through a reference model, for each batch."""
         return 0
 
 
@@ -160,7 +160,7 @@ class TextOutput(Output):
     def label(self, module: Model, params: Params, tokens: Array, lengths: Array) -> Float[Array, "b c"]:
         return answering.label_logits(module, self.answers, params, tokens, lengths)
 
-    def loss(self, loss: Loss) -> Loss:
+    def loss(self, loss: BoundLoss) -> BoundLoss:
         return answering.by_token(loss, self.answers)
 
     def places(self, length: int) -> int:

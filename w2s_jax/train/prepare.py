@@ -15,18 +15,20 @@ from jax.sharding import Mesh
 from w2s_jax import models
 from w2s_jax.data.batching import TrainBatches
 from w2s_jax.data.tokens import Tokens
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.packing import Packing
-from w2s_jax.models.shapes import Model, Params
+from w2s_jax.models.params import Params
+from w2s_jax.models.shapes import Model
 from w2s_jax.runtime import sharding
 from w2s_jax.train import state as train_state
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.optimizer import OptimizerConfig, make_optimizer
 from w2s_jax.train.outputs import Output
 from w2s_jax.train.state import TrainState
-from w2s_jax.train.step import Loss, Predict, TrainStep, make_predict, make_train_step
+from w2s_jax.train.step import Predict, TrainStep, make_predict, make_train_step
 
 
 class Prepared(NamedTuple):
@@ -61,7 +63,7 @@ def from_pretrained(
     learner: Learner,
     output: Output,
     pretrained: Pretrained,
-    loss: Loss,
+    loss: BoundLoss,
     *,
     n_classes: int,
     candidates: int,
@@ -94,7 +96,7 @@ def from_config(
     learner: Learner,
     output: Output,
     config: ModelConfig,
-    loss: Loss,
+    loss: BoundLoss,
     *,
     n_classes: int,
     candidates: int,
@@ -122,7 +124,7 @@ def steps(
     learner: Learner,
     output: Output,
     module: Model,
-    loss: Loss,
+    loss: BoundLoss,
     total_steps: int,
     shardings: TrainState | None = None,
 ) -> tuple[TrainStep, Predict]:
@@ -140,7 +142,7 @@ def steps(
 def compiled_steps(
     output: Output,
     module: Model,
-    loss: Loss,
+    loss: BoundLoss,
     settings: OptimizerConfig,
     microbatches: int,
     total_steps: int,

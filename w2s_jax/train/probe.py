@@ -5,7 +5,6 @@ experiment, see the same minibatches, so that each step is one matrix product fo
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -15,10 +14,10 @@ import optax
 from einops import rearrange
 from jaxtyping import Array, Float, Int
 
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.runtime.errors import UserError
 
 AnyArray = Array | np.ndarray
-Loss = Callable[..., Float[Array, " b"]]
 _BYTES_AT_ONCE = 1 << 24  # of minibatches, weights and optimizer state: what a CPU caches
 
 
@@ -33,7 +32,7 @@ class Probes(NamedTuple):
 def fit_probes(
     features: Float[AnyArray, "n d"],
     targets: Float[AnyArray, "p n c"],
-    loss: Loss,
+    loss: BoundLoss,
     *,
     steps: int,
     batch_size: int | None = 32,
@@ -113,7 +112,7 @@ def _fit(
     learning_rate: Float[Array, ""],
     weight_decay: Float[Array, ""],
     *,
-    loss: Loss,
+    loss: BoundLoss,
     steps: int,
 ) -> tuple[Float[Array, "s k d c"], Float[Array, "s k c"], Float[Array, "s k steps"]]:
     """S groups of K problems; a group's problems share rows and order."""

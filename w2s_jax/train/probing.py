@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from w2s_jax import metrics, models
 from w2s_jax.data import arrays
 from w2s_jax.data.batching import EvalBatches
 from w2s_jax.data.tokens import Text, flatten
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models import Pretrained
+from w2s_jax.models.params import Params
 from w2s_jax.runtime import files, processes, sharding
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.finetune import EVAL_BATCH, Outcome, softmax
@@ -31,7 +33,7 @@ class Body(NamedTuple):
     """A backbone that an earlier stage trained.
 
     Attributes:
-      key: SHA-256 of what it was made from.
+      key: SHA-256 of the stage's inputs.
       load: reads it onto the devices.
     """
 
@@ -68,15 +70,15 @@ def features(
 ) -> Features:
     """The pooled hidden states of every text, read from `root` as far as they were computed before.
 
-    Of a row of two candidates, the features are those of the second less those of the first, so that a linear head on
-    them compares two scores (Burns et al. 2023, App. A.3). Parts of `PART` texts are written one by one, so that a
-    killed process loses at most one. Several processes compute them together, and the first writes.
+    Of an example of two candidates, the features are those of the second minus those of the first, so that a linear
+    head on them compares two scores (Burns et al. 2023, App. A.3). Parts of `PART` texts are written one by one, so
+    that a killed process loses at most one. Several processes compute them together, and the first writes.
 
     Args:
-      mesh: the devices to cut parameters and batches over; None is one device.
+      mesh: the devices to shard parameters and batches over; None is one device.
 
     Raises:
-      UserError: a cached part was truncated or edited, or a row has more than two candidates.
+      UserError: a cached part was truncated or edited, or an example has more than two candidates.
     """
     if arrays.is_array(learner.model):
         matrix = arrays.matrix(learner.model)
@@ -101,7 +103,7 @@ def features(
     return _compared(Features(matrix, {text: row for row, text in enumerate(unique)}), texts)
 
 
-def probe(learner: Learner, features: Features, loss: Callable[..., Any], problems: Sequence[Problem]) -> list[Outcome]:
+def probe(learner: Learner, features: Features, loss: BoundLoss, problems: Sequence[Problem]) -> list[Outcome]:
     """Trains a linear head on each problem, all those of one length at once, and labels its texts."""
     steps = [learner.epochs * -(-len(problem.train[0]) // learner.batch_size) for problem in problems]
     outcomes: dict[int, Outcome] = {}
@@ -113,18 +115,22 @@ def probe(learner: Learner, features: Features, loss: Callable[..., Any], proble
 
 
 def _probe(
-    learner: Learner, features: Features, loss: Callable[..., Any], problems: Sequence[Problem], steps: int
+    learner: Learner, features: Features, loss: BoundLoss, problems: Sequence[Problem], steps: int
 ) -> list[Outcome]:
     most = max(len(problem.train[0]) for problem in problems)
     rows = np.full((len(problems), most), -1, np.int32)
-    # A row may be drawn several times with one target: the targets of a problem are a table over all features.
-    targets = np.zeros((len(problems), len(features.matrix), problems[0].train[1].shape[-1]), np.float32)
-    for place, problem in enumerate(problems):
-        taken = features.rows(problem.train[0])
+    # The targets of a problem are a table over all features: a text that has several targets gets a row for each.
+    matrix, all_taken = features.matrix, []
+    for problem in problems:
+        taken, repeated = _rows(features.rows(problem.train[0]), problem.train[1], len(matrix))
+        matrix = np.concatenate([matrix, features.matrix[repeated]]) if len(repeated) else matrix
+        all_taken.append(taken)
+    targets = np.zeros((len(problems), len(matrix), problems[0].train[1].shape[-1]), np.float32)
+    for place, (problem, taken) in enumerate(zip(problems, all_taken, strict=True)):
         rows[place, : len(taken)] = taken
         targets[place, taken] = problem.train[1]
     fitted = fit_probes(
-        features.matrix,
+        matrix,
         targets,
         loss,
         steps=steps,
@@ -142,8 +148,35 @@ def _probe(
     ]
 
 
+def _rows(
+    taken: Int[np.ndarray, " n"], targets: Float[np.ndarray, "n c"], free: int
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
+    """A row for every example such that no row has two targets.
+
+    Args:
+      taken: the row of each example's text; one text may stand there several times.
+      free: the number of the first row that can be added.
+
+    Returns:
+      The rows, and of those that must be added the row whose features they repeat.
+    """
+    if len(np.unique(taken)) == len(taken):
+        return taken, np.empty(0, taken.dtype)
+    known: dict[tuple[int, bytes], int] = {}
+    first: set[int] = set()
+    added: list[int] = []
+    for row, target in zip(taken.tolist(), targets, strict=True):
+        key = row, target.tobytes()
+        if key not in known:
+            known[key] = free + len(added) if row in first else row
+            added += [row] if row in first else []
+            first.add(row)
+    found = [known[row, target.tobytes()] for row, target in zip(taken.tolist(), targets, strict=True)]
+    return np.array(found, taken.dtype), np.array(added, taken.dtype)
+
+
 def _outcome(
-    features: Features, problem: Problem, logits: Float[np.ndarray, "n c"], losses: np.ndarray, params: Any
+    features: Features, problem: Problem, logits: Float[np.ndarray, "n c"], losses: np.ndarray, params: Params
 ) -> Outcome:
     probs = softmax(logits[features.rows(problem.validation[0])])
     score = -metrics.log_loss(probs, problem.validation[1])
@@ -152,7 +185,7 @@ def _outcome(
 
 
 def _compared(features: Features, texts: Sequence[Text]) -> Features:
-    """Features of rows of two candidates; of rows of one text they are what they are."""
+    """Features of examples of two candidates; of examples of one text they are unchanged."""
     unique = list(dict.fromkeys(texts))
     if all(isinstance(text, str) for text in unique):
         return features
@@ -179,7 +212,7 @@ def _compute(
     )
     last = (pretrained.config.n_layers,)
 
-    def hidden(params: Any, _: Any, tokens: jax.Array, lengths: jax.Array, __: None) -> jax.Array:
+    def hidden(params: Params, _: Any, tokens: jax.Array, lengths: jax.Array, __: None) -> jax.Array:
         states: Any = module.apply({"params": params}, tokens, lengths, last, method="hidden_states")
         return states[:, 0]
 

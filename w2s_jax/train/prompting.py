@@ -15,6 +15,7 @@ from w2s_jax.data.batching import bucket, pad
 from w2s_jax.data.tokens import Text, ragged
 from w2s_jax.models import Pretrained
 from w2s_jax.models.cache import Cache, Past
+from w2s_jax.models.params import Params
 from w2s_jax.runtime import sharding
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train import inference, reading
@@ -31,12 +32,12 @@ class Asking:
 
     Args:
       learner: which tokenizer, and how long a prompt may be.
-      pretrained: the parameters that are asked; they lie on the devices of `mesh`.
+      pretrained: the parameters that are asked; they are on the devices of `mesh`.
       mesh: the devices to shard parameters and batches over; None is one device.
       progress: told (texts done, texts, ()).
 
     Raises:
-      UserError: the model is no decoder.
+      UserError: the model is not a decoder.
     """
 
     def __init__(
@@ -201,16 +202,16 @@ def _prefix(model: Inference, tokens: Sequence[int]) -> tuple[Cache, ...]:
 def _compiled(module: nn.Module, mesh: Mesh | None) -> Programs:
     """`read` gives a cache, `last` the log-probabilities of some next tokens, `score` those of a row's tokens."""
 
-    def run(method: str, params: Any, batch: Any, past: Past) -> Any:
+    def run(method: str, params: Params, batch: Any, past: Past) -> Any:
         return module.apply({"params": params}, *batch, past=past, method=method)
 
-    def read(params: Any, batch: Any, past: Past) -> Cache:
+    def read(params: Params, batch: Any, past: Past) -> Cache:
         return run("read", params, batch, past)[1]
 
-    def last(params: Any, batch: Any, past: Past, ids: jax.Array) -> jax.Array:
+    def last(params: Params, batch: Any, past: Past, ids: jax.Array) -> jax.Array:
         return jax.nn.log_softmax(run("last", params, batch, past))[:, ids]
 
-    def score(params: Any, batch: Any, past: Past) -> jax.Array:
+    def score(params: Params, batch: Any, past: Past) -> jax.Array:
         return run("score", params, batch, past)[:, 0]
 
     where = None if mesh is None else sharding.replicated(mesh)

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 from jax.sharding import Mesh
 
@@ -10,14 +9,15 @@ from w2s_jax import models
 from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.language_model import LanguageModel
-from w2s_jax.models.shapes import Model, Params
+from w2s_jax.models.params import Params
+from w2s_jax.models.shapes import Model
 from w2s_jax.train import answering, outputs
 from w2s_jax.train.learner import Learner
 
 
 def restore(
     learner: Learner,
-    read: Callable[[Any], Params],
+    read: Callable[[Params], Params],
     start: Callable[[], Pretrained],
     mesh: Mesh | None = None,
     *,

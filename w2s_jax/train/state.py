@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from w2s_jax.models.params import Params
+
 
 class TrainState(flax.struct.PyTreeNode):
     """All that a step reads and replaces.
@@ -20,13 +22,13 @@ class TrainState(flax.struct.PyTreeNode):
     """
 
     step: Any
-    params: Any
+    params: Params
     opt_state: Any
     rng: Any
 
 
 def create(params: Any, tx: optax.GradientTransformation, rng: jax.Array, *, donate: bool = False) -> TrainState:
-    """The state before the first step. Optimizer state lies where its parameter lies; the rest is on every device of
+    """The state before the first step. Optimizer state is placed as its parameter is; the rest is on every device of
     the parameters' mesh.
 
     Args:
@@ -42,7 +44,7 @@ def create(params: Any, tx: optax.GradientTransformation, rng: jax.Array, *, don
     return make(params, rng)
 
 
-def abstract(params: Any, tx: optax.GradientTransformation) -> TrainState:
+def abstract(params: Params, tx: optax.GradientTransformation) -> TrainState:
     """What `create` gives, as shapes with shardings; `params` are such shapes too."""
     make = jax.eval_shape(lambda params: TrainState(jnp.int32(0), params, tx.init(params), jax.random.key(0)), params)
     return jax.tree.map(
@@ -56,7 +58,7 @@ def state_shardings(state: TrainState) -> TrainState:
 
 
 def _shardings(params: Any, tx: optax.GradientTransformation) -> TrainState:
-    """Where each part of the state lies. Factored moments, smaller than their parameter, are replicated."""
+    """Where each part of the state is placed. Factored moments, smaller than their parameter, are replicated."""
     elsewhere: Any = jax.tree.leaves(params)[0].sharding
     if isinstance(elsewhere, NamedSharding):
         elsewhere = NamedSharding(elsewhere.mesh, PartitionSpec())

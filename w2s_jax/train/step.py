@@ -12,7 +12,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from w2s_jax.data.batching import room
+from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models.packing import Packing
+from w2s_jax.models.params import Params
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.sharding import activate, batch_ways, place_batch, replicated
 from w2s_jax.train.state import TrainState
@@ -23,8 +25,6 @@ AnyArray = Array | np.ndarray
 # rng None asks for a deterministic answer, without dropout. Rows of K candidates: tokens [B, K, T], lengths [B, K].
 # A step that packs also gives it `packing`.
 Apply = Callable[..., Float[Array, "b c"]]
-# (logits [B, C], targets [B, C], *, step, total_steps, where [B]) -> [B], unreduced; `losses.bind` makes one.
-Loss = Callable[..., Float[Array, " b"]]
 TrainStep = Callable[..., tuple[TrainState, "StepMetrics"]]
 Predict = Callable[..., Float[Array, "b c"]]
 
@@ -33,7 +33,7 @@ class StepMetrics(NamedTuple):
     """Scalars of one step, on the device.
 
     Attributes:
-      loss: mean over the batch's real rows, before the update.
+      loss: mean over the batch's real examples, before the update.
       grad_norm: of all trainable parameters together, before clipping.
       finite: whether both are; if not, parameters and optimizer state were left as they were.
     """
@@ -45,7 +45,7 @@ class StepMetrics(NamedTuple):
 
 def make_train_step(
     apply: Apply,
-    loss: Loss,
+    loss: BoundLoss,
     tx: optax.GradientTransformation,
     *,
     total_steps: int,
@@ -56,7 +56,7 @@ def make_train_step(
     """The function `step(state, frozen, tokens, lengths, targets, where) -> (state, StepMetrics)`.
 
     The objective is `sum(loss) / count(where)`. The loss sees the logits of the whole batch at once, however many
-    devices or microbatches the batch is cut into: with microbatches all logits are computed first, then the loss's
+    devices or microbatches the batch is split over: with microbatches all logits are computed first, then the loss's
     gradient with respect to them, and each microbatch's share of it is pulled back through the model. So the
     gradient is exact for any loss, and memory holds one microbatch's activations; the forward pass runs twice.
 
@@ -68,9 +68,9 @@ def make_train_step(
       loss: per-example loss of the whole batch.
       tx: any optax optimizer.
       total_steps: told to the loss, for its schedules.
-      microbatches: pieces a batch is cut into, each a whole number of rows on each device.
-      packed: the model is told how many real tokens there are, and computes no others.
-      shardings: from `state.state_shardings`, for a state on a mesh: the step keeps them, and cuts batches over it.
+      microbatches: pieces a batch is split into, each a whole number of examples on each device.
+      packed: the model gets the number of real tokens, and computes no others.
+      shardings: from `state.state_shardings`, for a state on a mesh: the step keeps them, and shards batches over it.
 
     Raises:
       UserError: when called with a batch that does not divide into microbatches and devices.
@@ -86,15 +86,15 @@ def make_train_step(
         return jnp.sum(values, where=where) / jnp.maximum(jnp.sum(where), 1)
 
     def gradient(
-        size: int | None, state: TrainState, frozen: Any, tokens: Array, lengths: Array, targets: Array, where: Array
+        size: int | None, state: TrainState, frozen: Params, tokens: Array, lengths: Array, targets: Array, where: Array
     ) -> Any:
         rng = jax.random.fold_in(state.rng, state.step)
         how = {} if size is None else {"packing": Packing(ways, size)}
 
-        def piece(params: Any, index: Array | int, tokens: Array, lengths: Array) -> Array:
+        def piece(params: Params, index: Array | int, tokens: Array, lengths: Array) -> Array:
             return apply(params, frozen, tokens, lengths, jax.random.fold_in(rng, index), **how)
 
-        def whole(params: Any) -> Array:
+        def whole(params: Params) -> Array:
             return objective(piece(params, 0, tokens, lengths), targets, where, state.step)
 
         if microbatches == 1:
@@ -114,7 +114,9 @@ def make_train_step(
         zeros = jax.tree.map(jnp.zeros_like, state.params)
         return value, jax.lax.scan(pull_back, zeros, (*pieces, _cut(logits_gradient, microbatches)))[0]
 
-    def step(state: TrainState, frozen: Any, *batch: Array, size: int | None = None) -> tuple[TrainState, StepMetrics]:
+    def step(
+        state: TrainState, frozen: Params, *batch: Array, size: int | None = None
+    ) -> tuple[TrainState, StepMetrics]:
         value, gradients = gradient(size, state, frozen, *batch)
         norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
@@ -134,7 +136,7 @@ def make_train_step(
 
     def train_step(
         state: TrainState,
-        frozen: Any,
+        frozen: Params,
         tokens: Int[AnyArray, "b *k t"],
         lengths: Int[AnyArray, " b *k"],
         targets: Float[AnyArray, "b c"],
@@ -145,7 +147,7 @@ def make_train_step(
         with activate(mesh):
             return compiled(state, frozen, *(batch if mesh is None else place_batch(batch, mesh)), size=size)
 
-    def lowered(state: Any, frozen: Any, tokens: Any, lengths: Any, targets: Any, where: Any) -> jax.stages.Lowered:
+    def lowered(state: Any, frozen: Params, tokens: Any, lengths: Any, targets: Any, where: Any) -> jax.stages.Lowered:
         size = size_of(lengths)
         lengths = jax.ShapeDtypeStruct(lengths.shape, lengths.dtype, sharding=tokens.sharding)
         with activate(mesh):
@@ -158,17 +160,21 @@ def make_predict(apply: Apply, mesh: Mesh | None = None) -> Predict:
     """The function `predict(params, frozen, tokens, lengths, *more) -> logits`, deterministic, in float32.
 
     Args:
-      apply: the model. `more` holds what else it is told of each row, if anything, before `rng`.
-      mesh: where the parameters lie, if on a mesh. Batches are cut over it; every device gets all logits.
+      apply: the model. `more` holds what else it is given for each row, if anything, before `rng`.
+      mesh: where the parameters are, if on a mesh. Batches are sharded over it; every device gets all logits.
     """
 
-    def logits(params: Any, frozen: Any, *batch: Array) -> Array:
+    def logits(params: Params, frozen: Params, *batch: Array) -> Array:
         return apply(params, frozen, *batch, None).astype(jnp.float32)
 
     compiled = jax.jit(logits, out_shardings=None if mesh is None else replicated(mesh))
 
     def predict(
-        params: Any, frozen: Any, tokens: Int[AnyArray, "b *k t"], lengths: Int[AnyArray, " b *k"], *more: AnyArray
+        params: Params,
+        frozen: Params,
+        tokens: Int[AnyArray, "b *k t"],
+        lengths: Int[AnyArray, " b *k"],
+        *more: AnyArray,
     ) -> Float[Array, "b c"]:
         batch = (tokens, lengths, *more)
         with activate(mesh):
@@ -193,7 +199,7 @@ def lower(step: TrainStep | Predict, *arguments: Any) -> jax.stages.Lowered:
 
 
 def check_rows(rows: int, microbatches: int, ways: int) -> None:
-    """Whether a batch can be cut into microbatches, and those over the devices.
+    """Checks that a batch can be split into microbatches, and those over the devices.
 
     Raises:
       UserError: it cannot.
@@ -211,7 +217,7 @@ def _lowerable(step: Any, lowered: Callable[..., jax.stages.Lowered]) -> Any:
 
 
 def _cut(rows: Array, microbatches: int) -> Array:
-    """Interleaved, so that rows cut over devices stay where they are."""
+    """Interleaved, so that rows sharded over devices stay where they are."""
     return rearrange(rows, "(b m) ... -> m b ...", m=microbatches)
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from w2s_jax import models
 from w2s_jax.models.cache import Cache
+from w2s_jax.models.params import Params
 from w2s_jax.models.tokenizer import TextTokenizer
 from w2s_jax.runtime import files, sharding
 from w2s_jax.train import inference, reading
@@ -28,7 +29,7 @@ class Writer:
     """A language model on its devices.
 
     Raises:
-      UserError: the model is no decoder.
+      UserError: the model is not a decoder.
     """
 
     def __init__(self, learner: Learner, mesh: Mesh | None = None) -> None:
@@ -47,16 +48,16 @@ class Writer:
         seed: int = 0,
         progress: Progress | None = None,
     ) -> list[str]:
-        """How each prompt goes on: up to its line's end, the text's end, or so many tokens.
+        """How each prompt continues: up to its line's end, the text's end, or so many tokens.
 
         Args:
           temperature: what the logits are divided by; 0 takes the most probable token.
           seed: of sampling; what a prompt draws depends on this and on the prompt alone.
-          progress: told (rows done, rows, ()).
+          progress: called with (rows done, rows, ()).
 
         Raises:
-          UserError: a prompt is longer than model and learner allow, and may not be cut. (Where it may, its beginning
-            goes.)
+          UserError: a prompt is longer than model and learner allow, and may not be truncated. (Where it may, its
+            beginning goes.)
         """
         asked = reading.encode_prompts(self._learner, prompts, tokens)
         draws = np.array([int(files.sha256_text(prompt)[:8], 16) for prompt in prompts], np.uint32)
@@ -82,12 +83,12 @@ def stops(tokenizer: TextTokenizer, vocabulary: int) -> Bool[np.ndarray, " v"]:
 
 @functools.lru_cache(maxsize=4)
 def _compiled(module: nn.Module, mesh: Mesh | None) -> Programs:
-    def read(params: Any, tokens: Array, lengths: Array, past: Sequence[Cache] = ()) -> tuple[Array, Cache]:
+    def read(params: Params, tokens: Array, lengths: Array, past: Sequence[Cache] = ()) -> tuple[Array, Cache]:
         found: Any = module.apply({"params": params}, tokens, lengths, past=past, method="read")
         return found
 
     def write(
-        params: Any,
+        params: Params,
         batch: tuple[Int[Array, "b t"], Int[Array, " b"], UInt32[Array, " b"]],
         stops: Bool[Array, " v"],
         seed: Int[Array, ""] | int,

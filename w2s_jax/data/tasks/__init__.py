@@ -31,6 +31,7 @@ from w2s_jax.data.tasks import (
 )
 from w2s_jax.data.tasks.base import TASKS, TEMPLATES, Format, Task, get, load, load_task
 from w2s_jax.data.tasks.own import labelled_text
+from w2s_jax.runtime.registry import discover
 
 __all__ = [
     "TASKS",
@@ -52,3 +53,5 @@ __all__ = [
     "reading",
     "sentiment",
 ]
+
+discover(__name__, __path__)  # a new file of this folder needs no line here

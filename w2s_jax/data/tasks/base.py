@@ -1,6 +1,5 @@
 """What a task is; the registry of tasks, and how their examples are loaded."""
 
-import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from w2s_jax.data.example import Example
 from w2s_jax.data.formulas import Parts
 from w2s_jax.data.sources import Record, Source
 from w2s_jax.data.tasks.own import compares, own_row
+from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.registry import Registry
 
@@ -30,7 +30,7 @@ class Task:
       format: the examples of one record; none for a record that is of no use, such as an unlabelled one.
       n_classes: 2 or more.
       columns: names of a local file's columns, where the source's own files have no header.
-      answers: what the classes are called when a model is asked or told about them; empty is No and Yes, or numbers.
+      answers: names of the classes when a model is asked about them or given them; empty is No and Yes, or numbers.
       templates: prompts that such an answer follows, the first where one is enough; each holds `{text}`.
       parts: how its texts come apart into those of another task; None where they do not. Both have two classes.
       candidates: texts of an example; more than 1 where each is scored by itself. Only `w2s plan`, which reads no
@@ -53,7 +53,7 @@ TASKS: Registry[Task] = Registry("task")
 
 
 def get(name: str) -> Task:
-    """A task by name, or one made of a local file with `text` and `label`, or with `chosen` and `rejected`.
+    """A task by name, or that of a local file with `text` and `label`, or with `chosen` and `rejected`.
 
     >>> get("cities").description
     'is the city in the country?'
@@ -66,7 +66,7 @@ def get(name: str) -> Task:
     return TASKS.find(name)
 
 
-@functools.lru_cache(maxsize=32)  # a task is looked up for every split and stage
+@files.cached(maxsize=32)  # a task may be looked up often
 def _candidates(path: str) -> int:
     """Texts of an example of the user's own file, by its first record."""
     return 2 if Path(path).is_file() and compares(next(iter(sources.Local(path).records()), {})) else 1

@@ -1,4 +1,4 @@
-"""World cities: a task about knowledge that language models hold from pretraining, of any size, made from a package."""
+"""World cities: a task about knowledge that language models have from pretraining, generated from a package."""
 
 import functools
 import unicodedata
@@ -30,7 +30,7 @@ def statement(city: str, country: str) -> str:
     return f"The city of {city} is in {country}."
 
 
-@functools.cache  # formulas over them are made of the same ones, and reading the package takes a second
+@functools.cache  # formulas use the same ones, and reading the package takes a second
 def city_records() -> tuple[dict[str, str], ...]:
     """The most populous cities whose name is of one country only, each with its country and another one.
 

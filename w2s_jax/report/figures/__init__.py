@@ -9,6 +9,7 @@ from w2s_jax.report.figures import methods, pgr, scaling, agreement  # isort: sk
 from w2s_jax.report.figures import accuracy, curves, reliability  # isort: skip
 from w2s_jax.report.figures.base import FIGURES, AcrossFigure, Figure, RunFigure
 from w2s_jax.report.figures.drawing import Drawn, across, available, draw, numbers, of_results, of_run, svg, write
+from w2s_jax.runtime.registry import discover
 
 __all__ = [
     "FIGURES",
@@ -32,3 +33,5 @@ __all__ = [
     "svg",
     "write",
 ]
+
+discover(__name__, __path__)  # a new file of this folder needs no line here

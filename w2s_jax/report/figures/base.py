@@ -17,7 +17,7 @@ class Figure:
       alt: what it says, for readers who cannot see it.
       columns, rows: the plotted numbers.
       image: matplotlib's figure.
-      folded: the line under which the page folds it away; empty where it stands open.
+      folded: the line under which the page folds it away; empty where it is always open.
     """
 
     caption: str

@@ -36,7 +36,7 @@ SETTINGS: Any = {
 
 
 def panels(count: int, height: float = PANEL[1], width: float = PANEL[0]) -> tuple[Any, list[Any]]:
-    """A figure with `count` axes, three at most beside each other."""
+    """A figure with `count` axes, at most three side by side."""
     from matplotlib.figure import Figure as Image
 
     columns = min(count, 3)
@@ -71,7 +71,7 @@ def method_looks(summaries: Sequence[Summary]) -> dict[str, dict[str, Any]]:
 
 
 def short(name: str, width: int = 18) -> str:
-    """A name that fits beside an axis: of a path its last part, and of that the two ends."""
+    """A name that fits next to an axis: of a path its last part, and of that the two ends."""
     name = name.rstrip("/").rsplit("/", 1)[-1]
     half = width // 2 - 1
     return name if len(name) <= width else f"{name[:half]}…{name[-half:]}"

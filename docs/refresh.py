@@ -1,0 +1,183 @@
+"""Writes every table that the README and the docs show between markers; with `--check`, says which are out of date.
+
+A marked table stands in a Markdown file between two comments:
+
+    <!-- table: losses -->
+    ...
+    <!-- end of table -->
+
+Tables of results are made from the files that lie in docs/results/data, one folder for each run, each with the
+results.json that `w2s run` wrote. All other tables are made from the code itself.
+
+Command:  python docs/refresh.py                              # writes the tables
+          python docs/refresh.py --check                      # writes nothing; exit code 1 if a table is out of date
+          python docs/refresh.py --take runs/quickstart       # first copies a run's results and its figure
+"""
+
+import argparse
+import io
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from w2s_jax import cli, label_transforms, losses, metrics
+from w2s_jax.data.tasks import TASKS
+from w2s_jax.evaluation import storage
+from w2s_jax.evaluation.results import Results
+from w2s_jax.models import describe
+from w2s_jax.report import table
+from w2s_jax.runtime import packaged
+from w2s_jax.students import WAYS_TO_LEARN
+from w2s_jax.supervisors import SUPERVISORS
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "docs" / "results" / "data"
+FIGURE = "accuracy.png"
+MARKED = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def pages() -> list[Path]:
+    """The README and every page of the docs."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def results(run: str) -> Results:
+    """The stored results of a run."""
+    return storage.load(DATA / run)
+
+
+def terminal(run: str) -> str:
+    """What `w2s run` prints at its end, without the legend, as a block of code."""
+    console = Console(file=io.StringIO(), width=table.WIDTH, highlight=False)
+    *parts, _ = table.tables(results(run))
+    for part in parts:
+        console.print(part)
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    printed = "\n".join(lines).strip("\n")
+    return f"```\n{printed}\n```"
+
+
+def provenance(run: str) -> str:
+    """When and where a run was made, how long it took, and its peak memory."""
+    made = results(run).made
+    minutes, seconds = divmod(round(made["seconds"]), 60)
+    return (
+        f"`{made['command']}`, {made['date'][:10]}, commit {made['git']}, {made['hardware']}, jax "
+        f"{made['packages']['jax']}, Python {made['python']}: {minutes} min {seconds} s, peak memory "
+        f"{made['peak_memory_bytes'] / 2**30:.1f} GiB."
+    )
+
+
+def seeds(run: str) -> str:
+    """Accuracy of the three models of every cell."""
+    rows = [
+        (str(cell.seed), cell.method, *(table.number(cell.scores["accuracy"][role]) for role in metrics.ROLES))
+        for cell in sorted(results(run).cells, key=lambda cell: cell.seed)
+    ]
+    return table.markdown_table(("seed", "method", *metrics.ROLES), rows)
+
+
+def commands() -> str:
+    """Every command of `w2s`."""
+    return table.markdown_table(
+        ("command", "what it does"), [(f"`w2s {name}`", kind.help) for name, kind in cli.COMMANDS.items()]
+    )
+
+
+def configs() -> str:
+    """Every config that ships with the package."""
+    rows = [(f"`{name}`", packaged.summary(path)) for name, path in packaged.configs().items()]
+    return table.markdown_table(("config", "experiment"), rows)
+
+
+def registered(title: str, things: Mapping[str, Any]) -> str:
+    """Name and first sentence of each registered thing."""
+    return table.markdown_table((title, "what it is"), [(f"`{name}`", _summary(each)) for name, each in things.items()])
+
+
+def tasks() -> str:
+    """Every task that has a name."""
+    rows = [
+        (f"`{each.name}`", str(each.n_classes), each.source.describe(), each.description) for each in TASKS.values()
+    ]
+    return table.markdown_table(("task", "classes", "source", "question"), rows)
+
+
+def models() -> str:
+    """Every model that has a name."""
+    rows = [(f"`{c.name}`", f"{c.parameters / 1e6:.1f} M", c.licence, c.description) for c in describe()]
+    return table.markdown_table(("model", "parameters", "licence", "what it is"), rows)
+
+
+def _summary(thing: Any) -> str:
+    """The first paragraph of a docstring, on one line."""
+    return " ".join((thing.__doc__ or "").strip().partition("\n\n")[0].split())
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "configs": configs,
+    "losses": partial(registered, "loss", losses.LOSSES),
+    "label transforms": partial(registered, "label transform", label_transforms.LABEL_TRANSFORMS),
+    "supervisors": partial(registered, "supervisor", SUPERVISORS),
+    "ways to learn": partial(registered, "way to learn", WAYS_TO_LEARN),
+    "metrics": metrics.markdown,
+    "tasks": tasks,
+    "models": models,
+    "quickstart": partial(terminal, "quickstart"),
+    "quickstart seeds": partial(seeds, "quickstart"),
+    "quickstart provenance": partial(provenance, "quickstart"),
+    "quickstart_probe": partial(terminal, "quickstart_probe"),
+    "quickstart_probe provenance": partial(provenance, "quickstart_probe"),
+}
+
+
+def refreshed(text: str) -> str:
+    """A page with every marked table as it is now.
+
+    Raises:
+      KeyError: a marker names no table.
+    """
+    return MARKED.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}\n{found[3]}", text)
+
+
+def stale(paths: Iterable[Path]) -> list[Path]:
+    """The pages that are out of date."""
+    return [path for path in paths if refreshed(path.read_text(encoding="utf-8")) != path.read_text(encoding="utf-8")]
+
+
+def take(runs: Sequence[Path]) -> None:
+    """Copies the results of finished runs into docs/results/data, and the figure of accuracy next to the pages."""
+    for run in runs:
+        storage.load(run)
+        (DATA / run.name).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(run / storage.FILE, DATA / run.name / storage.FILE)
+        if (run / FIGURE).exists():
+            shutil.copyfile(run / FIGURE, DATA.parent / f"{run.name}.png")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a table is out of date")
+    parser.add_argument("--take", nargs="+", type=Path, default=[], metavar="RUN", help="folders of finished runs")
+    options = parser.parse_args()
+    take(options.take)
+    old = stale(pages())
+    for path in old:
+        name = path.relative_to(ROOT)
+        if options.check:
+            print(f"{name} is out of date; run: python docs/refresh.py", file=sys.stderr)
+        else:
+            path.write_text(refreshed(path.read_text(encoding="utf-8")), encoding="utf-8")
+            print(f"wrote {name}")
+    return int(options.check and bool(old))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""README and docs: blocks of code run, commands parse, links lead somewhere, no table is out of date."""
+
+import dataclasses
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from w2s_jax import cli, metrics
+from w2s_jax.cli import dispatch
+from w2s_jax.data import tasks
+from w2s_jax.data.sources import BuiltIn
+from w2s_jax.data.tasks import TASKS
+from w2s_jax.models import MODELS
+from w2s_jax.report.figures import FIGURES
+from w2s_jax.runtime import packaged, references
+
+ROOT = Path(__file__).parent.parent
+README, GUIDE = ROOT / "README.md", ROOT / "docs" / "guide.md"
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"(<!-- not run: [^>]+ -->\n)?```(python|bash)\n(.*?)```", re.DOTALL)
+FILE = re.compile(r"# (\w+\.py)\n")
+
+# What stands in for packaged configs, models and tasks: the real ones, but small.
+SMALL = """
+import dataclasses
+from w2s_jax import load_experiment
+
+experiment = load_experiment({real!r})
+sizes = dict(pool=None, supervisor=96, transfer=96, validation=32, test=64)
+experiment = dataclasses.replace(
+    experiment, tasks=tuple(dataclasses.replace(task, **sizes) for task in experiment.tasks[:1]), seeds=(0, 1)
+)
+"""
+
+
+class Block(NamedTuple):
+    """A block of code; `runs` unless a comment above it says why not."""
+
+    language: str
+    code: str
+    runs: bool
+
+
+def blocks(page: Path) -> list[Block]:
+    return [Block(language, code, not skip) for skip, language, code in BLOCK.findall(page.read_text())]
+
+
+def commands(block: Block) -> Iterator[list[str]]:
+    """The `w2s` commands of a block, as arguments; others, such as pip and pytest, are not ours to run."""
+    for line in block.code.splitlines():
+        for part in line.partition("#")[0].split("&&"):
+            words = shlex.split(part)
+            if words[:1] == ["w2s"]:
+                yield words[1:]
+
+
+def reviews(count: int) -> list[dict]:
+    """Different sentences; the label is whether they hold more good words than bad ones."""
+    generator, found = np.random.default_rng(0), {}
+    while len(found) < count:
+        words = generator.choice(tiny.WORDS, int(generator.integers(4, 9)))
+        score = sum(word in tiny.WORDS[:3] for word in words) - sum(word in tiny.WORDS[3:6] for word in words)
+        if score:
+            found[" ".join(words)] = int(score > 0)
+    return [{"text": text, "label": label} for text, label in found.items()]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder with small stand-ins for what the pages name; what a page registers is forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    for registry in (MODELS, TASKS, FIGURES, metrics.METRICS, cli.COMMANDS):
+        monkeypatch.setattr(registry, "_items", dict(registry))
+    for name, layers in (("minilm-l6", 1), ("smollm2-135m", 20)):
+        del MODELS._items[name]
+        tiny.llama(tmp_path / name, layers=layers)
+    records = reviews(3600)
+    for name in ("cities", "rotten_tomatoes"):
+        task = dataclasses.replace(TASKS[name], source=BuiltIn(lambda: records, "made"), format=tasks.labelled_text)
+        TASKS._items[name] = task
+    (tmp_path / "configs").mkdir()
+    small = {}
+    for name in ("quickstart", "quickstart_probe"):
+        small[name] = tmp_path / "configs" / f"{name}.py"
+        small[name].write_text(SMALL.format(real=str(ROOT / "configs" / f"{name}.py")))
+    monkeypatch.setattr(packaged, "configs", lambda: small)
+    return tmp_path
+
+
+def run(page: Path) -> None:
+    """Runs a page's blocks in order, in the current folder."""
+    names: dict = {}
+    for block in blocks(page):
+        if not block.runs:
+            continue
+        file = FILE.match(block.code)
+        if file:
+            Path(file[1]).write_text(block.code)
+        elif block.language == "python":
+            exec(block.code, names)
+        else:
+            for arguments in commands(block):
+                try:
+                    code = cli.main(arguments)
+                except SystemExit as stop:  # after --fields
+                    code = stop.code
+                assert code == cli.OK, arguments
+
+
+@pytest.mark.slow
+def test_every_block_of_the_readme_runs(folder):
+    run(README)
+    assert (folder / "runs" / "quickstart" / "results.json").exists()
+
+
+@pytest.mark.slow
+def test_every_block_of_the_guide_runs(folder, capsys):
+    run(GUIDE)
+    assert (folder / "runs" / "my_measures" / "sharpness.svg").exists()
+    references.named("my_command.py", "Hello")
+    assert cli.main(["hello", "Ada"]) == cli.OK
+    assert "Hello, Ada!" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_parses(page):
+    for block in blocks(page):
+        for arguments in commands(block):
+            options, _ = dispatch.parse(arguments)
+            assert options.command == arguments[0]
+
+
+def test_files_that_the_guide_writes_are_used():
+    used = "\n".join(block.code for block in blocks(GUIDE) if not FILE.match(block.code))
+    files = [FILE.match(block.code)[1] for block in blocks(GUIDE) if FILE.match(block.code)]
+    text = GUIDE.read_text()
+    for file in files:
+        assert file in used or len(re.findall(rf"{file}:|{Path(file).stem}[: ]", text)) > 0, file
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings], target
+
+
+def test_the_readme_begins_with_its_two_commands():
+    before, _, after = README.read_text().partition("```bash\n")
+    assert len(before.splitlines()) < 12
+    first, second = after.splitlines()[:2]
+    assert first.startswith("pip install -e '.[plot]' && w2s run configs/quickstart.py")
+    assert second.startswith("pip install -e '.[test]' && pytest")
+
+
+def test_no_table_is_out_of_date():
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "refresh.py", "--check"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
