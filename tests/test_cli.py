@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from w2s_jax import cli, config
-from w2s_jax.cli import dispatch
+from w2s_jax.cli import dispatch, experiments
 from w2s_jax.runtime import packaged, references, tracking
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.progress import Reporter
@@ -106,9 +106,14 @@ def test_packaged_configs_are_those_of_the_repository(capsys):
     assert all(packaged.summary(path).endswith((".", ")")) for path in packaged.configs().values())
 
 
-def test_a_packaged_config_by_its_name(folder, capsys):
+@pytest.mark.real
+def test_the_stages_of_a_packaged_config(folder, capsys):
     assert cli.main(["run", "quickstart", "--dry-run", "--out", "elsewhere"]) == cli.OK
     assert "student smollm2-135m, confidence on cities, seed 2" in capsys.readouterr().out
+
+
+def test_a_packaged_config_by_its_name(folder, capsys):
+    assert experiments.load("quickstart").name == "quickstart"
     assert cli.main(["run", "quickstrat", "--dry-run"]) == cli.BAD_INPUT
     assert "did you mean 'quickstart'" in capsys.readouterr().err
     assert cli.main(["sweep", "configs/ladder.py"]) == cli.BAD_INPUT
