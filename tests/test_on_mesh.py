@@ -94,7 +94,7 @@ def test_generative_finetuning(tmp_path, mesh, parameters):
 
     def run(mesh):
         pretrained = models.load_sharded(learner.model, mesh)
-        return tuple(generative.adapt(learner, pretrained, TEXTS * 2, seed=0, mesh=mesh))
+        return generative.adapt(learner, pretrained, TEXTS * 2, seed=0, mesh=mesh)
 
     found = run(mesh)
     backbone, _ = models.build_classifier(models.load(learner.model), 2, rng=jax.random.key(0))

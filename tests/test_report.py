@@ -13,7 +13,7 @@ from tests import synthetic
 from w2s_jax import metrics, report
 from w2s_jax.evaluation import frames, storage
 from w2s_jax.evaluation.results import Mean, Results
-from w2s_jax.metrics import PGR, Finding
+from w2s_jax.metrics import PGR, Finding, in_words
 from w2s_jax.report import figures, html_page, story, table
 from w2s_jax.report.figures import curves as curves_figure
 from w2s_jax.report.figures import drawing, methods, selection, style
@@ -103,7 +103,7 @@ def test_comparisons_are_shown_with_interval_and_p(found: Results) -> None:
     ],
 )
 def test_pgr_as_text(pgr: PGR, text: str) -> None:
-    assert table.pgr(pgr) == text
+    assert in_words(pgr) == text
 
 
 def test_means_as_text() -> None:
@@ -420,7 +420,7 @@ def test_the_story_tells_of_cells_that_are_missing_and_of_one_task() -> None:
     run = synthetic.of(cells)
     assert "2 cells missing" in story.sentences(run)[0]
     ((_, (naive, _)),) = story.rankings(run)
-    assert naive[1] == table.pgr(run.summaries[0].pgr["accuracy"])
+    assert naive[1] == in_words(run.summaries[0].pgr["accuracy"])
 
 
 @needs_matplotlib

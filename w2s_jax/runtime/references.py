@@ -184,13 +184,15 @@ def is_own(item: Any) -> bool:
 
 
 def fingerprint(item: Any) -> str:
-    """SHA-256 of the code that defines an object's function or class; for this package's own, its qualified name.
+    """SHA-256 of the code that defines an object's function or class.
+
+    Of this package's own, and of Python's, it is the qualified name.
 
     Raises:
       UserError: its source cannot be found, as of what was typed into a plain Python prompt.
     """
     what = item if isinstance(item, type | FunctionType) else type(item)
-    if is_own(what):
+    if is_own(what) or what.__module__ in sys.stdlib_module_names:
         return f"{what.__module__}.{what.__qualname__}"
     known = _globals(what).get(_FINGERPRINT)
     if known is not None:
