@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests import tiny as make
+from tests.test_answering import plan as text_plan
 from tests.test_language_model import TEXTS
 from tests.tiny import untied
 from w2s_jax import api, losses, models
@@ -122,14 +123,10 @@ def test_a_new_head_on_a_frozen_backbone_leaves_the_backbone(tmp_path):
 
 @pytest.mark.slow
 def test_text_students_that_begin_with_generative_finetuning_and_are_probed(tmp_path):
-    plan = make.experiment(tmp_path, methods={"naive": Method(), "probe": Method(readout="truth_probe")})
+    plan = text_plan(tmp_path, ("bad", "good"), methods={"naive": Method(), "probe": Method(readout="truth_probe")})
     untied(tmp_path / "strong")
-    strong = dataclasses.replace(
-        plan.students["strong"],
-        output="text",
-        template="{text} is",
-        generative=Generative(batch_size=8, learning_rate=1e-2),
-    )
+    adapting = Generative(batch_size=8, learning_rate=1e-2)
+    strong = dataclasses.replace(plan.students["strong"], generative=adapting)
     plan = dataclasses.replace(plan, students={"strong": strong})
     assert len(make.run(plan).cells) == 2
     (body,) = make.stages(plan, "adapted")
