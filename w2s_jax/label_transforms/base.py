@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from w2s_jax.runtime import errors
 from w2s_jax.runtime.checks import check_range
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.options import check_options
 from w2s_jax.runtime.registry import Registry
 
 # What a label transform may ask to see of the training examples, by naming it among its keywords.
@@ -117,15 +117,7 @@ def _check_options(name: str, transform: LabelTransform, options: Mapping[str, A
     parameters = list(inspect.signature(transform).parameters.values())
     if not parameters or parameters[0].kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
         raise UserError(f"label transform {name!r} must take weak labels first, and its hyperparameters as keywords")
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return
-    known = {parameter.name: parameter for parameter in parameters[1:] if parameter.name not in CONTEXT}
-    for option in options:
-        if option not in known:
-            raise errors.unknown(f"option of label transform {name!r}:", option, known)
-    missing = [key for key, parameter in known.items() if parameter.default is parameter.empty and key not in options]
-    if missing:
-        raise UserError(f"label transform {name!r} needs a value for {', '.join(missing)}")
+    check_options(f"label transform {name!r}", transform, options, given=1, context=CONTEXT)
 
 
 def _check_context(name: str, transform: LabelTransform, given: Mapping[str, Any], n: int) -> None:

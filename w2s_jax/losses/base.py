@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from w2s_jax.runtime import checks, errors
+from w2s_jax.runtime import checks
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.options import check_options
 from w2s_jax.runtime.registry import Registry
 
 Step = Int[Array, ""] | int
@@ -126,12 +127,4 @@ def _check_options(name: str, loss: Loss, options: Mapping[str, Any]) -> None:
     parameters = list(inspect.signature(loss).parameters.values())
     if len(parameters) < 2:
         raise UserError(f"loss {name!r} must take (logits, targets), and its hyperparameters as keywords")
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return
-    known = {parameter.name: parameter for parameter in parameters[2:] if parameter.name not in context_of(loss)}
-    for option in options:
-        if option not in known:
-            raise errors.unknown(f"option of loss {name!r}:", option, known)
-    needed = [key for key, parameter in known.items() if parameter.default is parameter.empty and key not in options]
-    if needed:
-        raise UserError(f"loss {name!r} needs a value for {', '.join(needed)}")
+    check_options(f"loss {name!r}", loss, options, given=2, context=context_of(loss))
