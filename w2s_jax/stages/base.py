@@ -36,7 +36,7 @@ SoftLabels = Mapping[str, Float[np.ndarray, "n c"]]  # class probabilities of ev
 
 
 class Logits(dict[str, Float[np.ndarray, "n c"]]):
-    """SoftLabels as unnormalised log-probabilities."""
+    """Labels as unnormalised log-probabilities."""
 
 
 class Labelled(NamedTuple):
@@ -52,6 +52,11 @@ class Shown(NamedTuple):
     train: Split
     validation: Split
     predict: dict[str, Split]
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """How many examples it trains on, is validated on, and labels."""
+        return len(self.train), len(self.validation), sum(map(len, self.predict.values()))
 
 
 class Lesson(NamedTuple):
@@ -70,6 +75,11 @@ class Lesson(NamedTuple):
         train = self.train._replace(split=of("train", self.train.split))
         validation = self.validation._replace(split=of("validation", self.validation.split))
         return Lesson(train, validation, {name: of(name, split) for name, split in self.predict.items()})
+
+    @property
+    def all_labelled(self) -> dict[str, Split]:
+        """The splits to label, and validation, which a stage always labels."""
+        return {**self.predict, "validation": self.validation.split}
 
     @property
     def texts(self) -> tuple[Text, ...]:
@@ -240,7 +250,7 @@ class Stage(abc.ABC):
 
 
 def labelled(stage: Stage, labels: SoftLabels | Logits) -> Outcome:
-    """SoftLabels that no training gave, as a stage's outcome. The history is of one evaluation, after no step.
+    """Labels that no training gave, as a stage's outcome. The history is of one evaluation, after no step.
 
     Raises:
       UserError: a split has no labels, or others than class probabilities of its examples.
@@ -276,6 +286,11 @@ def with_truth(split: Split, n_classes: int) -> Labelled:
     """A split's ground truth as targets, and the split without it."""
     assert split.labels is not None
     return Labelled(split.without_truth(), np.eye(n_classes, dtype=np.float32)[split.labels])
+
+
+def truth_lesson(shown: Shown, n_classes: int) -> Lesson:
+    """Ground truth of what a stage is given, as its lesson."""
+    return Lesson(with_truth(shown.train, n_classes), with_truth(shown.validation, n_classes), shown.predict)
 
 
 def part(split: Split, index: int, parts: int) -> Split:

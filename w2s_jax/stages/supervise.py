@@ -29,8 +29,8 @@ from w2s_jax.stages.base import (
     labelled,
     learner_identity,
     on_task,
+    truth_lesson,
     user_code,
-    with_truth,
 )
 from w2s_jax.stages.cost import Work
 from w2s_jax.stages.measuring import Setting
@@ -215,15 +215,14 @@ class Supervise(Stage):
             checks.loss(self.task, self.learner, TRUTH_LOSS, losses.cross_entropy, {})
 
     def make(self, session: SessionView) -> Fit | Outcome:
-        shown, n_classes = self.shown, self.task.n_classes
-        lesson = Lesson(with_truth(shown.train, n_classes), with_truth(shown.validation, n_classes), shown.predict)
+        shown = self.shown
         truth = {name: getattr(self.splits, name).labels for name in shown.predict} if self.supervisor.simulated else {}
         inputs = Inputs(
             definition=self.task.definition,
             path=self.task.config.name,
             answers=self.task.answers,
             seed=self.seed,
-            lesson=lesson,
+            lesson=truth_lesson(shown, self.task.n_classes),
             needs=self.own_needs,
             read=lambda stage, split, ids: session.read(stage).for_split(split, ids),
             truth=truth,
@@ -239,9 +238,9 @@ class Supervise(Stage):
 
     def work(self) -> Iterator[Work]:
         yield from self.supervisor.work(self.task, self.seed)
-        learner, shown = self.learner, self.shown
+        learner = self.learner
         if learner is not None:
-            count, extra = sum(map(len, shown.predict.values())), self.supervisor.appends()
-            yield from cost.finetuning(learner, self.task.texts, len(shown.train), len(shown.validation), count, extra)
+            extra = self.supervisor.appends()
+            yield from cost.finetuning(learner, self.task.texts, *self.shown.sizes, extra)
             shared = self.task.config, self.supervisor.reads(), self.body and self.body.key
             yield from cost.features(learner, feature_texts(self), shared, extra)

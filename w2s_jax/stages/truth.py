@@ -1,5 +1,6 @@
 """Stages on the transfer split without a supervisor: ceilings, adapted backbones, and truth probes."""
 
+import abc
 import functools
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from w2s_jax.stages.base import (
     fit_group,
     learner_identity,
     on_task,
-    with_truth,
+    truth_lesson,
 )
 from w2s_jax.stages.cost import Work
 from w2s_jax.train import generative
@@ -102,8 +103,33 @@ def adapted(task: TaskData, seed: int, learner: Learner | None) -> Adapted | Non
     return None if learner is None or learner.generative is None else Adapted(task, seed, learner)
 
 
+class _OnTruth(Stage):
+    """A model that learns ground truth of the transfer split."""
+
+    @property
+    @abc.abstractmethod
+    def learner(self) -> Learner: ...
+
+    @functools.cached_property
+    def shown(self) -> Shown:
+        splits = self.splits
+        predict = {"validation": splits.validation.without_truth(), "test": splits.test.without_truth()}
+        return Shown(splits.transfer, splits.validation, predict)
+
+    @property
+    def group(self) -> Hashable | None:
+        return fit_group(self, TRUTH_LOSS, {})
+
+    def own_identity(self) -> dict[str, Any]:
+        return {"learner": learner_identity(self.learner), "loss": TRUTH_LOSS}
+
+    def make(self, session: SessionView) -> Fit:
+        lesson = truth_lesson(self.shown, self.task.n_classes)
+        return on_truth(self.learner, self.task.answers, lesson, feature_texts(self))
+
+
 @dataclass(frozen=True, eq=False)
-class Ceiling(Stage):
+class Ceiling(_OnTruth):
     """The student's own learner on ground truth of the transfer split."""
 
     role = "ceiling"
@@ -123,36 +149,20 @@ class Ceiling(Stage):
     def needs(self) -> tuple[Stage, ...]:
         return () if self.body is None else (self.body,)
 
-    @functools.cached_property
-    def shown(self) -> Shown:
-        return _shown_truth(self)
-
-    @property
-    def group(self) -> Hashable | None:
-        return fit_group(self, TRUTH_LOSS, {})
-
-    def own_identity(self) -> dict[str, Any]:
-        return {"learner": learner_identity(self.learner), "loss": TRUTH_LOSS}
-
     def check(self, mesh: Mesh | None) -> None:
         checks.learner(self.task, self.learner, mesh)
         checks.loss(self.task, self.learner, TRUTH_LOSS, losses.cross_entropy, {})
-
-    def make(self, session: SessionView) -> Fit:
-        return on_truth(self.learner, self.task.answers, _truth_lesson(self), feature_texts(self))
 
     def describe(self) -> str:
         return f"ceiling {self.strong.model}"
 
     def work(self) -> Iterator[Work]:
-        shown = self.shown
-        labelled = sum(map(len, shown.predict.values()))
-        yield from cost.finetuning(self.learner, self.task.texts, len(shown.train), len(shown.validation), labelled)
+        yield from cost.finetuning(self.learner, self.task.texts, *self.shown.sizes)
         yield from cost.features(self.learner, feature_texts(self), (self.task.config, self.body and self.body.key))
 
 
 @dataclass(frozen=True, eq=False)
-class TruthProbe(Stage):
+class TruthProbe(_OnTruth):
     """A linear probe on ground truth, on a finetuned student's hidden states: how salient the task has become in them.
 
     Burns et al. 2023, section 5.2.3.
@@ -191,34 +201,8 @@ class TruthProbe(Stage):
     def needs(self) -> tuple[Stage, ...]:
         return (self.student,)
 
-    @functools.cached_property
-    def shown(self) -> Shown:
-        return _shown_truth(self)
-
-    @property
-    def group(self) -> Hashable | None:
-        return fit_group(self, TRUTH_LOSS, {})
-
-    def own_identity(self) -> dict[str, Any]:
-        return {"learner": learner_identity(self.learner), "loss": TRUTH_LOSS}
-
-    def make(self, session: SessionView) -> Fit:
-        return on_truth(self.learner, self.task.answers, _truth_lesson(self), feature_texts(self))
-
     def describe(self) -> str:
         return f"truth probe on {self.student.describe()}"
 
     def work(self) -> Iterator[Work]:
         yield from cost.features(self.learner, feature_texts(self), self.student.key)
-
-
-def _shown_truth(stage: Stage) -> Shown:
-    """The transfer and validation splits with ground truth; the test split, to be labelled, without it."""
-    splits = stage.splits
-    predict = {"validation": splits.validation.without_truth(), "test": splits.test.without_truth()}
-    return Shown(splits.transfer, splits.validation, predict)
-
-
-def _truth_lesson(stage: Stage) -> Lesson:
-    shown, n_classes = stage.shown, stage.task.n_classes
-    return Lesson(with_truth(shown.train, n_classes), with_truth(shown.validation, n_classes), shown.predict)

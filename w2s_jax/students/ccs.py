@@ -53,8 +53,7 @@ class CCS(WayToLearn):
             weight_decay=self.weight_decay,
         )
         fitted = ccs.oriented(fitted, ccs.predict_ccs(fitted, *training), lesson.train.targets)
-        splits = {**lesson.predict, "validation": lesson.validation.split}
-        return {name: ccs.predict_ccs(fitted, *pairs(split.texts)) for name, split in splits.items()}
+        return {name: ccs.predict_ccs(fitted, *pairs(split.texts)) for name, split in lesson.all_labelled.items()}
 
     def reads(self, texts: tuple[Text, ...], answers: Sequence[str]) -> tuple[Text, ...]:
         return tuple(text for column in contrasts(texts, answers) for text in column)

@@ -62,13 +62,12 @@ class Prompt(WayToLearn):
         shots = [(train.split.texts[row], int(labels[row])) for row in _drawn(labels, self.shots, teaching.seed)]
         start = teaching.session.pretrained(replace(learner, read_layer=None), teaching.body)
         ask = prompting.Asking(learner, start, mesh=teaching.session.mesh, progress=teaching.session.progress)
-        splits = {**lesson.predict, "validation": lesson.validation.split}
         answers = [f" {answer}" for answer in teaching.answers]
         template = self.template or teaching.templates[0]
         return Logits(
             {
                 name: ask.logits(split.texts, shots, answers, template=template, calibrate=self.calibrate)
-                for name, split in splits.items()
+                for name, split in lesson.all_labelled.items()
             }
         )
 
@@ -84,8 +83,8 @@ class Prompt(WayToLearn):
         prompting.check(learner, task.texts)
 
     def work(self, learner: Learner, texts: tuple[Text, ...], shown: Shown) -> Iterable[Work]:
-        count = len(shown.validation) + sum(map(len, shown.predict.values()))
-        yield Work(cost.reading(replace(learner, parameters="full"), texts, count * (1 + self.shots)))
+        _, validation, labelled = shown.sizes
+        yield Work(cost.reading(replace(learner, parameters="full"), texts, (validation + labelled) * (1 + self.shots)))
 
 
 def _drawn(labels: np.ndarray, count: int, seed: int) -> list[int]:

@@ -69,5 +69,4 @@ class Train(WayToLearn):
         checks.loss(task, learner, self.describe(), self._found.value, self.options)
 
     def work(self, learner: Learner, texts: tuple[Text, ...], shown: Shown) -> Iterable[Work]:
-        labelled = sum(map(len, shown.predict.values()))
-        return cost.finetuning(learner, texts, len(shown.train), len(shown.validation), labelled)
+        return cost.finetuning(learner, texts, *shown.sizes)

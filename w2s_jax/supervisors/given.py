@@ -1,4 +1,4 @@
-"""SoftLabels from elsewhere: of another model, of people, or of any program."""
+"""Labels from elsewhere: of another model, of people, or of any program."""
 
 import json
 from collections.abc import Sequence

@@ -241,13 +241,10 @@ class RewardModel(Stage):
         return f"reward model {self.recursive.reward_model.model} for level {self.recursive.level}"
 
     def work(self) -> Iterator[Work]:
-        maker, shown, texts = self.recursive, self.shown, self.task.texts
+        maker, texts = self.recursive, self.task.texts
         yield from maker.work(self.task, self.seed)
         readings = 1 + maker.debating.sides * (maker.candidates - 1)  # its own transcript, and each with one change
-        labelled = sum(map(len, shown.predict.values()))
-        yield from cost.finetuning(
-            self.learner, texts, len(shown.train), len(shown.validation), labelled, maker.appends()
-        )
+        yield from cost.finetuning(self.learner, texts, *self.shown.sizes, maker.appends())
         shared = self.task.config, maker, "rated", self.body and self.body.key
         yield from cost.features(self.learner, texts, shared, maker.appends(), readings)
 
