@@ -22,7 +22,7 @@ def cell(rng: np.random.Generator, right: dict[str, float], labels: np.ndarray) 
     return metrics.Triple(**{role: said(share) for role, share in right.items()}, labels=labels)
 
 
-def test_pgr_of_two_students_in_the_same_resamples():
+def test_pgr_of_two_students_on_the_same_examples():
     rng = np.random.default_rng(0)
     labels = [rng.integers(0, 2, 400) for _ in range(4)]
     a = [cell(rng, {"supervisor": 0.6, "student": 0.8, "ceiling": 0.9}, each) for each in labels]
@@ -36,15 +36,16 @@ def test_pgr_of_two_students_in_the_same_resamples():
     assert (same.value, same.low, same.high, same.p) == (0, 0, 0, 1)
 
 
-def test_pgr_intervals_are_those_of_an_independent_bootstrap():
-    """One seed, no groups: examples drawn with replacement, both PGRs of each draw."""
+def test_intervals_of_two_pgrs_are_those_of_an_independent_bootstrap():
+    """One seed, no groups, many examples: examples drawn with replacement, both PGRs of each draw."""
     rng = np.random.default_rng(1)
-    labels = rng.integers(0, 2, 300)
+    labels = rng.integers(0, 2, 1000)
     a = cell(rng, {"supervisor": 0.6, "student": 0.75, "ceiling": 0.95}, labels)
-    worse = a.student.copy()
-    worse[:20] = np.eye(2)[1 - labels[:20]]
-    b = dataclasses.replace(a, student=worse)  # so alike that the pairing narrows the interval
-    rows = rng.integers(0, 300, (4000, 300))
+    other = a.student.copy()
+    other[:60] = np.eye(2)[1 - labels[:60]]
+    worse = a.ceiling.copy()
+    worse[100:160] = np.eye(2)[1 - labels[100:160]]
+    rows = rng.integers(0, 1000, (4000, 1000))
 
     def drawn(each: metrics.Triple) -> np.ndarray:
         weak, student, ceiling = (
@@ -52,11 +53,18 @@ def test_pgr_intervals_are_those_of_an_independent_bootstrap():
         )
         return (student - weak) / (ceiling - weak)
 
-    found = metrics.paired_pgr([a], [b], resamples=4000)
-    low, high = np.quantile(drawn(a) - drawn(b), [0.025, 0.975])
-    assert (found.low, found.high) == (pytest.approx(low, abs=0.02), pytest.approx(high, abs=0.02))
-    unpaired = np.quantile(drawn(a) - drawn(b)[::-1], [0.025, 0.975])
-    assert found.high - found.low < 0.7 * np.ptp(unpaired)
+    for b in (dataclasses.replace(a, student=other), dataclasses.replace(a, student=other, ceiling=worse)):
+        found = metrics.paired_pgr([a], [b])
+        low, high = np.quantile(drawn(a) - drawn(b), [0.025, 0.975])
+        assert (found.low, found.high) == (pytest.approx(low, abs=0.01), pytest.approx(high, abs=0.01))
+        assert found.p is None
+
+
+def test_two_students_of_one_gap_differ_in_pgr_as_surely_as_in_accuracy():
+    rng = np.random.default_rng(2)
+    a = [cell(rng, {"supervisor": 0.6, "student": 0.75, "ceiling": 0.95}, rng.integers(0, 2, 200)) for _ in range(4)]
+    b = [dataclasses.replace(each, student=each.supervisor) for each in a]
+    assert metrics.paired_pgr(a, b).p == pytest.approx(metrics.paired_difference(a, b).p)
 
 
 def test_pgr_undefined_for_one_is_undefined_for_the_difference():

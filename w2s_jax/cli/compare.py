@@ -54,4 +54,6 @@ class Compare(Command):
 def _difference(found: "PairedDifference", holm: float | None) -> str:
     if found.value is None:
         return f"undefined: {found.reason}"
-    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}], p = {found.p:.2g} (Holm {holm:.2g})"
+    from w2s_jax.report import table
+
+    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}], {table.p_in_words(found.p, holm)}"

@@ -35,6 +35,19 @@ class Predictions(NamedTuple):
         Raises:
           UserError: an example has no prediction.
         """
+        return self.probs[self._rows(name, ids)]
+
+    def measurable(self, name: str, ids: Sequence[str]) -> Float[np.ndarray, "m c"]:
+        """The same in float64, from the logits: for measuring, since float32 rounds what a sure model says to 0 or 1.
+
+        Raises:
+          UserError: an example has no prediction.
+        """
+        logits = self.logits[self._rows(name, ids)].astype(np.float64)
+        odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return odds / odds.sum(axis=-1, keepdims=True)
+
+    def _rows(self, name: str, ids: Sequence[str]) -> list[int]:
         row = {key: index for index, key in enumerate(zip(self.splits, self.ids, strict=True))}
         missing = [identifier for identifier in ids if (name, identifier) not in row]
         if missing:
@@ -42,7 +55,7 @@ class Predictions(NamedTuple):
                 f"{len(missing)} of {len(ids)} {name} examples have no prediction, {missing[0]!r} among them; "
                 "the predictions are of another draw of the task"
             )
-        return self.probs[[row[name, identifier] for identifier in ids]]
+        return [row[name, identifier] for identifier in ids]
 
 
 def write_predictions(path: Path, predictions: Predictions, provenance: Mapping[str, Any]) -> None:

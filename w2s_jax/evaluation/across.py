@@ -7,10 +7,9 @@ import numpy as np
 
 from w2s_jax import metrics
 from w2s_jax.evaluation.results import Across, Median, Summary
-from w2s_jax.evaluation.summarise import RESAMPLES
 from w2s_jax.metrics import PairedTests
 
-LEAST_TASKS = 5  # of a median's interval: from the least to the greatest of four is 87.5% at best
+LEAST_TASKS = 5  # of a median's interval: from the least to the greatest of four covers 87.5% at best
 
 
 def over_tasks(summaries: Sequence[Summary]) -> tuple[Across, ...]:
@@ -73,8 +72,7 @@ def _median(summaries: Mapping[str, Summary], statistic: str) -> Median | None:
     values = np.array(list(pgr.values()))
     low = high = None
     if len(values) >= LEAST_TASKS:
-        drawn = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
-        low, high = (float(end) for end in np.quantile(np.median(values[drawn], axis=1), (0.025, 0.975)))
+        _, low, high = metrics.median_interval(values)
     return Median(float(np.median(values)), low, high, tuple(pgr))
 
 

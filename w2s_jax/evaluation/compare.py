@@ -1,6 +1,5 @@
 """Two students, supervisors or methods of one experiment compared on the same seeds and test examples."""
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +9,6 @@ from w2s_jax.config import Experiment
 from w2s_jax.data.task_data import Tasks
 from w2s_jax.evaluation import measure
 from w2s_jax.evaluation.one_cell import Measured
-from w2s_jax.evaluation.summarise import Bootstraps, resamples_for
 from w2s_jax.metrics import PairedDifference
 from w2s_jax.pipeline import graph
 from w2s_jax.pipeline.store import Store
@@ -67,8 +65,7 @@ def compare(plan: Experiment, store: Store, axis: Axis, a: str, b: str) -> list[
     }
     if not pairs:
         raise UserError(f"{plan.name!r} holds no two finished cells that differ only in {a!r} and {b!r}")
-    of_task = functools.cache(lambda task: Bootstraps(task, resamples_for(len(pairs))))
-    differences = [_difference(ours, theirs, of_task(ours[0].cell.task)) for _, (ours, theirs) in pairs.values()]
+    differences = [_difference(ours, theirs) for _, (ours, theirs) in pairs.values()]
     adjusted = [metrics.holm([each[i].p for each in differences]) for i in (0, 1)]
     return [
         Compared(dict(zip(rest, key, strict=True)), seeds, *both, *holm)
@@ -76,9 +73,6 @@ def compare(plan: Experiment, store: Store, axis: Axis, a: str, b: str) -> list[
     ]
 
 
-def _difference(
-    ours: Sequence[Measured], theirs: Sequence[Measured], draw: Bootstraps
-) -> tuple[PairedDifference, PairedDifference]:
-    bootstrap = draw.of(ours)
+def _difference(ours: Sequence[Measured], theirs: Sequence[Measured]) -> tuple[PairedDifference, PairedDifference]:
     a, b = ([item.predictions for item in items] for items in (ours, theirs))
-    return metrics.paired_difference(a, b, bootstrap=bootstrap), metrics.paired_pgr(a, b, bootstrap=bootstrap)
+    return metrics.paired_difference(a, b), metrics.paired_pgr(a, b)

@@ -122,14 +122,14 @@ def _cell(cell: CellStages, finished: Mapping[str, Finished], check: Callable[[S
     test, validation = splits.test, splits.validation
     assert test.labels is not None
     assert validation.labels is not None
-    probs = {role: stage.predictions.for_split("test", test.ids) for role, stage in finished.items()}
+    probs = {role: stage.predictions.measurable("test", test.ids) for role, stage in finished.items()}
     history = finished["student"].history
     return one_cell.measure(
         names={name: getattr(cell, name) for name in ("task", "supervisor", "student", "method", "seed")},
         stages={role: stage.name for role, stage in cell.stages.items()},
         test=metrics.Triple(**probs, labels=test.labels, groups=np.array(test.groups)),
-        weak_validation=finished["supervisor"].predictions.for_split("validation", validation.ids),
-        ceiling_validation=finished["ceiling"].predictions.for_split("validation", validation.ids),
+        weak_validation=finished["supervisor"].predictions.measurable("validation", validation.ids),
+        ceiling_validation=finished["ceiling"].predictions.measurable("validation", validation.ids),
         truth_validation=validation.labels,
         steps=history.evaluated,
         curve=history.probs,

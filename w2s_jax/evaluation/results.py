@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2s_jax.metrics import PGR, Agreement, Finding, MetricFacts, PairedTests
+from w2s_jax.metrics import PGR, Agreement, Finding, FixedPGR, MetricFacts, Over, PairedTests
 
 if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
     import pyarrow as pa
 
-SCHEMA = "w2s_jax/results/2"
+SCHEMA = "w2s_jax/results/3"
 Score = float | None  # None where a metric is undefined
 
 
@@ -98,23 +98,6 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class FixedPGR:
-    """PGR of every seed's student between fixed baselines, as Anthropic's automated researcher reports it (2026).
-
-    Attributes:
-      value, deviation: mean and standard deviation over the method's seeds; the latter None for one seed.
-      supervisor, ceiling: the baselines: means over all of the run's seeds of the task and pair, whatever the method.
-      seeds: how many those are.
-    """
-
-    value: float
-    deviation: float | None
-    supervisor: float
-    ceiling: float
-    seeds: int
-
-
-@dataclass(frozen=True)
 class Summary:
     """One (task, supervisor, student, method) over its seeds.
 
@@ -122,7 +105,8 @@ class Summary:
       scores: by metric, then by role; a role is missing where the metric is undefined for one of its seeds.
       against_weak: the student's, with weak labels in place of ground truth, by metric; likewise.
       pgr: by statistic: accuracy, auroc. An end of its interval that is not bounded is None.
-      fixed_pgr: PGR of accuracy between fixed baselines; None where the PGR of accuracy is undefined.
+      fixed_pgr: PGR of accuracy between fixed baselines, which are means over all of the run's seeds of the task and
+        pair, whatever the method; None where the PGR of accuracy is undefined.
       agreement: means over the seeds where they are defined.
       similarity: CAPA of the supervisor with student and ceiling, by role; missing where a seed is undefined.
       reliability: by role, all seeds' test examples together.
@@ -156,11 +140,10 @@ class Comparison:
     Attributes:
       seeds: those that both have.
       difference, low, high: of the students' test accuracy, with its 95% interval.
-      p: two-sided bootstrap p-value over seeds and examples; `p_holm` is adjusted for all comparisons of the run, for
-        which enough resamples are drawn that a sure difference can pass.
-      tests: classical tests over seeds alone.
+      p: two-sided, over seeds and examples; None for one seed. `p_holm` is adjusted for all comparisons of the run.
+      tests: classical tests over seeds alone; None for one seed.
       reason: why there is no difference to give; None where there is.
-      least_p: the least that the resamples can make `p`, before its adjustment.
+      over: what the interval is over: with one seed, `examples` alone.
     """
 
     task: str
@@ -176,12 +159,12 @@ class Comparison:
     p_holm: float | None
     tests: PairedTests | None
     reason: str | None
-    least_p: float | None
+    over: Over
 
 
 @dataclass(frozen=True)
 class Median:
-    """Over the tasks where it is defined, with its 95% interval (bootstrap over tasks; None for fewer than five)."""
+    """Over the tasks where it is defined, with its 95% interval between order statistics (None for fewer than five)."""
 
     value: float
     low: float | None
@@ -195,7 +178,7 @@ class Across:
 
     Attributes:
       tasks: those whose PGR of accuracy is defined.
-      median_pgr: over them, as Burns et al. 2023 report it, with its 95% interval (bootstrap over tasks, five or
+      median_pgr: over them, as Burns et al. 2023 report it, with its 95% interval (over tasks, five or
         more); each task's PGR is of means over seeds, so that its baselines are fixed. None where no task has one.
       difference: mean over all tasks of the student's accuracy minus the first method's; None for the first method.
       better, worse: tasks where the method is above and below the first.

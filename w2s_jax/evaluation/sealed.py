@@ -128,7 +128,7 @@ def _baselines(cells: Sequence[CellStages], store: Store) -> dict[str, Any]:
         test = cell.stages["student"].splits.test
         assert test.labels is not None
         weak, strong = (
-            store.read(cell.stages[role].name).predictions.for_split("test", test.ids)
+            store.read(cell.stages[role].name).predictions.measurable("test", test.ids)
             for role in ("supervisor", "ceiling")
         )
         measured.append(metrics.Triple(weak, weak, strong, test.labels, np.array(test.groups)))

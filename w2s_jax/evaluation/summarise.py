@@ -1,7 +1,6 @@
 """Cells over their seeds: means with errors, PGR with its interval, and every method compared with the first."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -9,12 +8,8 @@ import numpy as np
 
 from w2s_jax import metrics
 from w2s_jax.evaluation.one_cell import Measured, bins_of
-from w2s_jax.evaluation.results import Cell, Comparison, CurvePoint, FixedPGR, Mean, Score, Summary
-from w2s_jax.metrics import PGR, ROLES, Agreement, Bootstrap, Statistic
-
-RESAMPLES = 2000  # of an interval
-RESAMPLES_A_TEST = 100  # of p-values: the least of them, 2 / 100 a test, then passes Holm at .05 with a margin
-MOST_RESAMPLES = 50_000  # of p-values, for time: above 1,250 tests none can pass, which the report says
+from w2s_jax.evaluation.results import Cell, Comparison, CurvePoint, Mean, Score, Summary
+from w2s_jax.metrics import PGR, ROLES, Agreement, FixedPGR, PairedDifference, Statistic
 
 
 def summarise(measured: Sequence[Measured]) -> tuple[tuple[Summary, ...], tuple[Comparison, ...]]:
@@ -24,45 +19,16 @@ def summarise(measured: Sequence[Measured]) -> tuple[tuple[Summary, ...], tuple[
         cell = item.cell
         methods = grouped.setdefault((cell.task, cell.supervisor, cell.student), {})
         methods.setdefault(cell.method, []).append(item)
-    of_task = functools.lru_cache(maxsize=2)(Bootstraps)
-    tests = sum(len(methods) - 1 for methods in grouped.values())
-    enough = resamples_for(tests)
     summaries, comparisons = [], []
     for key, methods in grouped.items():
         baseline, *others = methods
         everywhere = [item.cell for items in methods.values() for item in items]
-        draw, draw_more = of_task(key[0], RESAMPLES), of_task(key[0], enough)
-        summaries += [_summary(key, method, items, everywhere, draw) for method, items in methods.items()]
-        comparisons += [
-            _comparison(key, method, baseline, methods[method], methods[baseline], draw_more) for method in others
-        ]
+        summaries += [_summary(key, method, items, everywhere) for method, items in methods.items()]
+        comparisons += [_comparison(key, method, baseline, methods[method], methods[baseline]) for method in others]
     return tuple(summaries), _adjusted(comparisons)
 
 
-def resamples_for(tests: int) -> int:
-    """As many as the p-values of so many tests need to pass Holm's correction."""
-    return min(max(RESAMPLES, RESAMPLES_A_TEST * tests), MOST_RESAMPLES)
-
-
-class Bootstraps:
-    """The resamples of one task's test sets: drawn once, whatever is measured on them."""
-
-    def __init__(self, task: str, resamples: int) -> None:
-        self._resamples = resamples
-        self._of_seeds: dict[tuple[int, ...], Bootstrap] = {}
-
-    def of(self, items: Sequence[Measured]) -> Bootstrap:
-        """Those of the test sets of these cells' seeds."""
-        seeds = tuple(item.cell.seed for item in items)
-        if seeds not in self._of_seeds:
-            triples = [item.predictions for item in items]
-            self._of_seeds[seeds] = Bootstrap(metrics.tested_on(triples), self._resamples)
-        return self._of_seeds[seeds]
-
-
-def _summary(
-    key: tuple[str, str, str], method: str, items: Sequence[Measured], everywhere: Sequence[Cell], draw: Bootstraps
-) -> Summary:
+def _summary(key: tuple[str, str, str], method: str, items: Sequence[Measured], everywhere: Sequence[Cell]) -> Summary:
     """`everywhere`: the cells of all methods."""
     cells = [item.cell for item in items]
     predictions = [item.predictions for item in items]
@@ -70,10 +36,7 @@ def _summary(
     pooled = {role: np.concatenate([getattr(each, role) for each in predictions]) for role in ROLES}
     statistics: tuple[Statistic, ...] = ("accuracy", "auroc")
     similarity = {role: [cell.similarity[role] for cell in cells] for role in ("student", "ceiling")}
-    resampled = draw.of(items)
-    pgr: dict[str, PGR] = {
-        statistic: metrics.bounded(metrics.pgr(predictions, statistic, bootstrap=resampled)) for statistic in statistics
-    }
+    pgr: dict[str, PGR] = {statistic: metrics.bounded(metrics.pgr(predictions, statistic)) for statistic in statistics}
     defined = pgr["accuracy"].value is not None
     stopping = _stopping(cells)
     return Summary(
@@ -117,14 +80,9 @@ def _stopped_pgr(stopping: Mapping[str, Mean], name: str) -> float | None:
 
 def _fixed_pgr(cells: Sequence[Cell], everywhere: Sequence[Cell]) -> FixedPGR | None:
     by_seed = {cell.seed: _accuracy(cell) for cell in everywhere}
-    weak, ceiling = (
-        float(np.mean([accuracy[role] for accuracy in by_seed.values()])) for role in ("supervisor", "ceiling")
-    )
-    values = [metrics.pgr_of(weak, _accuracy(cell)["student"], ceiling) for cell in cells]
-    if None in values:
-        return None
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None  # type: ignore[arg-type]
-    return FixedPGR(float(np.mean(values)), deviation, weak, ceiling, len(by_seed))  # type: ignore[arg-type]
+    weak, ceiling = ([accuracy[role] for accuracy in by_seed.values()] for role in ("supervisor", "ceiling"))
+    found = metrics.fixed_pgr(weak, [_accuracy(cell)["student"] for cell in cells], ceiling)
+    return None if found.value is None else found
 
 
 def _accuracy(cell: Cell) -> dict[str, float]:
@@ -157,18 +115,22 @@ def _comparison(
     baseline: str,
     ours: Sequence[Measured],
     theirs: Sequence[Measured],
-    draw: Bootstraps,
 ) -> Comparison:
     """A cell that failed leaves its seed out, for both methods."""
     of_method, of_baseline = ({item.cell.seed: item for item in items} for items in (ours, theirs))
     seeds = tuple(seed for seed in of_baseline if seed in of_method)
     if not seeds:
         reason = "the two methods have no seed in common"
-        return Comparison(*key, method, baseline, (), None, None, None, None, None, None, reason, least_p=None)
+        nothing = metrics.PairedDifference(None, None, None, None, None, reason)
+        return _compared(key, method, baseline, (), nothing)
     a, b = ([items[seed] for seed in seeds] for items in (of_method, of_baseline))
-    found = metrics.paired_difference(
-        [item.predictions for item in a], [item.predictions for item in b], bootstrap=draw.of(a)
-    )
+    found = metrics.paired_difference([item.predictions for item in a], [item.predictions for item in b])
+    return _compared(key, method, baseline, seeds, found)
+
+
+def _compared(
+    key: tuple[str, str, str], method: str, baseline: str, seeds: tuple[int, ...], found: PairedDifference
+) -> Comparison:
     return Comparison(
         *key,
         method,
@@ -181,7 +143,7 @@ def _comparison(
         p_holm=None,
         tests=found.tests,
         reason=found.reason,
-        least_p=found.least_p,
+        over=found.over,
     )
 
 

@@ -4,8 +4,8 @@ Probabilities are [N, C] and sum to 1 over classes, labels are [N] class numbers
 A prediction is the class of the largest probability; of equal ones the lowest class. What is undefined is None.
 
 base: what a metric is, and the registry `METRICS`. scores, calibration, between_models: the metrics.
-triples, resampling, intervals, performance_gap, paired: PGR, bootstrap intervals and tests. findings: what a supervisor
-measures of itself.
+triples, influence, estimates, intervals: means over seeds and their errors. performance_gap, baselines, paired: PGR,
+differences, tests. findings: what a supervisor measures of itself.
 """
 
 # Metrics are registered in this order, which is that of the report's columns.
@@ -23,11 +23,15 @@ from w2s_jax.metrics.calibration import (
 # isort: split
 from w2s_jax.metrics.base import METRICS, Groups, Labels, Metric, MetricFacts, Probs, facts, markdown, measured
 from w2s_jax.metrics.between_models import Agreement, agreement, confident_disagreement, similarity
+from w2s_jax.metrics.estimates import Over
 from w2s_jax.metrics.findings import Finding
-from w2s_jax.metrics.intervals import Interval, bounded
+from w2s_jax.metrics.influence import Statistic
+from w2s_jax.metrics.intervals import Interval, bounded, median_interval
 from w2s_jax.metrics.paired import PairedDifference, PairedTests, holm, paired_difference, paired_pgr, paired_tests
 from w2s_jax.metrics.performance_gap import PGR, in_words, pgr, pgr_of
-from w2s_jax.metrics.resampling import Bootstrap, Statistic
+
+# isort: split
+from w2s_jax.metrics.baselines import FixedPGR, fixed_pgr
 from w2s_jax.metrics.triples import ROLES, Triple, tested_on
 from w2s_jax.runtime.registry import discover
 
@@ -36,13 +40,14 @@ __all__ = [
     "PGR",
     "ROLES",
     "Agreement",
-    "Bootstrap",
     "Finding",
+    "FixedPGR",
     "Groups",
     "Interval",
     "Labels",
     "Metric",
     "MetricFacts",
+    "Over",
     "PairedDifference",
     "PairedTests",
     "Probs",
@@ -57,11 +62,13 @@ __all__ = [
     "calibration_error",
     "confident_disagreement",
     "facts",
+    "fixed_pgr",
     "holm",
     "in_words",
     "log_loss",
     "markdown",
     "measured",
+    "median_interval",
     "over_confidence",
     "paired_difference",
     "paired_pgr",

@@ -1,19 +1,18 @@
 """Two methods compared on the same seeds and test examples: differences, classical tests, and Holm's correction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from w2s_jax.metrics.intervals import TOO_FEW, percentile, ratio, together, two_sided
-from w2s_jax.metrics.performance_gap import pgr, undefined
-from w2s_jax.metrics.resampling import Bootstrap, Statistic
-from w2s_jax.metrics.triples import ROLES, Triple, resampled_pair
+from w2s_jax.metrics.estimates import SAME, Estimates, Linear, Over, by_seed, estimate
+from w2s_jax.metrics.influence import Statistic
+from w2s_jax.metrics.intervals import interval, inverted, p_value
+from w2s_jax.metrics.performance_gap import GAIN, GAP, pgr, undefined
+from w2s_jax.metrics.triples import ROLES, Triple, check_pair, tested_on
 from w2s_jax.runtime.errors import UserError
-
-_SAME = 12  # decimals: two scores that differ by less are equal, and the difference is rounding
 
 
 class PairedTests(NamedTuple):
@@ -29,12 +28,12 @@ class PairedDifference:
     """How much better method a does than method b on the same seeds and examples.
 
     Attributes:
-      value, low, high: difference (a - b) of the students' statistic, mean over seeds, or of PGR, with its bootstrap
-        interval, infinite where it has no bound; None where it is undefined.
-      p: two-sided bootstrap p-value of "no difference", over seeds and examples.
-      tests: the classical tests over seeds alone; None for PGR, whose seeds have gaps of their own.
+      value, low, high: difference (a - b) of the students' statistic, mean over seeds, or of PGR, with its interval,
+        infinite where it has no bound; None where it is undefined.
+      p: two-sided p-value of "no difference", over seeds and examples; None for one seed, which says nothing of others.
+      tests: the classical tests over seeds alone; None for one seed, and for PGR, whose seeds have gaps of their own.
       reason: why it is undefined; None where it is defined.
-      least_p: the least that so many resamples can make `p`, however sure the difference.
+      over: what the interval is over: with one seed, `examples` alone.
     """
 
     value: float | None
@@ -43,40 +42,34 @@ class PairedDifference:
     p: float | None
     tests: PairedTests | None
     reason: str | None = None
-    least_p: float | None = None
+    over: Over = "seeds and examples"
 
 
 def paired_difference(
-    a: Sequence[Triple],
-    b: Sequence[Triple],
-    statistic: Statistic = "accuracy",
-    *,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-    bootstrap: Bootstrap | None = None,
+    a: Sequence[Triple], b: Sequence[Triple], statistic: Statistic = "accuracy", *, level: float = 0.95
 ) -> PairedDifference:
-    """The students of two methods compared on the same seeds and test examples; resampled as in `pgr`.
+    """The students of two methods compared on the same seeds and test examples, by Student's t.
 
-    The bootstrap p-value is never below 2 / (resamples + 1): draw as many as the correction for many tests needs.
+    The variance is that of `estimates`, over seeds and groups of test examples. The interval holds 0 just where p is
+    above 1 - level.
 
     Raises:
-      UserError: the two are not of the same seeds and examples.
+      UserError: the two are not of the same seeds and examples, the level is not in (0, 1), or there is no such
+        statistic.
     """
-    draws = resampled_pair(a, b, level, resamples, seed, bootstrap)
+    check_pair(a, b, level)
     reason = undefined(a, statistic)
     if reason:
         return PairedDifference(None, None, None, None, None, reason)
-    ours, theirs = ([triple.student for triple in triples] for triples in (a, b))
-    estimates, drawn = together([draws.mean(model, statistic) for model in (ours, theirs)])
-    if drawn is None:
-        return PairedDifference(None, None, None, None, None, TOO_FEW)
-    difference = np.round(drawn[0] - drawn[1], _SAME)
-    p, least_p = two_sided(difference)
-    each = [draws.by_seed(model, statistic) for model in (ours, theirs)]
-    value = round(estimates[0] - estimates[1], _SAME)
-    tests_of_seeds = paired_tests(each[0] - each[1])
-    return PairedDifference(*percentile(value, difference, level), p, tests_of_seeds, least_p=least_p)
+    students = [[triple.student for triple in triples] for triples in (a, b)]
+    found = estimate(students, tested_on(a), statistic)
+    weights = np.array([1.0, -1.0])
+    ends = interval(found, weights, level)
+    if len(a) == 1:
+        return PairedDifference(*ends, None, None, over=found.over)
+    p = p_value(found.linear(weights[None]), found.units)
+    ours, theirs = (by_seed(model, tested_on(a), statistic) for model in students)
+    return PairedDifference(*ends, p, paired_tests(ours - theirs), over=found.over)
 
 
 def paired_pgr(
@@ -85,34 +78,55 @@ def paired_pgr(
     statistic: Statistic = "accuracy",
     *,
     level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
     min_gap: float = 0.03,
-    bootstrap: Bootstrap | None = None,
 ) -> PairedDifference:
-    """The PGR of two students compared, each between its own supervisor and ceiling, in the same resamples.
+    """The PGR of two students compared, each between its own supervisor and ceiling, on the same seeds and examples.
 
-    Undefined where one of the two is (see `pgr`, whose arguments these are).
+    As in `pgr` the interval is all differences that a t-test does not refuse. Of a hypothetical difference d the test
+    is of `gain_a / gap_a - gain_b / gap_b - d`, in whose variance the two PGRs are as near to their estimates as d
+    allows. Where both have one gap this is Fieller's test of `student_a - student_b - d gap`. Undefined where one of
+    the two PGRs is (see `pgr`, whose arguments these are).
 
     Raises:
-      UserError: the two are not of the same seeds and examples.
+      UserError: as `paired_difference`.
     """
-    draws = resampled_pair(a, b, level, resamples, seed, bootstrap)
-    both = [pgr(triples, statistic, level=level, min_gap=min_gap, bootstrap=draws) for triples in (a, b)]
-    values = [each.value for each in both]
-    if values[0] is None or values[1] is None:
-        reason = next(each.reason for each in both if each.value is None)
+    check_pair(a, b, level)
+    reason = undefined(a, statistic)
+    if reason:
         return PairedDifference(None, None, None, None, None, reason)
     models = [[getattr(triple, role) for triple in triples] for triples in (a, b) for role in ROLES]
-    _, drawn = together([draws.mean(model, statistic) for model in models])
-    if drawn is None:
-        return PairedDifference(None, None, None, None, None, TOO_FEW)
-    ratios = [ratio(drawn[i + 1] - drawn[i], drawn[i + 2] - drawn[i]) for i in (0, 3)]
-    with np.errstate(invalid="ignore"):
-        difference = ratios[0] - ratios[1]  # NaN where both are infinite alike, in the few resamples without a gap
-    difference = np.round(difference[~np.isnan(difference)], _SAME)
-    p, least_p = two_sided(difference)
-    return PairedDifference(*percentile(values[0] - values[1], difference, level), p, None, least_p=least_p)
+    found = estimate(models, tested_on(a), statistic)
+    both = [pgr(triples, statistic, level=level, min_gap=min_gap) for triples in (a, b)]
+    for each in both:
+        if each.value is None:
+            return PairedDifference(None, None, None, None, None, each.reason, over=found.over)
+    test = _difference_of_ratios(found)
+    value = round(float(both[0].value) - float(both[1].value), SAME)  # type: ignore[arg-type]
+    ends = inverted(test, value, level)
+    p = None if len(a) == 1 else p_value(test(np.zeros(1)), found.units)
+    return PairedDifference(*ends, p, None, over=found.over)
+
+
+def _difference_of_ratios(found: Estimates) -> Callable[[Float[np.ndarray, " k"]], Linear]:
+    """A test of differences [K] of two PGRs, from the means of both triples."""
+    nothing = np.zeros(3)
+    gains = [np.concatenate(parts) for parts in ((GAIN, nothing), (nothing, GAIN))]
+    gaps = [np.concatenate(parts) for parts in ((GAP, nothing), (nothing, GAP))]
+    sizes = [float(found.values @ gap) for gap in gaps]
+    ratios = [float(found.values @ gain) / size for gain, size in zip(gains, sizes, strict=True)]
+    errors = [
+        float(found.linear((gain - ratio * gap)[None] / size).variance[0])
+        for gain, gap, ratio, size in zip(gains, gaps, ratios, sizes, strict=True)
+    ]
+    yielding = errors[1] / (errors[0] + errors[1]) if sum(errors) else 0.5  # the less sure of the two gives way
+
+    def test(at: Float[np.ndarray, " k"]) -> Linear:
+        beyond = (ratios[0] - ratios[1] - at)[:, None]
+        a, b = ratios[0] - (1 - yielding) * beyond, ratios[1] + yielding * beyond
+        weights = (gains[0] - a * gaps[0]) / sizes[0] - (gains[1] - b * gaps[1]) / sizes[1]
+        return found.linear(weights)._replace(value=beyond[:, 0])
+
+    return test
 
 
 def paired_tests(differences: Float[np.ndarray, " n"]) -> PairedTests:
@@ -124,7 +138,7 @@ def paired_tests(differences: Float[np.ndarray, " n"]) -> PairedTests:
     """
     from scipy import stats
 
-    differences = np.round(differences, _SAME)
+    differences = np.round(differences, SAME)
     differing = differences[differences != 0]
     if differing.size == 0:
         return PairedTests(None, None, None)

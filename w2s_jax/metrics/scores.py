@@ -1,10 +1,9 @@
 """How good one model's probabilities are: accuracy, AUROC, log loss and Brier score."""
 
 import numpy as np
-from jaxtyping import Float
 
 from w2s_jax.metrics.base import METRICS, Labels, Metric, Probs, check, hard
-from w2s_jax.metrics.resampling import auroc_under
+from w2s_jax.metrics.influence import auroc_of
 
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
 
@@ -35,19 +34,15 @@ def brier(probs: Probs, labels: Labels) -> float:
     return float(np.mean(np.sum((probs - np.eye(probs.shape[1])[labels]) ** 2, axis=-1)))
 
 
-def auroc(probs: Probs, labels: Labels | Probs, weights: Float[np.ndarray, " n"] | None = None) -> float | None:
+def auroc(probs: Probs, labels: Labels | Probs) -> float | None:
     """Area under the ROC curve, in [0, 1]: the chance that a positive scores above a negative, ties counting half.
 
-    Two classes: class 1 by its probability. More: one-vs-rest, the plain mean over classes that have examples (in a
-    resample: that it drew). None where the labels are all of one class. Of soft labels the argmax counts.
-
-    Args:
-      weights: >= 0, how much (how many times) each example counts; None is once.
+    Two classes: class 1 by its log-odds. More: one-vs-rest, the plain mean over classes that have examples. None where
+    the labels are all of one class. Of soft labels the argmax counts.
     """
     labels = hard(labels)
     check(probs, labels)
-    counts = np.ones(len(labels)) if weights is None else weights
-    area = float(auroc_under(probs, labels)(counts[:, None])[0])
+    area = auroc_of(probs, labels).value
     return None if np.isnan(area) else area
 
 

@@ -14,8 +14,8 @@ COLUMNS = (
     "p: t, Wilcoxon, sign",
 )
 LEGEND = (
-    "Each task counts once, with its mean over seeds. Median PGR is over the tasks where it is defined, with a "
-    "bootstrap over them; of fewer than five tasks there is no interval. Accuracy is the mean difference from the "
+    "Each task counts once, with its mean over seeds. Median PGR is over the tasks where it is defined, with its "
+    "interval over them; of fewer than five tasks there is none. Accuracy is the mean difference from the "
     "first method, and better / worse counts tasks by its sign; surely counts those whose difference passes Holm's "
     "correction at .05 for all comparisons of the run. The p-values are over tasks, each test's after Holm for all "
     "methods and pairs; over n tasks neither Wilcoxon's nor the sign test's can be below 2 / 2^n before it."
@@ -107,11 +107,9 @@ def _compared(comparisons: Sequence[Comparison]) -> list[str]:
         f"{_count(len(comparisons), 'comparison')}: {signs[1]} surely better, {signs[-1]} surely worse, {signs[0]} not "
         "told apart."
     ]
-    floors = [c.least_p for c in comparisons if c.least_p is not None]
-    if floors:
-        least, adjusted = min(floors), min(1.0, min(floors) * len(floors))
-        text = f"Resampling gives no p-value below {least:.2g}, which the correction makes {adjusted:.2g}"
-        found.append(f"{text}: too much for any difference to be sure." if adjusted >= SURE else f"{text}.")
+    untested = sum(c.p is None and c.difference is not None for c in comparisons)
+    if untested:
+        found.append(f"{_count(untested, 'comparison')} of one seed: no p-value, for one seed says nothing of others.")
     return found
 
 

@@ -9,7 +9,8 @@ from w2s_jax.metrics import MetricFacts, in_words
 
 LEGEND = (
     "Means over seeds ± standard error, on the test split. PGR = (student - supervisor) / (ceiling - supervisor), "
-    "with its 95% interval over seeds and examples. agree: how often the student predicts what its supervisor does, "
+    "with its 95% interval over seeds and examples, or, of one seed, over examples alone. agree: how often the student "
+    "predicts what its supervisor does, "
     "where that is right and where it is wrong."
 )
 MOST_CLASSES = 10  # whose fractions are written out
@@ -230,10 +231,15 @@ def _comparison(comparison: Comparison) -> str:
     pair = f"{comparison.method} against {comparison.baseline}, accuracy"
     if comparison.difference is None:
         return f"{pair}: undefined: {comparison.reason}"
-    return (
-        f"{pair}: {comparison.difference:+.3f} [{comparison.low:+.3f}, {comparison.high:+.3f}], "
-        f"p = {comparison.p:.2g} (Holm {comparison.p_holm:.2g})"
-    )
+    found = f"{pair}: {comparison.difference:+.3f} [{comparison.low:+.3f}, {comparison.high:+.3f}]"
+    return f"{found}, {p_in_words(comparison.p, comparison.p_holm)}"
+
+
+def p_in_words(p: float | None, holm: float | None) -> str:
+    """`p = 0.02 (Holm 0.06)`, or that one seed has none."""
+    if p is None or holm is None:
+        return "over examples alone: one seed has no p-value"
+    return f"p = {p:.2g} (Holm {holm:.2g})"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Row]) -> str:
