@@ -18,7 +18,7 @@ else:
     WithEnds = TypeVar("WithEnds")
 
 _FARTHEST = 1e4  # standard errors from the estimate; an interval that reaches so far has no bound on that side
-_STEPS = 400  # at which a test is tried on either side
+_STEPS = 200  # at which a test is tried on either side
 _ZOOMS = 4  # into the step where it turns, each of them by so many steps
 
 Floats = Float[np.ndarray, " k"]
@@ -65,11 +65,6 @@ def inverted(test: Callable[[Floats], Linear], value: float, level: float) -> In
     Returns:
       The interval; an end that is not bounded is infinite.
     """
-
-    def refused(at: Floats) -> Floats:
-        found = test(at)
-        return np.abs(found.value) - _quantile(found.freedom, level) * np.sqrt(found.variance)
-
     nearby = test(np.array([value, value + 1.0]))
     slope = abs(float(nearby.value[1] - nearby.value[0]))
     error = math.sqrt(float(nearby.variance[0])) / slope
@@ -79,15 +74,21 @@ def inverted(test: Callable[[Floats], Linear], value: float, level: float) -> In
     ends = []
     for side in (-1, 1):
         at = value + side * steps
-        last = int(np.flatnonzero(refused(at) <= 0)[-1])
+        last = _last_accepted(test(at), level)
         if last == _STEPS - 1:
             ends.append(side * math.inf)
             continue
         for _ in range(_ZOOMS):
             at = np.linspace(at[last], at[last + 1], _STEPS)
-            last = int(np.flatnonzero(refused(at) <= 0)[-1])
+            last = _last_accepted(test(at), level)
         ends.append(float(at[last]))
     return Interval(value, *ends)
+
+
+def _last_accepted(found: Linear, level: float) -> int:
+    """The farthest of the hypotheses, which begin at the estimate or an accepted one, that is not refused."""
+    refused = np.abs(found.value) > _quantile(found.freedom, level) * np.sqrt(found.variance)
+    return int(np.flatnonzero(~refused)[-1]) if not refused.all() else 0
 
 
 def median_interval(values: Floats, level: float = 0.95) -> Interval:

@@ -1,6 +1,7 @@
 """Two methods compared on the same seeds and test examples: differences, classical tests, and Holm's correction."""
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from w2s_jax.metrics.estimates import SAME, Estimates, Linear, Over, by_seed, estimate
 from w2s_jax.metrics.influence import Statistic
 from w2s_jax.metrics.intervals import interval, inverted, p_value
-from w2s_jax.metrics.performance_gap import GAIN, GAP, pgr, undefined
+from w2s_jax.metrics.performance_gap import GAIN, GAP, not_apart, undefined
 from w2s_jax.metrics.triples import ROLES, Triple, check_pair, tested_on
 from w2s_jax.runtime.errors import UserError
 
@@ -96,37 +97,53 @@ def paired_pgr(
         return PairedDifference(None, None, None, None, None, reason)
     models = [[getattr(triple, role) for triple in triples] for triples in (a, b) for role in ROLES]
     found = estimate(models, tested_on(a), statistic)
-    both = [pgr(triples, statistic, level=level, min_gap=min_gap) for triples in (a, b)]
-    for each in both:
-        if each.value is None:
-            return PairedDifference(None, None, None, None, None, each.reason, over=found.over)
-    test = _difference_of_ratios(found)
-    value = round(float(both[0].value) - float(both[1].value), SAME)  # type: ignore[arg-type]
-    ends = inverted(test, value, level)
+    nothing = np.zeros(3)
+    gaps = [np.concatenate(parts) for parts in ((GAP, nothing), (nothing, GAP))]
+    for gap in gaps:
+        reason = not_apart(interval(found, gap, level), level, min_gap)
+        if reason:
+            return PairedDifference(None, None, None, None, None, reason, over=found.over)
+    gains = [np.concatenate(parts) for parts in ((GAIN, nothing), (nothing, GAIN))]
+    test = functools.partial(_Ratios.of(found, gains, gaps).differ_by, found)
+    ends = inverted(test, round(-float(test(np.zeros(1)).value[0]), SAME), level)
     p = None if len(a) == 1 else p_value(test(np.zeros(1)), found.units)
     return PairedDifference(*ends, p, None, over=found.over)
 
 
-def _difference_of_ratios(found: Estimates) -> Callable[[Float[np.ndarray, " k"]], Linear]:
-    """A test of differences [K] of two PGRs, from the means of both triples."""
-    nothing = np.zeros(3)
-    gains = [np.concatenate(parts) for parts in ((GAIN, nothing), (nothing, GAIN))]
-    gaps = [np.concatenate(parts) for parts in ((GAP, nothing), (nothing, GAP))]
-    sizes = [float(found.values @ gap) for gap in gaps]
-    ratios = [float(found.values @ gain) / size for gain, size in zip(gains, sizes, strict=True)]
-    errors = [
-        float(found.linear((gain - ratio * gap)[None] / size).variance[0])
-        for gain, gap, ratio, size in zip(gains, gaps, ratios, sizes, strict=True)
-    ]
-    yielding = errors[1] / (errors[0] + errors[1]) if sum(errors) else 0.5  # the less sure of the two gives way
+class _Ratios(NamedTuple):
+    """Two ratios of combinations of means.
 
-    def test(at: Float[np.ndarray, " k"]) -> Linear:
-        beyond = (ratios[0] - ratios[1] - at)[:, None]
-        a, b = ratios[0] - (1 - yielding) * beyond, ratios[1] + yielding * beyond
-        weights = (gains[0] - a * gaps[0]) / sizes[0] - (gains[1] - b * gaps[1]) / sizes[1]
-        return found.linear(weights)._replace(value=beyond[:, 0])
+    Attributes:
+      gains, gaps: their weights [2, M].
+      sizes: of the gaps [2].
+      values: of the ratios [2].
+      yielding: how far the second gives way to a hypothesis, of 1; the first gives way by the rest.
+    """
 
-    return test
+    gains: Float[np.ndarray, "2 m"]
+    gaps: Float[np.ndarray, "2 m"]
+    sizes: Float[np.ndarray, " 2"]
+    values: Float[np.ndarray, " 2"]
+    yielding: float
+
+    @classmethod
+    def of(cls, found: Estimates, gains: Sequence[np.ndarray], gaps: Sequence[np.ndarray]) -> "_Ratios":
+        """The less sure of the two gives way more."""
+        gain, gap = np.stack(gains), np.stack(gaps)
+        sizes = gap @ found.values
+        values = gain @ found.values / sizes
+        errors = found.linear((gain - values[:, None] * gap) / sizes[:, None]).variance
+        return cls(gain, gap, sizes, values, float(errors[1] / errors.sum()) if errors.any() else 0.5)
+
+    def differ_by(self, found: Estimates, at: Float[np.ndarray, " k"]) -> Linear:
+        """What is 0 but for chance, if the first less the second is `at`; its sign is the hypothesis' less ours."""
+        beyond = (self.values[0] - self.values[1] - at)[:, None]
+        first, second = self.values[0] - (1 - self.yielding) * beyond, self.values[1] + self.yielding * beyond
+        parts = [
+            (gain - value * gap) / size
+            for gain, gap, size, value in zip(self.gains, self.gaps, self.sizes, (first, second), strict=True)
+        ]
+        return found.linear(parts[0] - parts[1])._replace(value=-beyond[:, 0])
 
 
 def paired_tests(differences: Float[np.ndarray, " n"]) -> PairedTests:

@@ -1,5 +1,6 @@
 """Performance gap recovered (PGR), with an interval, or the reason why it is undefined."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -88,16 +89,27 @@ def pgr(
 def pgr_from(found: Estimates, level: float = 0.95, min_gap: float = 0.03) -> PGR:
     """PGR from the means of supervisor, student and ceiling, in this order, and their errors."""
     weak, student, ceiling = (interval(found, weights, level) for weights in np.eye(3))
-    means = weak, student, ceiling
     gap = interval(found, GAP, level)
-    if gap.low <= 0 or gap.value < min_gap:
-        return PGR(None, None, None, _not_apart(gap, level, min_gap), gap, *means, found.over)
+    reason = not_apart(gap, level, min_gap)
+    if reason:
+        return PGR(None, None, None, reason, gap, weak, student, ceiling, found.over)
     value = float((found.values @ GAIN) / (found.values @ GAP))
+    recovered = inverted(functools.partial(_nothing_left, found), value, level)
+    return PGR(*recovered, None, gap, weak, student, ceiling, found.over)
 
-    def test(at: Float[np.ndarray, " k"]) -> Linear:
-        return found.linear(GAIN - at[:, None] * GAP)
 
-    return PGR(*inverted(test, value, level), None, gap, *means, found.over)
+def _nothing_left(found: Estimates, at: Float[np.ndarray, " k"]) -> Linear:
+    """Fieller's test: if `at` is the PGR, gain - at * gap is 0."""
+    return found.linear(GAIN - at[:, None] * GAP)
+
+
+def not_apart(gap: Interval, level: float, min_gap: float) -> str | None:
+    """Why there is no gap to recover; None where there is one."""
+    if gap.low > 0 and gap.value >= min_gap:
+        return None
+    least = "" if gap.value >= min_gap else f" (below {min_gap:g})"
+    ends = f"{level:.0%} interval [{gap.low:.3f}, {gap.high:.3f}]"
+    return f"ceiling and supervisor are not apart: gap {gap.value:.3f}{least}, {ends}"
 
 
 def undefined(triples: Sequence[Triple], statistic: str) -> str | None:
@@ -115,9 +127,3 @@ def undefined(triples: Sequence[Triple], statistic: str) -> str | None:
     if len(triples) == 1 and len(np.unique(groups_of(triples[0]))) < 2:
         return "one seed and one group of test examples: nothing says how far another would differ"
     return None
-
-
-def _not_apart(gap: Interval, level: float, min_gap: float) -> str:
-    least = "" if gap.value >= min_gap else f" (below {min_gap:g})"
-    interval = f"{level:.0%} interval [{gap.low:.3f}, {gap.high:.3f}]"
-    return f"ceiling and supervisor are not apart: gap {gap.value:.3f}{least}, {interval}"
