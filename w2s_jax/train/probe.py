@@ -2,6 +2,10 @@
 
 Problems share a feature matrix. Those that also share their rows and their seed, such as the methods of one
 experiment, see the same minibatches, so that each step is one matrix product for all of them.
+
+A problem's weights are the same to the last bit whatever it is fitted along with: compiled programs work on `_WIDTH`
+problems of one order and `_AT_ONCE` orders at a time, filled up with repetitions, since the shape of a product decides
+the order in which it is summed.
 """
 
 import functools
@@ -19,6 +23,8 @@ from w2s_jax.runtime.errors import UserError
 
 AnyArray = Array | np.ndarray
 _BYTES_AT_ONCE = 1 << 24  # of minibatches, weights and optimizer state: what a CPU caches
+_WIDTH = 8  # problems of one order in a product
+_AT_ONCE = 4  # orders that are worked on together
 
 
 class Probes(NamedTuple):
@@ -31,7 +37,7 @@ class Probes(NamedTuple):
 
 def fit_probes(
     features: Float[AnyArray, "n d"],
-    targets: Float[AnyArray, "p n c"],
+    targets: Float[AnyArray, "p m c"],
     loss: BoundLoss,
     *,
     steps: int,
@@ -53,28 +59,32 @@ def fit_probes(
 
     Args:
       features: shared by all problems.
-      targets: class probabilities of every row, in every problem.
+      targets: class probabilities of every example that a problem is trained on.
       loss: from `losses.bind`. It sees one problem's whole batch.
       steps: updates.
       batch_size: rows a step, in a new order each epoch, which the seed alone decides; None takes all rows in every
         step, which needs no seed.
       learning_rate: the peak, > 0; the scale is that of standardised features.
       weight_decay: of weights and not biases, >= 0.
-      rows: int, the rows each problem is trained on; -1 fills up where a problem has fewer. None is all rows.
+      rows: int, the row of features of each of these examples, which may share one; -1 fills up where a problem has
+        fewer. None is all rows.
       seeds: int, of the order of rows; None is 0 for all.
 
     Raises:
-      UserError: rows outside the features, a problem without rows, or a loss that is not finite.
+      UserError: rows outside the features, or fewer or more than targets; a problem without rows; or a loss that is not
+        finite.
     """
     (n, _), p = features.shape, len(targets)
     rows = np.broadcast_to(np.arange(n), (p, n)) if rows is None else np.asarray(rows)
     seeds = np.zeros(p, np.int64) if seeds is None or batch_size is None else np.asarray(seeds)
     _check_rows(rows, n)
+    if rows.shape != targets.shape[:2]:
+        raise UserError(f"targets of {targets.shape[:2]} problems and examples for rows of {rows.shape}; want one each")
 
     groups = _groups(rows, seeds)
     first = groups[:, 0]
     if batch_size is None:
-        order = rows[first][:, None]
+        order = np.where(rows[first] >= 0, np.arange(rows.shape[1]), -1)[:, None]
     else:
         order = np.stack([_order(rows[i], int(seeds[i]), batch_size, steps) for i in first])
     fitted = _fit(
@@ -95,18 +105,28 @@ def fit_probes(
     return probes
 
 
-@jax.jit
 def predict_probes(
     features: Float[AnyArray, "n d"], weights: Float[AnyArray, "p d c"], biases: Float[AnyArray, "p c"]
+) -> Float[np.ndarray, "p n c"]:
+    """Logits of every row under every head, for each head the same whatever the others are."""
+    features, found = jnp.asarray(features), []
+    for start in range(0, len(weights), _WIDTH):
+        place = np.minimum(np.arange(start, start + _WIDTH), len(weights) - 1)
+        found.append(np.asarray(_predict(features, jnp.asarray(weights)[place], jnp.asarray(biases)[place])))
+    return np.concatenate(found)[: len(weights)]
+
+
+@jax.jit
+def _predict(
+    features: Float[Array, "n d"], weights: Float[Array, "p d c"], biases: Float[Array, "p c"]
 ) -> Float[Array, "p n c"]:
-    """Logits of every row under every head."""
     return jnp.einsum("nd,pdc->pnc", features, weights) + biases[:, None]
 
 
 @functools.partial(jax.jit, static_argnames=("loss", "steps"))
 def _fit(
     features: Float[Array, "n d"],
-    targets: Float[Array, "s k n c"],
+    targets: Float[Array, "s k m c"],
     rows: Int[Array, "s m"],
     order: Int[Array, "s t b"],
     learning_rate: Float[Array, ""],
@@ -115,7 +135,7 @@ def _fit(
     loss: BoundLoss,
     steps: int,
 ) -> tuple[Float[Array, "s k d c"], Float[Array, "s k c"], Float[Array, "s k steps"]]:
-    """S groups of K problems; a group's problems share rows and order."""
+    """S groups of K problems; a group's problems share rows, and the order in which these are taken."""
     tx = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
     center, scale = jnp.mean(features, axis=0), jnp.std(features, axis=0)
     scale = jnp.where(scale > 1e-6 * jnp.abs(center), scale, 1.0)
@@ -126,7 +146,7 @@ def _fit(
         mean, deviation = _moments(features, rows)
 
         def batch(indices: Array) -> Any:
-            return (features[indices] - mean) / deviation, targets[:, indices], indices >= 0
+            return (features[rows[indices]] - mean) / deviation, targets[:, indices], indices >= 0
 
         whole = batch(order[0]) if len(order) == 1 else None
 
@@ -152,9 +172,9 @@ def _fit(
         weights = rearrange(weights / (deviation * scale)[:, None, None], "d k c -> k d c")
         return weights, bias - jnp.einsum("d,kdc->kc", center + scale * mean, weights), losses.T
 
-    (n, d), (s, k, _, c), b = features.shape, targets.shape, order.shape[-1]
+    (n, d), (_, k, _, c), b = features.shape, targets.shape, order.shape[-1]
     at_once = _BYTES_AT_ONCE // (4 * (n + d * (b + 5 * k * c)))
-    return jax.lax.map(fit_group, (targets, rows, order), batch_size=max(1, min(at_once, s)))
+    return jax.lax.map(fit_group, (targets, rows, order), batch_size=_AT_ONCE if at_once >= _AT_ONCE else 1)
 
 
 def _moments(features: Float[Array, "n d"], rows: Int[Array, " m"]) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
@@ -169,21 +189,25 @@ def _moments(features: Float[Array, "n d"], rows: Int[Array, " m"]) -> tuple[Flo
 
 
 def _groups(rows: Int[np.ndarray, "p m"], seeds: Int[np.ndarray, " p"]) -> Int[np.ndarray, "s k"]:
-    """Problems that share rows and seed, a group a line; a smaller group repeats its first problem."""
+    """Problems that share rows and seed, `_WIDTH` of them a line, and a multiple of `_AT_ONCE` lines.
+
+    What is left over is filled up with repetitions.
+    """
     members: dict[tuple[int, bytes], list[int]] = {}
     for problem, (row, seed) in enumerate(zip(rows, seeds, strict=True)):
         members.setdefault((int(seed), row.tobytes()), []).append(problem)
-    widest = max(map(len, members.values()))
-    return np.array([group + group[:1] * (widest - len(group)) for group in members.values()])
+    parts = [group[start : start + _WIDTH] for group in members.values() for start in range(0, len(group), _WIDTH)]
+    parts += parts[:1] * (-len(parts) % _AT_ONCE)
+    return np.array([part + part[:1] * (_WIDTH - len(part)) for part in parts])
 
 
 def _order(rows: Int[np.ndarray, " m"], seed: int, batch_size: int, steps: int) -> Int[np.ndarray, "t b"]:
-    """The rows of each step: every epoch a fresh permutation; -1 fills an epoch's last batch."""
-    rows = rows[rows >= 0]
-    per_epoch = -(-len(rows) // batch_size)
+    """Places in `rows` of each step: every epoch a fresh permutation; -1 fills an epoch's last batch."""
+    places = np.flatnonzero(rows >= 0)
+    per_epoch = -(-len(places) // batch_size)
     epochs = np.full((-(-steps // per_epoch), per_epoch * batch_size), -1)
     for epoch, line in enumerate(epochs):
-        line[: len(rows)] = np.random.default_rng([seed, epoch]).permutation(rows)
+        line[: len(places)] = np.random.default_rng([seed, epoch]).permutation(places)
     return epochs.reshape(-1, batch_size)[:steps]
 
 

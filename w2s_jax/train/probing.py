@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from w2s_jax import metrics, models
 from w2s_jax.data import arrays
@@ -119,18 +119,12 @@ def _probe(
 ) -> list[Outcome]:
     most = max(len(problem.train[0]) for problem in problems)
     rows = np.full((len(problems), most), -1, np.int32)
-    # The targets of a problem are a table over all features: a text that has several targets gets a row for each.
-    matrix, all_taken = features.matrix, []
-    for problem in problems:
-        taken, repeated = _rows(features.rows(problem.train[0]), problem.train[1], len(matrix))
-        matrix = np.concatenate([matrix, features.matrix[repeated]]) if len(repeated) else matrix
-        all_taken.append(taken)
-    targets = np.zeros((len(problems), len(matrix), problems[0].train[1].shape[-1]), np.float32)
-    for place, (problem, taken) in enumerate(zip(problems, all_taken, strict=True)):
-        rows[place, : len(taken)] = taken
-        targets[place, taken] = problem.train[1]
+    targets = np.zeros((len(problems), most, problems[0].train[1].shape[-1]), np.float32)
+    for place, (texts, labels) in enumerate(problem.train for problem in problems):
+        rows[place, : len(texts)] = features.rows(texts)
+        targets[place, : len(texts)] = labels
     fitted = fit_probes(
-        matrix,
+        features.matrix,
         targets,
         loss,
         steps=steps,
@@ -141,38 +135,11 @@ def _probe(
         seeds=np.array([problem.seed for problem in problems]),
     )
     weights, biases, losses = (np.asarray(part) for part in fitted)
-    logits = np.asarray(predict_probes(features.matrix, weights, biases))
+    logits = predict_probes(features.matrix, weights, biases)
     return [
         _outcome(features, problem, logits[place], losses[place], {"kernel": weights[place], "bias": biases[place]})
         for place, problem in enumerate(problems)
     ]
-
-
-def _rows(
-    taken: Int[np.ndarray, " n"], targets: Float[np.ndarray, "n c"], free: int
-) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]:
-    """A row for every example such that no row has two targets.
-
-    Args:
-      taken: the row of each example's text; one text may stand there several times.
-      free: the number of the first row that can be added.
-
-    Returns:
-      The rows, and of those that must be added the row whose features they repeat.
-    """
-    if len(np.unique(taken)) == len(taken):
-        return taken, np.empty(0, taken.dtype)
-    known: dict[tuple[int, bytes], int] = {}
-    first: set[int] = set()
-    added: list[int] = []
-    for row, target in zip(taken.tolist(), targets, strict=True):
-        key = row, target.tobytes()
-        if key not in known:
-            known[key] = free + len(added) if row in first else row
-            added += [row] if row in first else []
-            first.add(row)
-    found = [known[row, target.tobytes()] for row, target in zip(taken.tolist(), targets, strict=True)]
-    return np.array(found, taken.dtype), np.array(added, taken.dtype)
 
 
 def _outcome(
