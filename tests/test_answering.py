@@ -256,5 +256,6 @@ def test_a_whole_experiment(tmp_path):
         make.attempt(dataclasses.replace(two, methods=methods))
     make.run(two)
     stage = make.students(two)[0]
-    assert stage.identity["asking"] == stage.task.asking_fingerprint
+    assert stage.identity["asking"] is not None
+    assert (stage.answers, stage.templates) == (stage.task.answers, stage.task.definition.templates)
     assert make.students(make.experiment(tmp_path))[0].identity["asking"] is None

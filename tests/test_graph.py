@@ -89,7 +89,8 @@ def test_what_a_model_is_told_decides_the_stages_of_those_that_are_told(tmp_path
     writes = student(plan, output="text", template="{text} is")
     for stage in [*make.stages(plan), *make.stages(writes)]:
         told = stage.learner.output == "text"
-        assert stage.identity["asking"] == (stage.task.asking_fingerprint if told else None)
+        assert (stage.identity["asking"] is not None) == told
+        assert stage.answers == (stage.task.answers if told else ("0", "1")), "who is not told gets numbers"
 
 
 def test_a_sweep_computes_once_what_experiments_share(probe_folder):

@@ -541,6 +541,18 @@ def test_one_seed_has_an_interval_over_examples_and_no_p_value():
     assert (found.p, found.tests, found.over) == (None, None, "examples")
 
 
+def test_seeds_that_are_equal_by_chance_do_not_look_certain():
+    """Three seeds with examples of their own, 60 of 100 right in each: the interval is that of 300 examples."""
+    rng, labels = np.random.default_rng(0), np.zeros(100, int)
+    triples = []
+    for seed in range(3):
+        right = [rng.permutation(100) < share for share in (40, 60, 80)]
+        triples.append(Triple(*(answers(each, labels) for each in right), labels, np.arange(100) + 100 * seed))
+    found = metrics.pgr(triples)
+    assert width(found.student) == pytest.approx(2 * stats.t.ppf(0.975, 299) * np.sqrt(0.6 * 0.4 / 299))
+    assert found.low < 0.45 < 0.55 < found.high
+
+
 def test_a_difference_that_never_varies_has_the_sign_tests_p_value():
     labels = np.zeros(6, int)
     right, wrong = answers(np.ones(6), labels), answers(np.zeros(6), labels)

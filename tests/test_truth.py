@@ -7,7 +7,6 @@ import numpy as np
 from tests import tiny as make
 from w2s_jax import api
 from w2s_jax.config import Method
-from w2s_jax.stages.base import feature_texts
 from w2s_jax.train import finetune
 
 
@@ -36,8 +35,8 @@ def test_features_of_the_probe_are_those_of_the_finetuned_student(finished):
     plan = finished.experiment
     naive, _, probe = make.students(plan)
     session = make.session(plan)
-    before = session.features(naive.learner, feature_texts(probe), None)
-    after = session.features(probe.learner, feature_texts(probe), probe.body)
+    before = session.features(naive.learner, probe.all_texts, None)
+    after = session.features(probe.learner, probe.all_texts, probe.body)
     assert np.abs(before.matrix - after.matrix).max() > 1e-3
     split = naive.shown.predict["test"]
     head = session.store.params(naive.name)["head"]["kernel"]

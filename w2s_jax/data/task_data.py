@@ -1,6 +1,9 @@
 """A task in memory: its examples, and the splits that each seed draws from them."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ from w2s_jax.data.splits import Split, Splits, SplitSizes
 from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.data.tasks import Task
 from w2s_jax.data.tokens import Text
-from w2s_jax.runtime import files, references
+from w2s_jax.runtime import references
 from w2s_jax.runtime.errors import UserError
 
 
@@ -28,6 +31,20 @@ def definition_of(name: str) -> Task:
         return Task(Path(name).name, "your own arrays", sources.Local(name), lambda record: (), max(n_classes, 2))
     reference = references.split(name)
     return tasks.get(name) if reference is None else references.named(*reference, kind=Task)
+
+
+# While a stage is made: it was given what it may see before.
+_CLOSED: ContextVar[bool] = ContextVar("closed", default=False)
+
+
+@contextlib.contextmanager
+def closed() -> Iterator[None]:
+    """No task gives examples or splits: what is computed here depends on nothing but what it was given."""
+    token = _CLOSED.set(True)
+    try:
+        yield
+    finally:
+        _CLOSED.reset(token)
 
 
 class TaskData:
@@ -51,14 +68,18 @@ class TaskData:
         """What the classes are called when a model is asked or told about them."""
         return answers(self.definition)
 
-    @functools.cached_property
-    def asking_fingerprint(self) -> str:
-        """SHA-256 of the answers and the prompt templates."""
-        return files.sha256_text(files.canonical([list(self.answers), list(self.definition.templates)]))
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """All examples, or whole groups drawn from them until there are `pool`, the same for every seed.
+
+        Raises:
+          AssertionError: the task is closed.
+        """
+        assert not _CLOSED.get(), "a stage that is being made asks for examples that its hash does not cover"
+        return self._examples
 
     @functools.cached_property
-    def examples(self) -> tuple[Example, ...]:
-        """All examples, or whole groups drawn from them until there are `pool`, the same for every seed."""
+    def _examples(self) -> tuple[Example, ...]:
         config = self.config
         if config.name.endswith(arrays.SUFFIX):
             found = arrays.examples(config.name)
@@ -67,13 +88,18 @@ class TaskData:
         classes = self.n_classes if config.balance else None
         return tuple(found if config.pool is None else data_splits.draw_pool(found, config.pool, classes))
 
-    @functools.cached_property
+    @property
     def texts(self) -> tuple[Text, ...]:
         """Every text that any seed can draw."""
         return tuple(example.text for example in self.examples)
 
     def splits(self, seed: int) -> Splits:
-        """The four splits that a seed draws."""
+        """The four splits that a seed draws.
+
+        Raises:
+          AssertionError: the task is closed.
+        """
+        assert not _CLOSED.get(), "a stage that is being made asks for examples that its hash does not cover"
         if seed not in self._splits:
             self._splits[seed] = self._draw(seed)
         return self._splits[seed]
@@ -125,10 +151,10 @@ class PartsData(TaskData):
         self.whole = whole
 
     @functools.cached_property
-    def examples(self) -> tuple[Example, ...]:
+    def _examples(self) -> tuple[Example, ...]:
         return tuple(tasks.load_task(self.definition))
 
-    @functools.cached_property
+    @property
     def texts(self) -> tuple[Text, ...]:
         return tuple(sorted({text for tree in self.whole.trees.values() for text in formulas.atoms(tree)}))
 

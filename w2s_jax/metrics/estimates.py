@@ -48,12 +48,15 @@ class Estimates(NamedTuple):
 
     Attributes:
       parts: the parts of their covariance.
+      examples: their covariance by test examples alone, none of which is shared, for where the parts add up to 0: a few
+        seeds that are exactly equal by chance must not look certain.
       units: how many independent things there are to draw: groups of test examples, or seeds.
       over: what is drawn.
     """
 
     values: Float[np.ndarray, " m"]
     parts: tuple[Part, ...]
+    examples: Part
     units: int
     over: Over
 
@@ -65,10 +68,14 @@ class Estimates(NamedTuple):
         this exponent has .937 to .958 (benchmarks/coverage.py).
         """
         each = [_variance(weights, part.covariance) for part in self.parts]
+        certain = np.sum(each, axis=0) == 0
+        each.append(np.where(certain, _variance(weights, self.examples.covariance), 0.0))
         variance = np.sum(each, axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = [np.where(variance > 0, one / variance, 0.0) for one in each]
-            inverse = np.sum([s**_EXPONENT / p.freedom for s, p in zip(shares, self.parts, strict=True)], axis=0)
+            inverse = np.sum(
+                [s**_EXPONENT / p.freedom for s, p in zip(shares, (*self.parts, self.examples), strict=True)], axis=0
+            )
             freedom = 1 / np.asarray(inverse, np.float64)
         return Linear(weights @ self.values, variance, freedom)
 
@@ -104,15 +111,16 @@ def estimate(
         total[:, names] += grouped
         apart += grouped @ grouped.T
         seen[names] += 1
+    free = max(n_groups - 1, 1)
+    examples = Part(apart / seeds**2 * n_groups / free, free)
     if seeds == 1:
-        parts = [Part(apart * n_groups / max(n_groups - 1, 1), max(n_groups - 1, 1))]
-        return Estimates(values[:, 0], tuple(parts), n_groups, "examples")
+        return Estimates(values[:, 0], (examples,), examples, n_groups, "examples")
     parts = [Part(np.atleast_2d(np.cov(values)) / seeds, seeds - 1)]
     shared = int((seen > 1).sum())
     if shared:
         freedom = max(shared - 1, 1)
         parts.append(Part((total @ total.T - apart) / (seeds * (seeds - 1)) * shared / freedom, freedom))
-    return Estimates(values.mean(axis=1), tuple(parts), n_groups, "seeds and examples")
+    return Estimates(values.mean(axis=1), tuple(parts), examples, n_groups, "seeds and examples")
 
 
 def by_seed(
@@ -135,7 +143,8 @@ def of_seeds(models: Sequence[np.ndarray]) -> Estimates:
             covariance[place, place] = np.var(values, ddof=1) / len(values)
         parts.append(Part(covariance, max(len(values) - 1, 1)))
     means = np.array([np.mean(values) for values in models])
-    return Estimates(means, tuple(parts), sum(map(len, models)), "seeds")
+    nothing = Part(np.zeros((len(models), len(models))), 1)
+    return Estimates(means, tuple(parts), nothing, sum(map(len, models)), "seeds")
 
 
 def _members(groups: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:

@@ -95,8 +95,8 @@ def run_stages(stages: Sequence[Stage], session: Session, keep_params: Collectio
 class _Crew:
     """What remains of a list of stages, and what failed.
 
-    Groups are decided by the whole list and not by what remains of it: how many probes are fitted together changes
-    their last bits, and a run that was killed must end with the same ones.
+    Groups are decided by the whole list and not by what remains of it: which texts are read together can change the
+    last bits of their features, and a run that was killed must end with the same ones.
     """
 
     def __init__(self, stages: Sequence[Stage], session: Session, keep_params: Collection[str]) -> None:

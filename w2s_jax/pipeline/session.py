@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from w2s_jax import models
 from w2s_jax.data.predictions import Predictions
-from w2s_jax.data.task_data import Tasks
+from w2s_jax.data.task_data import Tasks, closed
 from w2s_jax.data.tokens import Text
 from w2s_jax.models import Pretrained
 from w2s_jax.pipeline.store import Store
@@ -44,10 +44,16 @@ class Session:
         self.progress: Progress = reporter.step
         self.transcripts = store.root.parent / "transcripts"
         self._read = functools.lru_cache(maxsize=256)(lambda name: store.read(name).predictions)
+        self._readable: set[str] | None = None  # while a stage is made: the names of what it may read
         self._features: dict[tuple[Learner, tuple[Text, ...], str | None], Features] = {}
 
     def read(self, stage: Stage) -> Predictions:
-        """The predictions of a finished stage."""
+        """The predictions of a finished stage.
+
+        Raises:
+          AssertionError: a stage that is being made does not need it.
+        """
+        assert self._readable is None or stage.name in self._readable, f"{stage.title} is not among what it needs"
         return self._read(stage.name)
 
     def features(self, learner: Learner, texts: tuple[Text, ...], body: Stage | None) -> Features:
@@ -87,12 +93,21 @@ class Session:
         """The outcomes of one stage, or of several of one group, which are fitted together."""
         for stage in stages:
             _check_unchanged(stage)
-        made = [stage.make(self) for stage in stages]
+        made = [self._made(stage) for stage in stages]
         for stage in stages:
             _check_unchanged(stage)
         fits = [each for each in made if isinstance(each, Fit)]
         trained = iter(self._fit([s for s, each in zip(stages, made, strict=True) if isinstance(each, Fit)], fits))
         return [next(trained) if isinstance(each, Fit) else each for each in made]
+
+    def _made(self, stage: Stage) -> Fit | Outcome:
+        """What the stage gives, from nothing but what its hash covers."""
+        self._readable = set(_ancestors(stage))
+        try:
+            with closed():
+                return stage.make(self)
+        finally:
+            self._readable = None
 
     def _fit(self, stages: Sequence[Stage], fits: Sequence[Fit]) -> list[Outcome]:
         if not fits:
@@ -131,6 +146,18 @@ class Session:
             progress=self.progress,
             answers=fit.answers,
         )
+
+
+def _ancestors(stage: Stage) -> dict[str, Stage]:
+    """The stages that it needs, those that these need, and so on, by name: its hash covers them all."""
+    found: dict[str, Stage] = {}
+    waiting = list(stage.needs)
+    while waiting:
+        need = waiting.pop()
+        if need.name not in found:
+            found[need.name] = need
+            waiting += need.needs
+    return found
 
 
 def _check_unchanged(stage: Stage) -> None:

@@ -29,7 +29,7 @@ from w2s_jax.train.loop import History, Progress
 from w2s_jax.train.probing import Features
 
 # Raised when a change to the code changes what equal inputs give: stages made before are then not reused.
-VERSION = 3
+VERSION = 4
 LEAST = 1e-7  # the smallest probability whose logarithm is a logit
 
 SoftLabels = Mapping[str, Float[np.ndarray, "n c"]]  # class probabilities of every example of each split
@@ -149,10 +149,9 @@ class Stage(abc.ABC):
     def needs(self) -> tuple["Stage", ...]:
         """The stages whose results it reads."""
 
-    @functools.cached_property
     @abc.abstractmethod
-    def shown(self) -> Shown:
-        """The examples that it is given."""
+    def sees(self, splits: Splits) -> Shown:
+        """What it is given of the task's splits; all of that is in its hash."""
 
     @abc.abstractmethod
     def own_identity(self) -> dict[str, Any]:
@@ -160,7 +159,10 @@ class Stage(abc.ABC):
 
     @abc.abstractmethod
     def make(self, session: SessionView) -> Fit | Outcome:
-        """Its predictions, or the model whose training gives them."""
+        """Its predictions, or the model whose training gives them.
+
+        Here the task's examples are closed (`data.task_data.closed`): what is not in the hash cannot be read.
+        """
 
     @abc.abstractmethod
     def describe(self) -> str:
@@ -202,10 +204,41 @@ class Stage(abc.ABC):
         """How much there is to compute, for an estimate of time."""
         return iter(())
 
-    @functools.cached_property
+    @property
     def splits(self) -> Splits:
-        """The task's splits, ground truth included: for `shown`, and for measuring afterwards."""
+        """The task's splits, ground truth included: for measuring; while the stage is made they are closed."""
         return self.task.splits(self.seed)
+
+    @functools.cached_property
+    def shown(self) -> Shown:
+        """The examples that it is given."""
+        return self.sees(self.splits)
+
+    @functools.cached_property
+    def texts(self) -> tuple[Text, ...] | None:
+        """Of a probe every text that it may read: their features are computed together. Else None."""
+        return self.all_texts if self.learner is not None and self.learner.parameters == "probe" else None
+
+    @functools.cached_property
+    def all_texts(self) -> tuple[Text, ...]:
+        """Every text of the task that any seed can draw.
+
+        Where an earlier stage trained the backbone for one seed, they are those of what the stage is given.
+        """
+        if self.body is None:
+            return self.task.texts
+        splits = (self.shown.train, self.shown.validation, *self.shown.predict.values())
+        return tuple(text for split in splits for text in split.texts)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What the classes are called; their numbers for a stage that is not told."""
+        return self.task.answers if self.asks else tuple(map(str, range(self.task.n_classes)))
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """How a model is asked about the task; nothing for a stage that asks none."""
+        return self.task.definition.templates if self.asks else ()
 
     @functools.cached_property
     def identity(self) -> dict[str, Any]:
@@ -222,7 +255,8 @@ class Stage(abc.ABC):
             "validation": shown.validation.fingerprint,
             "predicts": {name: split.fingerprint for name, split in shown.predict.items()},
             "classes": self.task.n_classes,
-            "asking": self.task.asking_fingerprint if self.asks else None,
+            "asking": files.sha256_text(files.canonical([self.answers, self.templates])) if self.asks else None,
+            "texts": None if self.texts is None else files.sha256_text(files.canonical(self.texts)),
         }
 
     @functools.cached_property
@@ -289,8 +323,9 @@ def with_truth(split: Split, n_classes: int) -> Labelled:
 
 
 def truth_lesson(shown: Shown, n_classes: int) -> Lesson:
-    """Ground truth of what a stage is given, as its lesson."""
-    return Lesson(with_truth(shown.train, n_classes), with_truth(shown.validation, n_classes), shown.predict)
+    """Ground truth of what a stage trains on, as its lesson; of what it labels there is none."""
+    predict = {name: split.without_truth() for name, split in shown.predict.items()}
+    return Lesson(with_truth(shown.train, n_classes), with_truth(shown.validation, n_classes), predict)
 
 
 def part(split: Split, index: int, parts: int) -> Split:
@@ -372,11 +407,3 @@ def fit_group(stage: Stage, loss: str, options: Mapping[str, Any], reads: Hashab
         return None
     start = None if body is None else (body.key, stage.role == "supervisor")
     return reads, learner, stage.task, start, loss, str(sorted(options.items()))
-
-
-def feature_texts(stage: Stage) -> tuple[Text, ...]:
-    """Every text whose features a probe may need: for any seed, or for its own if that trained the backbone."""
-    if stage.body is None:
-        return stage.task.texts
-    shown = stage.shown
-    return tuple(text for split in (shown.train, shown.validation, *shown.predict.values()) for text in split.texts)

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from w2s_jax.data.splits import Split
+from w2s_jax.data.splits import Split, Splits
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.data.tokens import Text
 from w2s_jax.label_transforms import CONTEXT
@@ -27,7 +27,6 @@ from w2s_jax.stages.base import (
     SoftLabels,
     Stage,
     bound_loss,
-    feature_texts,
     fit_group,
     identity_of,
     labelled,
@@ -169,9 +168,7 @@ class Student(Stage):
     def needs(self) -> tuple[Stage, ...]:
         return tuple(stage for stage in (self.teacher, self.previous, self.body) if stage is not None)
 
-    @functools.cached_property
-    def shown(self) -> Shown:
-        splits = self.splits
+    def sees(self, splits: Splits) -> Shown:
         train, validation = part(splits.transfer, *self.part), splits.validation
         if not self.way.sees_truth:
             train, validation = train.without_truth(), validation.without_truth()
@@ -207,8 +204,8 @@ class Student(Stage):
         teaching = Teaching(
             learner=self.learner,
             lesson=self._lesson(session),
-            answers=self.task.answers,
-            templates=self.task.definition.templates,
+            answers=self.answers,
+            templates=self.templates,
             seed=self.seed,
             features=functools.partial(self._features, session),
             texts=lambda: self._feature_texts,
@@ -229,12 +226,19 @@ class Student(Stage):
         yield from cost.features(learner, self._feature_texts, shared)
 
     @functools.cached_property
+    def texts(self) -> tuple[Text, ...] | None:
+        """Every text whose features it, or a label transform, may ask for; None where none does."""
+        if self.way.trains and not any("features" in each.context for each in self.transforms):
+            return super().texts
+        return self.all_texts
+
+    @functools.cached_property
     def _feature_texts(self) -> tuple[Text, ...]:
-        texts = feature_texts(self)
+        texts = self.texts or ()
         if self.hint:
-            hints = hint_texts(self.task.answers)
+            hints = hint_texts(self.answers)
             texts = tuple(append(text, hint) for text in texts for hint in hints)
-        return self.way.reads(texts, self.task.answers)
+        return self.way.reads(texts, self.answers)
 
     def _features(self, session: SessionView, texts: Sequence[Text]) -> Float[np.ndarray, "n d"]:
         found = session.features(self.learner, self._feature_texts, self.body)
@@ -246,7 +250,7 @@ class Student(Stage):
         weak = session.read(self.teacher)
 
         def read(name: str, split: Split) -> Split:
-            return hinted(split, weak.for_split(name, split.ids), self.task.answers) if self.hint else split
+            return hinted(split, weak.for_split(name, split.ids), self.answers) if self.hint else split
 
         def taught(name: str, split: Split) -> Labelled:
             if self.way.sees_truth:
@@ -285,10 +289,9 @@ class Student(Stage):
                 assert self.previous is not None
                 return session.read(self.previous).for_split("transfer", split.ids)
             case "views":
-                templates = self.task.definition.templates
                 start = session.pretrained(replace(self.learner, read_layer=None), self.body)
                 return prompting.views(
-                    self.learner, start, split.texts, self.task.answers, templates, mesh=session.mesh
+                    self.learner, start, split.texts, self.answers, self.templates, mesh=session.mesh
                 )
         raise errors.unknown("what a label transform asks for:", name, CONTEXT)
 

@@ -10,11 +10,12 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 
 from w2s_jax import losses
-from w2s_jax.data.splits import Split
+from w2s_jax.data.formulas import Tree
+from w2s_jax.data.splits import Split, Splits
 from w2s_jax.data.task_data import TaskData
-from w2s_jax.data.tasks import Task
 from w2s_jax.data.tokens import Text
 from w2s_jax.metrics import Finding
+from w2s_jax.runtime import files
 from w2s_jax.stages import checks, cost
 from w2s_jax.stages.base import (
     Fit,
@@ -23,7 +24,6 @@ from w2s_jax.stages.base import (
     Shown,
     SoftLabels,
     Stage,
-    feature_texts,
     fit_group,
     identity_of,
     labelled,
@@ -46,22 +46,24 @@ class Inputs:
     """All that a supervisor may see when it labels.
 
     Attributes:
-      definition: what the task is: its answers, its templates, how its texts are decomposed.
-      path: the task's name in the config, which is the path of the user's own file.
-      answers: what the classes are called.
+      n_classes: of the task.
+      answers: what the classes are called; their numbers for a supervisor that does not declare `asks`.
+      templates: how a model is asked about the task; none for one that does not.
+      trees: only for a supervisor that declares `parses`: the formula of every text to label; else empty.
       seed: of the experiment.
       lesson: ground truth of the supervisor split and of validation, and the splits to label, without theirs.
       needs: the stages that the supervisor asked for, in its order.
       read: the class probabilities [N, C] that one of them gives a split's examples, by their ids.
       truth: only for a supervisor that declares `simulated`: ground truth of the splits to label, by name; else empty.
       learner: the model that the supervisor trains; None where it trains none.
-      texts: all that this model may read, for all seeds: those whose features are computed together.
+      texts: of a probe all that it may read, for all seeds: their features are computed together. Else None.
       session: the devices, where progress is reported, and the folder of transcripts.
     """
 
-    definition: Task
-    path: str
+    n_classes: int
     answers: tuple[str, ...]
+    templates: tuple[str, ...]
+    trees: Mapping[Text, Tree]
     seed: int
     lesson: Lesson
     needs: tuple[Stage, ...]
@@ -69,7 +71,7 @@ class Inputs:
     truth: Mapping[str, np.ndarray]
     session: SessionView
     learner: Learner | None
-    texts: tuple[Text, ...]
+    texts: tuple[Text, ...] | None
 
     @property
     def splits(self) -> Mapping[str, Split]:
@@ -99,16 +101,22 @@ class Supervisor(Protocol):
       simulated: it gets ground truth of what it labels.
       combines: the stages that it needs are supervisors whose labels it combines: label transforms may look at them.
       asks: a model is given the names of the classes.
+      parses: it gets the formulas that the texts are.
     """
 
     splits: ClassVar[tuple[str, ...]] = LABELLED
     simulated: ClassVar[bool] = False
     combines: ClassVar[bool] = False
     asks: ClassVar[bool] = True
+    parses: ClassVar[bool] = False
 
     def label(self, inputs: Inputs) -> SoftLabels | Fit:
         """Class probabilities of every split of `inputs.splits`, or the model whose training gives them."""
         ...
+
+    def on_task(self, name: str) -> "Supervisor":
+        """The same for a task of this name, the path of the user's own file: where it reads what that file holds."""
+        return self
 
     def trains(self) -> Learner | None:
         """The model that it trains to get its labels; None where it trains none."""
@@ -167,19 +175,24 @@ class Supervise(Stage):
     seed: int
     supervisor: Supervisor
 
+    @functools.cached_property
+    def bound(self) -> Supervisor:
+        """The supervisor, with what it reads of the task's own file named by its path."""
+        return self.supervisor.on_task(self.task.config.name)
+
     @property
     def learner(self) -> Learner | None:
-        learner = self.supervisor.trains()
+        learner = self.bound.trains()
         return None if learner is None else on_task(learner, self.task)
 
     @functools.cached_property
     def body(self) -> Stage | None:
-        return adapted(self.task, self.seed, self.supervisor.trains())
+        return adapted(self.task, self.seed, self.bound.trains())
 
     @functools.cached_property
     def own_needs(self) -> tuple[Stage, ...]:
         """What the supervisor asked for."""
-        return self.supervisor.needs(self.task, self.seed)
+        return self.bound.needs(self.task, self.seed)
 
     @property
     def needs(self) -> tuple[Stage, ...]:
@@ -187,60 +200,70 @@ class Supervise(Stage):
 
     @property
     def members(self) -> tuple[Stage, ...]:
-        return self.own_needs if self.supervisor.combines else ()
+        return self.own_needs if self.bound.combines else ()
+
+    def sees(self, splits: Splits) -> Shown:
+        predict = {name: getattr(splits, name) for name in self.bound.splits}
+        if not self.bound.simulated:
+            predict = {name: split.without_truth() for name, split in predict.items()}
+        return Shown(splits.supervisor, splits.validation, predict)
 
     @functools.cached_property
-    def shown(self) -> Shown:
-        splits = self.splits
-        predict = {name: getattr(splits, name).without_truth() for name in self.supervisor.splits}
-        return Shown(splits.supervisor, splits.validation, predict)
+    def trees(self) -> dict[Text, Tree]:
+        """The formulas of the texts to label, for a supervisor that parses them."""
+        if not self.bound.parses:
+            return {}
+        texts = (text for split in self.shown.predict.values() for text in split.texts)
+        return {text: self.task.trees[text] for text in texts}
 
     @property
     def group(self) -> Hashable | None:
-        return fit_group(self, TRUTH_LOSS, {}, self.supervisor.reads())
+        return fit_group(self, TRUTH_LOSS, {}, self.bound.reads())
 
     @property
     def asks(self) -> bool:
-        return self.supervisor.asks or super().asks
+        return self.bound.asks or super().asks
 
     def own_identity(self) -> dict[str, Any]:
         learner = None if self.learner is None else learner_identity(self.learner)
-        code = user_code(self.supervisor, self.task)
-        return {"supervisor": self.supervisor.identity(self.task), "code": code, "learner": learner}
+        code = user_code(self.bound, self.task)
+        trees = files.sha256_text(repr(sorted((str(text), repr(tree)) for text, tree in self.trees.items())))
+        own = self.bound.identity(self.task)
+        return {"supervisor": own, "code": code, "learner": learner, "trees": trees if self.trees else None}
 
     def check(self, mesh: Mesh | None) -> None:
-        self.supervisor.check(self.task, self.seed)
+        self.bound.check(self.task, self.seed)
         if self.learner is not None:
             checks.learner(self.task, self.learner, mesh)
             checks.loss(self.task, self.learner, TRUTH_LOSS, losses.cross_entropy, {})
 
     def make(self, session: SessionView) -> Fit | Outcome:
         shown = self.shown
-        truth = {name: getattr(self.splits, name).labels for name in shown.predict} if self.supervisor.simulated else {}
         inputs = Inputs(
-            definition=self.task.definition,
-            path=self.task.config.name,
-            answers=self.task.answers,
+            n_classes=self.task.n_classes,
+            answers=self.answers,
+            templates=self.templates,
+            trees=self.trees,
             seed=self.seed,
             lesson=truth_lesson(shown, self.task.n_classes),
             needs=self.own_needs,
             read=lambda stage, split, ids: session.read(stage).for_split(split, ids),
-            truth=truth,
+            truth={name: split.labels for name, split in shown.predict.items() if split.labels is not None},
             session=session,
             learner=self.learner,
-            texts=feature_texts(self) if self.learner is not None else (),
+            texts=self.texts,
         )
-        said = self.supervisor.label(inputs)
+        said = self.bound.label(inputs)
         return said if isinstance(said, Fit) else labelled(self, said)
 
     def describe(self) -> str:
-        return f"supervisor {self.supervisor.describe()}"
+        return f"supervisor {self.bound.describe()}"
 
     def work(self) -> Iterator[Work]:
-        yield from self.supervisor.work(self.task, self.seed)
+        yield from self.bound.work(self.task, self.seed)
         learner = self.learner
         if learner is not None:
-            extra = self.supervisor.appends()
+            extra = self.bound.appends()
             yield from cost.finetuning(learner, self.task.texts, *self.shown.sizes, extra)
-            shared = self.task.config, self.supervisor.reads(), self.body and self.body.key
-            yield from cost.features(learner, feature_texts(self), shared, extra)
+            shared = self.task.config, self.bound.reads(), self.body and self.body.key
+            yield from cost.features(learner, self.texts or (), shared, extra)

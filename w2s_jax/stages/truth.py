@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from w2s_jax import losses
+from w2s_jax.data.splits import Splits
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.data.tokens import Text
 from w2s_jax.runtime.errors import UserError
@@ -21,7 +22,6 @@ from w2s_jax.stages.base import (
     Shown,
     Stage,
     bound_loss,
-    feature_texts,
     fit_group,
     learner_identity,
     on_task,
@@ -60,9 +60,8 @@ class Adapted(Stage):
     def needs(self) -> tuple[Stage, ...]:
         return ()
 
-    @functools.cached_property
-    def shown(self) -> Shown:
-        return Shown(self.splits.transfer.without_truth(), self.splits.validation.without_truth(), {})
+    def sees(self, splits: Splits) -> Shown:
+        return Shown(splits.transfer.without_truth(), splits.validation.without_truth(), {})
 
     @property
     def asks(self) -> bool:
@@ -110,9 +109,7 @@ class _OnTruth(Stage):
     @abc.abstractmethod
     def learner(self) -> Learner: ...
 
-    @functools.cached_property
-    def shown(self) -> Shown:
-        splits = self.splits
+    def sees(self, splits: Splits) -> Shown:
         predict = {"validation": splits.validation.without_truth(), "test": splits.test.without_truth()}
         return Shown(splits.transfer, splits.validation, predict)
 
@@ -125,7 +122,7 @@ class _OnTruth(Stage):
 
     def make(self, session: SessionView) -> Fit:
         lesson = truth_lesson(self.shown, self.task.n_classes)
-        return on_truth(self.learner, self.task.answers, lesson, feature_texts(self))
+        return on_truth(self.learner, self.answers, lesson, self.texts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +155,7 @@ class Ceiling(_OnTruth):
 
     def work(self) -> Iterator[Work]:
         yield from cost.finetuning(self.learner, self.task.texts, *self.shown.sizes)
-        yield from cost.features(self.learner, feature_texts(self), (self.task.config, self.body and self.body.key))
+        yield from cost.features(self.learner, self.texts or (), (self.task.config, self.body and self.body.key))
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,4 +202,4 @@ class TruthProbe(_OnTruth):
         return f"truth probe on {self.student.describe()}"
 
     def work(self) -> Iterator[Work]:
-        yield from cost.features(self.learner, feature_texts(self), self.student.key)
+        yield from cost.features(self.learner, self.texts or (), self.student.key)

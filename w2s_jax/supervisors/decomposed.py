@@ -12,7 +12,6 @@ from w2s_jax import metrics
 from w2s_jax.data import formulas
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.metrics import Finding, in_words
-from w2s_jax.runtime import files
 from w2s_jax.stages.base import SoftLabels, Stage
 from w2s_jax.stages.measuring import CellKey, Setting
 from w2s_jax.stages.supervise import Inputs, Supervise, Supervisor
@@ -39,27 +38,25 @@ class Decomposed(Supervisor):
     judge: Any
 
     asks = False
+    parses = True
 
     def needs(self, task: TaskData, seed: int) -> tuple[Stage, ...]:
         return (Supervise(task.parts, seed, supervisor(self.judge)),)
 
     def identity(self, task: TaskData) -> dict[str, Any]:
-        trees = sorted((str(text), repr(tree)) for text, tree in task.trees.items())
-        return {"decomposed": files.sha256_text(repr(trees))}
+        return {"decomposed": True}
 
     def check(self, task: TaskData, seed: int) -> None:
         task.parts.splits(seed)
 
     def label(self, inputs: Inputs) -> SoftLabels:
         (judge,) = inputs.needs
-        parts = inputs.definition.parts
-        assert parts is not None
         found = {}
         for name, split in inputs.splits.items():
             statements = judge.shown.predict[name]
             probs = inputs.read(judge, name, statements.ids).astype(float)[:, 1]
             true = dict(zip(map(str, statements.texts), probs.tolist(), strict=True))
-            whole = np.array([formulas.probability(parts.tree(str(text)), true) for text in split.texts])
+            whole = np.array([formulas.probability(inputs.trees[text], true) for text in split.texts])
             found[name] = np.stack([1 - whole, whole], axis=1)
         return found
 
@@ -91,7 +88,7 @@ class Decomposed(Supervisor):
         queries, accurate = [], []
         for seed in seeds:
             (judge,) = setting.stage(task, setting.name, seed).needs
-            test = judge.splits.test
+            test = task.parts.splits(seed).test
             assert test.labels is not None
             accurate.append(metrics.accuracy(setting.read(judge).for_split("test", test.ids), test.labels))
             texts = task.splits(seed).transfer.texts

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +34,21 @@ class Given(Supervisor):
     asks = False
 
     def label(self, inputs: Inputs) -> SoftLabels:
-        reference, n_classes = _on_task(self.probs, inputs.path), len(inputs.answers)
-        return {name: labels_of(reference, split, n_classes) for name, split in inputs.splits.items()}
+        return {name: labels_of(self.probs, split, inputs.n_classes) for name, split in inputs.splits.items()}
+
+    def on_task(self, name: str) -> "Given":
+        return replace(self, probs=arrays.of_file(self.probs, name)) if arrays.is_array(self.probs) else self
 
     def identity(self, task: TaskData) -> dict[str, Any]:
-        return {"given": fingerprint(_on_task(self.probs, task.config.name))}
+        return {"given": fingerprint(self.probs)}
 
     def check(self, task: TaskData, seed: int) -> None:
         splits = task.splits(seed)
         for name in LABELLED:
-            labels_of(_on_task(self.probs, task.config.name), getattr(splits, name), task.n_classes)
+            labels_of(self.probs, getattr(splits, name), task.n_classes)
 
     def describe(self) -> str:
         return self.probs
-
-
-def _on_task(reference: str, path: str) -> str:
-    return arrays.of_file(reference, path) if arrays.is_array(reference) else reference
 
 
 def fingerprint(reference: str) -> str:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from w2s_jax import losses, metrics
 from w2s_jax.data.predictions import Predictions
-from w2s_jax.data.splits import Split
+from w2s_jax.data.splits import Split, Splits
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.data.tokens import Text
 from w2s_jax.metrics import Finding
@@ -185,9 +185,7 @@ class RewardModel(Stage):
     def needs(self) -> tuple[Stage, ...]:
         return (self.teacher, *self.teacher.own_needs, *(() if self.body is None else (self.body,)))
 
-    @functools.cached_property
-    def shown(self) -> Shown:
-        splits = self.splits
+    def sees(self, splits: Splits) -> Shown:
         rated = candidates(self.recursive, (splits.supervisor, splits.transfer, splits.validation, splits.test))
         validation = splits.validation.without_truth()
         predict = {"validation": validation, "test": splits.test.without_truth(), CANDIDATES: rated}
@@ -209,7 +207,7 @@ class RewardModel(Stage):
         checks.loss(self.task, self.learner, TRUTH_LOSS, losses.cross_entropy, {})
 
     def make(self, session: SessionView) -> Fit:
-        shown, maker, answers = self.shown, self.recursive, self.task.answers
+        shown, maker, answers = self.shown, self.recursive, self.answers
         weak = session.read(self.teacher)
         train, validation = (
             Labelled(split, weak.for_split(name, split.ids))

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from einops import rearrange
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from w2s_jax.losses.base import BoundLoss
 from w2s_jax.runtime.errors import UserError
@@ -137,13 +137,10 @@ def _fit(
 ) -> tuple[Float[Array, "s k d c"], Float[Array, "s k c"], Float[Array, "s k steps"]]:
     """S groups of K problems; a group's problems share rows, and the order in which these are taken."""
     tx = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
-    center, scale = jnp.mean(features, axis=0), jnp.std(features, axis=0)
-    scale = jnp.where(scale > 1e-6 * jnp.abs(center), scale, 1.0)
-    features = (features - center) / scale
 
     def fit_group(group: Any) -> Any:
         targets, rows, order = group
-        mean, deviation = _moments(features, rows)
+        mean, deviation = _moments(features[rows], rows >= 0)
 
         def batch(indices: Array) -> Any:
             return (features[rows[indices]] - mean) / deviation, targets[:, indices], indices >= 0
@@ -169,23 +166,20 @@ def _fit(
         k, _, c = targets.shape
         params = jnp.zeros((features.shape[1], k, c)), jnp.zeros((k, c))
         ((weights, bias), _), losses = jax.lax.scan(update, (params, tx.init(params)), jnp.arange(steps))
-        weights = rearrange(weights / (deviation * scale)[:, None, None], "d k c -> k d c")
-        return weights, bias - jnp.einsum("d,kdc->kc", center + scale * mean, weights), losses.T
+        weights = rearrange(weights / deviation[:, None, None], "d k c -> k d c")
+        return weights, bias - jnp.einsum("d,kdc->kc", mean, weights), losses.T
 
-    (n, d), (_, k, _, c), b = features.shape, targets.shape, order.shape[-1]
-    at_once = _BYTES_AT_ONCE // (4 * (n + d * (b + 5 * k * c)))
+    d, (_, k, m, c), b = features.shape[1], targets.shape, order.shape[-1]
+    at_once = _BYTES_AT_ONCE // (4 * d * (m + b + 5 * k * c))
     return jax.lax.map(fit_group, (targets, rows, order), batch_size=_AT_ONCE if at_once >= _AT_ONCE else 1)
 
 
-def _moments(features: Float[Array, "n d"], rows: Int[Array, " m"]) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
-    """Mean and standard deviation of the rows that are real; 1 where a feature is constant.
-
-    A product with how often each row is taken reads the features once for many problems.
-    """
-    taken = jnp.zeros(len(features)).at[rows].add(rows >= 0) / jnp.sum(rows >= 0)
-    mean, square = taken @ features, taken @ jnp.square(features)
-    variance = square - jnp.square(mean)
-    return mean, jnp.sqrt(jnp.where(variance > 1e-5 * square, variance, 1.0))
+def _moments(features: Float[Array, "m d"], where: Bool[Array, " m"]) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+    """Mean and standard deviation of the rows that are real; 1 where a feature is constant."""
+    share = (where / jnp.sum(where))[:, None]
+    mean = jnp.sum(features * share, axis=0)
+    deviation = jnp.sqrt(jnp.sum(jnp.square(features - mean) * share, axis=0))
+    return mean, jnp.where(deviation > 1e-6 * jnp.abs(mean), deviation, 1.0)
 
 
 def _groups(rows: Int[np.ndarray, "p m"], seeds: Int[np.ndarray, " p"]) -> Int[np.ndarray, "s k"]:
