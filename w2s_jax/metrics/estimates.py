@@ -68,8 +68,9 @@ class Estimates(NamedTuple):
         this exponent has .937 to .958 (benchmarks/coverage.py).
         """
         each = [_variance(weights, part.covariance) for part in self.parts]
-        certain = np.sum(each, axis=0) == 0
-        each.append(np.where(certain, _variance(weights, self.examples.covariance), 0.0))
+        alone = _variance(weights, self.examples.covariance)
+        certain = np.sum(each, axis=0) < 1e-9 * alone
+        each.append(np.where(certain, alone, 0.0))
         variance = np.sum(each, axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = [np.where(variance > 0, one / variance, 0.0) for one in each]
