@@ -109,6 +109,16 @@ def t_log_confidence(z, w, balance=False):
     return ce(z, (1 - a) * w + a * own_at_quantile(z, w, prior))
 
 
+def t_eleuther(z, w):
+    """Their loop over minibatches of one, with a list of the last 32 values of p0."""
+    a, p, seen, hard = 0.5 * STEP / 100, z.softmax(-1).detach(), [], []
+    for row in p:
+        seen = [*seen, row[0]][-32:]
+        hard.append(int(row[0] < torch.quantile(torch.stack(seen), 0.5)))
+    own = torch.tensor(hard) if z.shape[-1] == 2 else z.argmax(-1)
+    return ce(z, (1 - a) * w + a * one_hot(own, w))
+
+
 def t_product(z, w, alpha=1.0, beta=1.0):
     target = z.softmax(-1).detach() ** beta * w**alpha
     return ce(z, target / target.sum(-1, keepdim=True))
@@ -134,11 +144,15 @@ def t_adaptive(z, w, temperature=1.0):
 def t_evidential(z, w, gamma=0.5, weight=STEP / TOTAL):
     e = 1 + z.relu()
 
-    def part(y):
+    def of_class(y):
         tilde = (e - 1) * (1 - y) + 1
         uniform = torch.distributions.Dirichlet(torch.ones_like(tilde))
         divergence = torch.distributions.kl_divergence(torch.distributions.Dirichlet(tilde), uniform)
         return (y * (e.sum(-1, keepdim=True).log() - e.log())).sum(-1) + weight * divergence
+
+    def part(y):
+        each = [of_class(one_hot(torch.full((len(z),), k), w)) for k in range(z.shape[-1])]
+        return (y * torch.stack(each, -1)).sum(-1)
 
     return (1 - gamma) * part(w) + gamma * part(one_hot(z.argmax(-1), w))
 
@@ -162,6 +176,7 @@ ORACLES = {
     "confidence": t_confidence,
     "openai_logconf": t_openai,
     "log_confidence": t_log_confidence,
+    "eleuther_logconf": t_eleuther,
     "product": t_product,
     "entropy": t_entropy,
     "confidence_window": t_window,
@@ -288,7 +303,7 @@ def test_a_batch_of_padding_alone_is_all_zero(name):
     assert not gradient.any()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "eleuther_logconf"])
 def test_the_order_of_rows_does_not_matter(name):
     logits, weak = batch()
     logits[3:6] = 0.0  # ties
@@ -405,6 +420,51 @@ def own_labels(transform, logits, weak, where=None):
 def binary(p1):
     p1 = np.asarray(p1, np.float64)
     return np.stack([1 - p1, p1], -1)
+
+
+def test_own_labels_are_told_apart_where_probabilities_are_not():
+    """Beyond a margin of 88 float32's softmax is 0 and 1 alike; the logits still have an order."""
+    margins = jnp.array([100.0, 120.0, 140.0, 160.0, -100.0, -120.0, -140.0, -160.0])
+    logits = jnp.stack([jnp.zeros(8), margins], axis=-1)
+    for ones in range(1, 8):
+        weak = jnp.asarray(binary(np.arange(8) < ones), jnp.float32)
+        labels = np.argsort(np.argsort(-np.asarray(margins))) < ones
+        loss = losses.confidence(logits, weak, alpha=1.0, warmup_fraction=0)
+        expected = optax.softmax_cross_entropy(logits, jax.nn.one_hot(labels.astype(int), 2))
+        np.testing.assert_allclose(loss, expected)
+
+
+@pytest.mark.parametrize("prior", [0.5, 0.3, 0.15])
+def test_eleuthers_default_is_a_median_over_the_last_predictions(prior):
+    """Their loop written out: a list of the last 32 values of p0, of batches of 32 from minibatches of one."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    weak = rng.beta(prior * 4, (1 - prior) * 4, 128)
+    logits = np.stack([np.zeros(128), rng.normal(size=128) + np.log(prior / (1 - prior))], -1).astype(np.float32)
+    seen, expected = [], []
+    for z, w in zip(torch.tensor(logits), torch.tensor(weak, dtype=torch.float32), strict=True):
+        p = z.softmax(-1)
+        seen = [*seen, p[0]][-32:]
+        median = torch.quantile(torch.stack(seen), 0.5)
+        hard = torch.stack([p[0] >= median, p[0] < median])
+        target = 0.5 * torch.stack([1 - w, w]) + 0.5 * hard
+        expected.append(float(torch.nn.functional.cross_entropy(z[None], target[None])))
+    p0, found = np.asarray(jax.nn.softmax(jnp.asarray(logits)))[:, 0], []
+    for start in range(0, 128, 32):
+        batch = slice(start, start + 32)
+        targets = jnp.asarray(binary(weak[batch]), jnp.float32)
+        earlier = jnp.asarray(p0[max(start - 31, 0) : start])
+        found += losses.eleuther_logconf(jnp.asarray(logits[batch]), targets, warmup_steps=0, earlier=earlier).tolist()
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_padding_examples_take_no_turn_in_eleuthers_buffer():
+    logits = jnp.array([[0.0, 1.0], [9.0, 0.0], [0.0, -1.0], [0.0, 0.5]])
+    weak, where = jnp.full((4, 2), 0.5), jnp.array([True, False, True, True])
+    bound = losses.bind(losses.eleuther_logconf, warmup_steps=0, buffer=2)
+    whole = bound(logits[where], weak[where], step=0, total_steps=1, where=jnp.ones(3, bool))
+    found = bound(logits, weak, step=0, total_steps=1, where=where)
+    np.testing.assert_allclose(found[where], whole)
 
 
 @pytest.mark.parametrize("prior", [0.0, 0.25, 0.5, 0.7, 1.0])

@@ -1,6 +1,7 @@
 """What a student is given: no ground truth, its teacher's labels, transformed, hinted at, and link by link."""
 
 import dataclasses
+import itertools
 import shutil
 
 import numpy as np
@@ -15,6 +16,7 @@ from w2s_jax.label_transforms import LABEL_TRANSFORMS
 from w2s_jax.label_transforms.transform import Transform
 from w2s_jax.pipeline import schedule
 from w2s_jax.runtime.sharding import make_mesh
+from w2s_jax.stages.base import part
 from w2s_jax.students import CCS, Train
 from w2s_jax.supervisors import Ensemble
 
@@ -89,6 +91,19 @@ def test_bootstrapping_gives_every_link_its_own_part_of_the_transfer_split(probe
     given = lesson(plan, last).train
     taught = make.read(plan)(first).for_split("transfer", given.split.ids)
     np.testing.assert_array_equal(given.targets, taught)
+
+
+def test_parts_of_the_transfer_split_share_no_group_and_no_text():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        n, parts = int(rng.integers(6, 40)), int(rng.integers(2, 4))
+        texts = tuple(f"text {i}" for i in rng.integers(0, n, n))
+        split = Split(tuple(map(str, range(n))), texts, None, tuple(f"group {i}" for i in rng.integers(0, n, n)))
+        each = [part(split, index, parts) for index in range(parts)]
+        assert sorted(name for one in each for name in one.ids) == sorted(split.ids)
+        for column in ("texts", "groups"):
+            held = [set(getattr(one, column)) for one in each]
+            assert all(not a & b for a, b in itertools.combinations(held, 2))
 
 
 def test_rounds_learn_from_the_round_before(probe_folder):

@@ -158,8 +158,8 @@ def _draw(queue: list[list[Example]], wanted: int, n_classes: int | None) -> tup
     return rows, kept
 
 
-def _groups(ordered: Sequence[Example]) -> dict[str, list[Example]]:
-    """Examples by group, where groups that share a text count as one."""
+def kin(texts: Sequence[Text], groups: Sequence[str]) -> list[str]:
+    """A name for each example, the same for those that must stay together: of one group, or with a text in common."""
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -169,13 +169,19 @@ def _groups(ordered: Sequence[Example]) -> dict[str, list[Example]]:
             name = parent[name]
         return name
 
-    for example in ordered:
-        for text in flatten([example.text]):
-            low, high = sorted((root("group " + example.group), root("text " + text)))
+    for example, group in zip(texts, groups, strict=True):
+        for text in flatten([example]):
+            low, high = sorted((root("group " + group), root("text " + text)))
             parent[high] = low
+    return [root("group " + group) for group in groups]
+
+
+def _groups(ordered: Sequence[Example]) -> dict[str, list[Example]]:
+    """Examples by group, where groups that share a text count as one."""
+    names = kin([example.text for example in ordered], [example.group for example in ordered])
     groups: dict[str, list[Example]] = {}
-    for example in ordered:
-        groups.setdefault(root("group " + example.group), []).append(example)
+    for name, example in zip(names, ordered, strict=True):
+        groups.setdefault(name, []).append(example)
     return groups
 
 

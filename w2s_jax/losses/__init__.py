@@ -31,12 +31,14 @@ from w2s_jax.losses.targets import (
     student_argmax,
     student_at_prior,
     student_at_quantile,
+    student_in_turn,
     student_times_targets,
 )
 from w2s_jax.losses.weak_to_strong import (
     adaptive_confidence,
     confidence,
     confidence_window,
+    eleuther_logconf,
     entropy,
     evidential,
     hard_labels,
@@ -64,6 +66,7 @@ __all__ = [
     "confidence",
     "confidence_window",
     "cross_entropy",
+    "eleuther_logconf",
     "entropy",
     "evidential",
     "focal",
@@ -88,6 +91,7 @@ __all__ = [
     "student_at_prior",
     "student_at_quantile",
     "student_entropy",
+    "student_in_turn",
     "student_times_targets",
     "symmetric_cross_entropy",
 ]

@@ -4,9 +4,11 @@
   weight: `(probs [B, C], targets [B, C], *, context) -> [B]`
   divergence: `(logits [B, C], targets [B, C], *, context) -> [B]`
 
-`probs` are the student's own predictions. Neither probs, targets nor weights carry a gradient.
+`probs` are the student's own predictions; who needs them where they round to 0 or 1 asks for `logits` [B, C] in the
+context. None of these, and no targets or weights, carry a gradient.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -16,7 +18,7 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
-from w2s_jax.losses.base import Loss, Step, Where, context_of
+from w2s_jax.losses.base import PART_CONTEXT, Loss, Step, Where, context_of
 from w2s_jax.runtime.errors import UserError
 
 TargetTransform = Callable[..., Float[Array, "b c"]]
@@ -46,9 +48,10 @@ def compose(divergence: Loss, *, targets: tuple[TargetTransform, ...] = (), weig
         where: Where | None = None,
     ) -> Float[Array, " b"]:
         valid = jnp.ones(logits.shape[:1], bool) if where is None else where
-        context = {"step": step, "total_steps": total_steps, "where": valid}
         logits, given = logits.astype(jnp.float32), jax.lax.stop_gradient(targets.astype(jnp.float32))
         probs = jax.lax.stop_gradient(jax.nn.softmax(logits))
+        own = jax.lax.stop_gradient(logits)
+        context = {"step": step, "total_steps": total_steps, "where": valid, "logits": own}
         labels = given
         for transform in transforms:
             labels = call(transform, probs, labels, context)
@@ -74,8 +77,9 @@ def mix(transform: TargetTransform, coefficient: Coefficient) -> TargetTransform
         step: Step | None,
         total_steps: int | None,
         where: Where,
+        logits: Float[Array, "b c"] | None = None,
     ) -> Float[Array, "b c"]:
-        context = {"step": step, "total_steps": total_steps, "where": where}
+        context = {"step": step, "total_steps": total_steps, "where": where, "logits": logits}
         c = at_step(coefficient, step)
         return (1 - c) * targets + c * call(transform, probs, targets, context)
 
@@ -122,4 +126,6 @@ def at_step(coefficient: Coefficient, step: Step | None) -> Array | float:
 
 def call(function: Callable[..., Array], first: Array, second: Array, context: Mapping[str, Any]) -> Array:
     """`function(first, second)`, with what it names of the context."""
-    return function(first, second, **{key: context[key] for key in context_of(function)})
+    first_name = next(iter(inspect.signature(function).parameters))
+    names = (key for key in context_of(function, PART_CONTEXT) if key != first_name)  # a divergence's logits come first
+    return function(first, second, **{key: context[key] for key in names})

@@ -17,6 +17,7 @@ Step = Int[Array, ""] | int
 Where = Bool[Array, " b"]
 
 CONTEXT = ("step", "total_steps", "where")
+PART_CONTEXT = (*CONTEXT, "logits")  # of target transforms, weights and divergences: see `algebra`
 
 
 @runtime_checkable
@@ -107,10 +108,10 @@ def reduce(values: Float[Array, " b"], where: Where) -> tuple[Float[Array, ""], 
     return jnp.sum(jnp.where(where, values, 0.0)), jnp.sum(where, dtype=jnp.float32)
 
 
-def context_of(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The keywords of `CONTEXT` that a loss, or a part of one, names."""
+def context_of(function: Callable[..., Any], context: tuple[str, ...] = CONTEXT) -> tuple[str, ...]:
+    """The keywords of a context that a loss, or a part of one, names."""
     names = inspect.signature(function).parameters
-    return tuple(key for key in CONTEXT if key in names and not (key == "where" and "axis" in names))
+    return tuple(key for key in context if key in names and not (key == "where" and "axis" in names))
 
 
 def check_hyperparameter(name: str, value: Any, low: float, high: float) -> None:

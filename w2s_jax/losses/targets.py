@@ -1,8 +1,10 @@
 """Target transforms: what a student is trained on instead of the weak labels as they are.
 
 Each is `(probs [B, C], targets [B, C], *, context) -> [B, C]`, or a function that returns one. `probs` are the
-student's own predictions, `targets` the weak labels as far as they have been transformed.
+student's own predictions (the context has their `logits`), `targets` the weak labels, as transformed so far.
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -51,10 +53,16 @@ def student_argmax(probs: Float[Array, "b c"], targets: Float[Array, "b c"]) -> 
     return jax.nn.one_hot(jnp.argmax(probs, axis=-1), probs.shape[-1])
 
 
-def student_at_prior(probs: Float[Array, "b c"], targets: Float[Array, "b c"], *, where: Where) -> Float[Array, "b c"]:
+def student_at_prior(
+    probs: Float[Array, "b c"],
+    targets: Float[Array, "b c"],
+    *,
+    where: Where,
+    logits: Float[Array, "b c"] | None = None,
+) -> Float[Array, "b c"]:
     """The student's own hard labels, with as many examples of class 1 as the weak labels' prior asks for.
 
-    Of the valid examples, the `round(sum of targets[:, 1])` with the smallest `p0 / p1` get class 1 and the others
+    Of the valid examples, the `round(sum of targets[:, 1])` with the smallest `z0 - z1` get class 1 and the others
     class 0 (Burns et al. 2023, section 4.3, footnote). Examples tied at the threshold all get class 0, so the result
     does not depend on their order. Where all weak labels are of one class, all examples get that class, and a single
     example gets its weak label's. With more than two classes there is no one threshold: `student_argmax`.
@@ -63,10 +71,14 @@ def student_at_prior(probs: Float[Array, "b c"], targets: Float[Array, "b c"], *
     >>> weak = jnp.array([[0.9, 0.1], [0.1, 0.9], [0.8, 0.2]])
     >>> student_at_prior(probs, weak, where=jnp.ones(3, bool))[:, 1]
     Array([0., 0., 1.], dtype=float32)
+
+    Args:
+      logits: z; None takes the logarithms of `probs`, which beyond a margin of 88 are all equal.
     """
     if probs.shape[-1] != 2:
         return student_argmax(probs, targets)
-    score = jnp.log(probs[:, 0]) - jnp.log(probs[:, 1])
+    scores = jnp.log(probs) if logits is None else logits
+    score = scores[:, 0] - scores[:, 1]
     # A half rounds down, by a margin above the sum's rounding error: no dependence on the order of examples.
     ones = jnp.floor(jnp.sum(jnp.where(where, targets[:, 1], 0.0)) + 0.499).astype(jnp.int32)
     threshold = jnp.sort(jnp.where(where, score, jnp.inf))[jnp.minimum(ones, score.size - 1)]
@@ -100,6 +112,38 @@ def student_at_quantile(prior: float | None = None) -> TargetTransform:
     return transform
 
 
+def student_in_turn(size: int = 32, earlier: Float[Array, " e"] | None = None) -> TargetTransform:
+    """The student's own hard labels as EleutherAI/w2s makes them of minibatches of one: class 0 where p0 >= a median.
+
+    Of each example it is the median of the last `size` values of p0, its own included, in the order of the batch. With
+    more than two classes: `student_argmax`.
+
+    Args:
+      size: >= 1.
+      earlier: p0 of the examples before the batch, the last one last; None is none, as at the start of training.
+    """
+    check_hyperparameter("size", size, 1, math.inf)
+
+    def transform(probs: Float[Array, "b c"], targets: Float[Array, "b c"], *, where: Where) -> Float[Array, "b c"]:
+        if probs.shape[-1] != 2:
+            return student_argmax(probs, targets)
+        before = jnp.zeros(0) if earlier is None else jnp.asarray(earlier, jnp.float32)
+        values = jnp.concatenate([before, probs[:, 0]])
+        real = jnp.concatenate([jnp.ones(len(before), bool), where])
+        turn = jnp.cumsum(real)  # padding examples take no turn
+        last = turn[len(before) :, None]
+        within = real & (turn <= last) & (turn > last - size)
+        ascending = jnp.sort(jnp.where(within, values, jnp.inf), axis=1)
+        middle = (jnp.maximum(jnp.sum(within, axis=1), 1) - 1) / 2
+        low, high = (
+            jnp.take_along_axis(ascending, rounded(middle).astype(jnp.int32)[:, None], axis=1)[:, 0]
+            for rounded in (jnp.floor, jnp.ceil)
+        )
+        return jax.nn.one_hot(jnp.where(probs[:, 0] >= (low + high) / 2, 0, 1), 2)
+
+    return transform
+
+
 def student_times_targets(alpha: Coefficient, beta: Coefficient) -> TargetTransform:
     """`p^beta targets^alpha`, normalised; computed in logarithms, so that nothing is divided by 0.
 
@@ -108,9 +152,14 @@ def student_times_targets(alpha: Coefficient, beta: Coefficient) -> TargetTransf
     """
 
     def transform(
-        probs: Float[Array, "b c"], targets: Float[Array, "b c"], *, step: Step | None
+        probs: Float[Array, "b c"],
+        targets: Float[Array, "b c"],
+        *,
+        step: Step | None,
+        logits: Float[Array, "b c"] | None = None,
     ) -> Float[Array, "b c"]:
-        student = at_step(beta, step) * jnp.log(jnp.maximum(probs, TINY))
+        logs = jnp.log(jnp.maximum(probs, TINY)) if logits is None else jax.nn.log_softmax(logits)
+        student = at_step(beta, step) * logs
         return jax.nn.softmax(student + xlogy(at_step(alpha, step), targets))
 
     return transform
@@ -123,10 +172,13 @@ def adaptive_mix(temperature: float) -> TargetTransform:
       temperature: > 0.
     """
 
-    def transform(probs: Float[Array, "b c"], targets: Float[Array, "b c"]) -> Float[Array, "b c"]:
+    def transform(
+        probs: Float[Array, "b c"], targets: Float[Array, "b c"], *, logits: Float[Array, "b c"] | None = None
+    ) -> Float[Array, "b c"]:
         own = student_argmax(probs, targets)
         supervisors = harden_targets(probs, targets)
-        log_own, log_supervisors = (jnp.log(jnp.sum(probs * hard, axis=-1)) for hard in (own, supervisors))
+        logs = jnp.log(jnp.maximum(probs, TINY)) if logits is None else jax.nn.log_softmax(logits)
+        log_own, log_supervisors = (jnp.sum(logs * hard, axis=-1) for hard in (own, supervisors))
         b = jax.nn.sigmoid((log_supervisors - log_own) / temperature)[:, None]
         return (1 - b) * targets + b * own
 

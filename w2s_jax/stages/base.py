@@ -16,7 +16,7 @@ from jaxtyping import Float
 from w2s_jax import losses, models
 from w2s_jax.data import arrays
 from w2s_jax.data.predictions import Predictions
-from w2s_jax.data.splits import Split, Splits
+from w2s_jax.data.splits import Split, Splits, kin
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.data.tokens import Text
 from w2s_jax.models import Pretrained
@@ -329,12 +329,13 @@ def truth_lesson(shown: Shown, n_classes: int) -> Lesson:
 
 
 def part(split: Split, index: int, parts: int) -> Split:
-    """The index-th of so many parts of a split, whole groups in one."""
+    """The index-th of so many parts of a split; examples of one group, or of equal texts, are in one."""
     if parts == 1:
         return split
-    names = list(dict.fromkeys(split.groups))
+    families = kin(split.texts, split.groups)
+    names = list(dict.fromkeys(families))
     mine = {name for place, name in enumerate(names) if place * parts // len(names) == index}
-    return split.take(np.array([row for row, group in enumerate(split.groups) if group in mine], np.int32))
+    return split.take(np.array([row for row, family in enumerate(families) if family in mine], np.int32))
 
 
 def on_task(learner: Learner, task: TaskData) -> Learner:
