@@ -23,7 +23,8 @@ F = torch.nn.functional
 NAMES = sorted(LOSSES)
 STEP, TOTAL = 7, 100
 LINEAR_IN_TARGETS = {"cross_entropy", "entropy", "focal", "generalized_cross_entropy", "symmetric_cross_entropy"}
-CLASS_SYMMETRIC = [name for name in NAMES if name not in ("confidence", "openai_logconf", "log_confidence")]
+TOLD_APART = ("confidence", "openai_logconf", "log_confidence", "eleuther_logconf")  # whose ties go to one class
+CLASS_SYMMETRIC = [name for name in NAMES if name not in TOLD_APART]
 
 
 def batch(rows=16, classes=2, scale=2.0, seed=0):

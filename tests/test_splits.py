@@ -1,5 +1,6 @@
 """Splits: disjoint, whole groups, balanced, the same on every machine, and different for every seed."""
 
+import dataclasses
 import random
 from collections import Counter
 
@@ -189,9 +190,41 @@ def test_splits_shrink_in_proportion_to_what_a_task_has():
     rows = [Example(str(i), f"text {i}", int(i % 5 == 0), str(i // 2)) for i in range(1000)]  # 400 when balanced
     sizes = SplitSizes(400, 400, 40, 160)
     for balance, usable in ((True, 400), (False, 1000)):
-        fitted = fitting(rows, sizes, balance)
+        fitted = fitting(rows, sizes, [0, 1], balance)
         assert 0.9 * usable < sum(fitted) <= 0.95 * usable
         assert np.allclose(np.array(fitted) / sum(fitted), np.array(sizes) / sum(sizes), atol=0.01)
         made = make_splits(rows, fitted, 0, balance)
         assert len(made.transfer) == fitted.transfer
-    assert fitting(rows, SplitSizes(100, 100, 20, 60), True) == SplitSizes(100, 100, 20, 60)
+    assert fitting(rows, SplitSizes(100, 100, 20, 60), [0], True) == SplitSizes(100, 100, 20, 60)
+
+
+def test_splits_shrink_until_whole_groups_fill_them():
+    """Few large groups: by counts alone the sizes would fit, but a group that is begun is used up."""
+    rows = [
+        Example(f"{g} {i}", f"text {g} {i}", int(g % 7 == i % 7), f"group {g}") for g in range(12) for i in range(25)
+    ]
+    sizes = SplitSizes(100, 100, 40, 60)
+    fitted = fitting(rows, sizes, range(6))
+    for seed in range(6):
+        made = make_splits(rows, fitted, seed)
+        assert [len(getattr(made, name)) for name in NAMES] == list(fitted)
+    with pytest.raises(UserError, match="make the splits smaller, as shrink=True does"):
+        make_splits(rows, sizes, 0)
+    with pytest.raises(UserError, match="splits of 2 examples cannot be filled: the task has too few groups"):
+        fitting([row._replace(group="one") for row in rows], sizes, [0])
+
+
+def test_examples_whose_annotators_do_not_agree_keep_their_shares():
+    rows = [
+        Example(f"{i:03d}", f"text {i}", i % 2, f"group {i}", shares=(0.25, 0.75) if i == 7 else None)
+        for i in range(110)
+    ]
+    made = make_splits(rows, SIZES, 0)
+    (split,) = (part for part in parts(made).values() if part.shares is not None)
+    place = split.ids.index("007")
+    assert split.shares[place].tolist() == [0.25, 0.75]
+    others = np.delete(np.arange(len(split)), place)
+    np.testing.assert_array_equal(split.shares[others], np.eye(2)[split.labels[others]])
+    assert split.take(np.array([place], np.int32)).shares.tolist() == [[0.25, 0.75]]
+    assert split.without_truth().shares is None
+    assert split.fingerprint != dataclasses.replace(split, shares=None).fingerprint

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from w2s_jax.data import sources, tasks
-from w2s_jax.data.example import Example
+from w2s_jax.data.example import Example, Reading
+from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.data.tasks.choice import candidates
 from w2s_jax.data.tasks.cities import CITIES, city_records
 from w2s_jax.data.tasks.knowledge import creak, mmlu, sciq
@@ -226,6 +227,31 @@ def test_contradictory_content_is_left_out_and_order_does_not_matter(tmp_path):
     backward = tasks.load(jsonl(tmp_path / "b.jsonl", records[::-1]))
     assert [(example.text, example.label) for example in forward] in ([("a", 1), ("c", 0)], [("c", 0), ("a", 1)])
     assert forward == backward
+
+
+ANNOTATED = [("a", 1), ("a", 1), ("a", 0), ("b", 0), ("b", 1), ("c", 0), ("c", 0), ("d", 1)]
+
+
+def test_repeated_annotations_are_merged_by_majority_and_counted(tmp_path):
+    path = jsonl(tmp_path / "a.jsonl", [{"text": text, "label": label} for text, label in ANNOTATED])
+    found, reading = tasks.read_task(tasks.get(path))
+    assert {e.text: (e.label, e.shares) for e in found} == {"a": (1, (1 / 3, 2 / 3)), "c": (0, None), "d": (1, None)}
+    assert reading == Reading(8, 0, 8, merged=3, contradictory=2, outside_pool=0, examples=3)
+    left_out = "2 left out, as their content's labels have no majority"
+    assert reading.describe() == f"8 records: 3 examples (3 merged with others of the same content, {left_out})"
+
+
+def test_repeated_annotations_can_be_kept_or_refused(tmp_path):
+    path = jsonl(tmp_path / "a.jsonl", [{"text": text, "label": label} for text, label in ANNOTATED])
+    kept, reading = tasks.read_task(tasks.get(path), duplicates="keep")
+    assert sorted((e.text, e.label) for e in kept) == sorted(ANNOTATED)
+    assert len({e.id for e in kept}) == 8
+    assert all(len({e.group for e in kept if e.text == text}) == 1 for text in "abcd")
+    assert (reading.examples, reading.is_whole) == (8, True)
+    with pytest.raises(UserError, match="4 of 8 examples repeat the content of another"):
+        tasks.read_task(tasks.get(path), duplicates="error")
+    with pytest.raises(UserError, match="unknown way to treat duplicates 'merg'"):
+        TaskConfig(path, duplicates="merg")
 
 
 def test_own_file_with_ids_and_groups(tmp_path):

@@ -11,6 +11,8 @@ from jax.sharding import Mesh
 
 from w2s_jax import config, serialize
 from w2s_jax.config import Experiment
+from w2s_jax.data import arrays
+from w2s_jax.data import splits as data_splits
 from w2s_jax.data.task_data import Tasks
 from w2s_jax.evaluation import storage
 from w2s_jax.evaluation.measure import measure, sizes
@@ -25,6 +27,7 @@ from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.progress import Reporter
 from w2s_jax.runtime.sharding import make_mesh
 from w2s_jax.stages.base import Stage
+from w2s_jax.train import reading
 
 
 def load_experiment(reference: str) -> Experiment:
@@ -135,6 +138,10 @@ def sweep(experiments: Sequence[Experiment], reporter: Reporter, *, traces: Path
         if each.keep_params
         for stage in graph.stages(cells)
     }
+    for task in dict.fromkeys(task for each in experiments for task in each.tasks):
+        read = planned.tasks[task].reading
+        if not read.is_whole:
+            reporter.note(f"{task.title}: {read.describe()}")
     with reporter.listening():
         failures = schedule.run_stages(planned.stages, session, kept)
     spent = {"seconds": round(time.monotonic() - started, 1), "peak_memory_bytes": provenance.peak_memory()}
@@ -145,6 +152,30 @@ def sweep(experiments: Sequence[Experiment], reporter: Reporter, *, traces: Path
         return [
             Run(measure(each, cells, planned.tasks, planned.store, made | spent), failures) for each, cells in pairs
         ]
+
+
+def check(experiment: Experiment) -> list[str]:
+    """What a run would read, in lines, after every check that it makes before it starts.
+
+    Raises:
+      UserError: what is wrong with a task or a stage.
+    """
+    planned = Planned([experiment])
+    schedule.check(planned.stages, _mesh(experiment))
+    sizes(experiment)
+    lines = []
+    for each in experiment.tasks:
+        task = planned.tasks[each]
+        drawn = task.splits(experiment.seeds[0])
+        counts = ", ".join(f"{len(getattr(drawn, name))} {name}" for name in data_splits.SplitSizes._fields)
+        lines += [f"{each.title}: {task.reading.describe()}", f"  splits of seed {experiment.seeds[0]}: {counts}"]
+        learners = dict.fromkeys(stage.learner for stage in planned.stages if stage.task is task and stage.learner)
+        for learner in learners:
+            if not arrays.is_array(learner.model) and (cut := reading.longer(learner, task.texts)):
+                most = f"{len(task.texts):,} texts to {reading.longest(learner):,} tokens"
+                lines.append(f"  {learner.model} cuts {cut:,} of {most}")
+    lines.append(f"{len(planned.stages)} stages, all of them fit to run")
+    return lines
 
 
 class Planned:

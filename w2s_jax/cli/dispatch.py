@@ -14,7 +14,21 @@ from w2s_jax.runtime.errors import Interrupted, UserError
 from w2s_jax.runtime.registry import discover
 
 # The order of `w2s --help`; other modules of this folder that register a command come after these.
-FIRST = ("run", "sweep", "plan", "report", "compare", "seal", "ask", "score", "export", "models", "tasks", "configs")
+FIRST = (
+    "run",
+    "sweep",
+    "check",
+    "plan",
+    "report",
+    "compare",
+    "seal",
+    "ask",
+    "score",
+    "export",
+    "models",
+    "tasks",
+    "configs",
+)
 ENTRY_POINTS = "w2s_jax.commands"  # in which another package names its `Command` classes
 
 for _name in FIRST:

@@ -121,6 +121,17 @@ def stages(experiment: "Experiment") -> list[tuple[str, str, str]]:
     return [(stage.name, title(stage.name, stage.title), state) for stage, state in planned.status()]
 
 
+def checked(experiment: "Experiment") -> list[str]:
+    """What a run would read, in lines.
+
+    Raises:
+      UserError: what would stop it.
+    """
+    from w2s_jax import api
+
+    return api.check(experiment)
+
+
 def remaining(experiments: Sequence["Experiment"]) -> str:
     """How many stages there are and are left, and about how long these take, in one line."""
     from w2s_jax import api

@@ -8,31 +8,41 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from w2s_jax.data.example import Example
 from w2s_jax.data.tokens import Text, flatten
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
 
-USABLE = 0.95  # of a task's examples, where splits shrink to fit
+USABLE = 0.95  # of a task's examples, where splits shrink to fit; and what is left of them where they shrink further
+
+
+class _TooFewError(UserError):
+    """The examples do not fill the splits."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Examples as columns. `labels` is None where the truth must not be known."""
+    """Examples as columns.
+
+    Attributes:
+      labels: None where the truth must not be known.
+      shares: of each class among an example's annotations [N, C], where some do not agree; None where all do.
+    """
 
     ids: tuple[str, ...]
     texts: tuple[Text, ...]
     labels: Int[np.ndarray, " n"] | None
     groups: tuple[str, ...]
+    shares: Float[np.ndarray, "n c"] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def without_truth(self) -> "Split":
         """The same examples without their labels."""
-        return replace(self, labels=None)
+        return replace(self, labels=None, shares=None)
 
     def take(self, rows: Int[np.ndarray, " m"]) -> "Split":
         """Some of the examples, in this order; one may be taken several times."""
@@ -40,14 +50,15 @@ class Split:
         def of(column: tuple[Any, ...]) -> tuple[Any, ...]:
             return tuple(column[row] for row in rows)
 
-        labels = None if self.labels is None else self.labels[rows]
-        return Split(of(self.ids), of(self.texts), labels, of(self.groups))
+        labels, shares = (None if column is None else column[rows] for column in (self.labels, self.shares))
+        return Split(of(self.ids), of(self.texts), labels, of(self.groups), shares)
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all columns: equal content, equal fingerprint."""
-        labels = None if self.labels is None else self.labels.tolist()
-        return files.sha256_text(files.canonical([self.ids, self.texts, labels, self.groups]))
+        labels, shares = (None if column is None else column.tolist() for column in (self.labels, self.shares))
+        columns = [self.ids, self.texts, labels, self.groups]
+        return files.sha256_text(files.canonical(columns if shares is None else [*columns, shares]))
 
 
 class SplitSizes(NamedTuple):
@@ -104,21 +115,36 @@ def make_splits(
             queue = easy_queue
         rows, queue = _draw(queue, wanted, n_classes if balance else None)
         if len(rows) < wanted:
-            raise UserError(_shortage(ordered, sizes, name, len(rows), n_classes, balance))
-        drawn[name] = _split(rows)
+            raise _TooFewError(_shortage(ordered, sizes, name, len(rows), n_classes, balance))
+        drawn[name] = _split(rows, n_classes)
     return Splits(**drawn, n_classes=n_classes)
 
 
-def fitting(examples: Sequence[Example], sizes: SplitSizes, balance: bool, n_classes: int = 2) -> SplitSizes:
-    """The sizes, in proportion as much smaller as the examples are too few; they do not depend on a seed.
+def fitting(
+    examples: Sequence[Example], sizes: SplitSizes, seeds: Sequence[int], balance: bool = True, n_classes: int = 2
+) -> SplitSizes:
+    """The sizes, in proportion as much smaller as the examples are too few for them, or whole groups do not fill them.
 
-    A twentieth is left over, since whole groups are drawn, whose examples do not always fill a split.
+    Args:
+      seeds: whose splits must be filled.
+
+    Raises:
+      UserError: as `make_splits`, or splits of one example of each class cannot be filled.
     """
     counts = Counter(example.label for example in examples)
     usable = n_classes * min(counts[label] for label in range(n_classes)) if balance else len(examples)
     share = min(1.0, USABLE * usable / sum(sizes))
     step = n_classes if balance else 1
-    return SplitSizes(*(size if share == 1 else max(step, int(size * share) // step * step) for size in sizes))
+    while True:
+        found = SplitSizes(*(size if share == 1 else max(step, int(size * share) // step * step) for size in sizes))
+        try:
+            for seed in seeds:
+                make_splits(examples, found, seed, balance, n_classes)
+            return found
+        except _TooFewError as error:
+            if max(found) == step:
+                raise UserError(f"splits of {step} examples cannot be filled: the task has too few groups") from error
+            share *= USABLE
 
 
 def draw_pool(examples: Sequence[Example], pool: int, n_classes: int | None = None) -> list[Example]:
@@ -185,9 +211,15 @@ def _groups(ordered: Sequence[Example]) -> dict[str, list[Example]]:
     return groups
 
 
-def _split(rows: list[Example]) -> Split:
-    ids, texts, labels, groups, _ = zip(*rows, strict=True)
-    return Split(ids, texts, np.array(labels, np.int32), groups)
+def _split(rows: list[Example], n_classes: int) -> Split:
+    ids, texts, labels, groups, _, shares = zip(*rows, strict=True)
+    soft = None
+    if any(each is not None for each in shares):
+        soft = np.eye(n_classes, dtype=np.float32)[np.array(labels)]
+        for row, each in enumerate(shares):
+            if each is not None:
+                soft[row] = each
+    return Split(ids, texts, np.array(labels, np.int32), groups, soft)
 
 
 def _check(examples: Sequence[Example], sizes: SplitSizes, n_classes: int, balance: bool) -> None:
@@ -218,5 +250,5 @@ def _shortage(
     balanced = f" ({usable} when balanced)" if balance else ""
     return (
         f"the splits need {sum(sizes)} examples; the task has {len(examples)}{balanced}, so {name} would get {found} "
-        f"of {getattr(sizes, name)}; make the splits smaller (shrink=True does, by counts alone)"
+        f"of {getattr(sizes, name)}; make the splits smaller, as shrink=True does"
     )

@@ -1,8 +1,12 @@
 """Which task an experiment is on, and how many examples each split gets."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
+from w2s_jax.runtime import errors
 from w2s_jax.runtime.errors import UserError
+
+Duplicates = Literal["merge", "keep", "error"]
 
 
 @dataclass(frozen=True)
@@ -23,10 +27,14 @@ class TaskConfig:
       balance: drop examples of the larger classes, so that chance is 1 / classes (Burns et al. 2023, A.1).
       easy: the supervisor learns only from examples of at most this difficulty, and all others are harder (Burns et
         al. 2023, App. C: easy-to-hard generalization).
-      shrink: where the splits would take more than 95% of the task's examples, make all four smaller in proportion.
+      shrink: where the task has too few examples for the splits, or its groups do not fill them, make all four smaller
+        in proportion.
+      duplicates: examples of one content, such as one that several people labelled. `merge` makes them one with the
+        majority's label; where they do not agree, supervisor and ceiling learn each class's share; without a majority
+        they are left out. `keep` keeps each, all in one split. `error` refuses them. The run says how many there were.
 
     Raises:
-      UserError: `shrink` together with `easy`.
+      UserError: `shrink` together with `easy`, or no such way to treat duplicates.
     """
 
     name: str = "cities"
@@ -39,10 +47,13 @@ class TaskConfig:
     balance: bool = True
     easy: float | None = None
     shrink: bool = False
+    duplicates: Duplicates = "merge"
 
     def __post_init__(self) -> None:
         if self.shrink and self.easy is not None:
             raise UserError("shrink counts examples, not easy ones; where `easy` is set, give sizes that fit")
+        if self.duplicates not in get_args(Duplicates):
+            raise errors.unknown("way to treat duplicates", self.duplicates, get_args(Duplicates))
 
     @property
     def title(self) -> str:

@@ -4,13 +4,14 @@ import contextlib
 import functools
 from collections.abc import Iterator
 from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from w2s_jax.data import arrays, formulas, sources, tasks
 from w2s_jax.data import splits as data_splits
-from w2s_jax.data.example import Example
+from w2s_jax.data.example import Example, Reading
 from w2s_jax.data.formulas import Tree
 from w2s_jax.data.splits import Split, Splits, SplitSizes
 from w2s_jax.data.task_config import TaskConfig
@@ -78,15 +79,27 @@ class TaskData:
         assert not _CLOSED.get(), "a stage that is being made asks for examples that its hash does not cover"
         return self._examples
 
-    @functools.cached_property
+    @property
+    def reading(self) -> Reading:
+        """What became of the source's records."""
+        return self._read[1]
+
+    @property
     def _examples(self) -> tuple[Example, ...]:
+        return self._read[0]
+
+    @functools.cached_property
+    def _read(self) -> tuple[tuple[Example, ...], Reading]:
         config = self.config
         if config.name.endswith(arrays.SUFFIX):
             found = arrays.examples(config.name)
+            reading = Reading(len(found), 0, len(found), 0, 0, 0, len(found))
         else:
-            found = tasks.load_task(self.definition, config.source)
-        classes = self.n_classes if config.balance else None
-        return tuple(found if config.pool is None else data_splits.draw_pool(found, config.pool, classes))
+            found, reading = tasks.read_task(self.definition, config.source, config.duplicates)
+        if config.pool is None:
+            return tuple(found), reading
+        drawn = data_splits.draw_pool(found, config.pool, self.n_classes if config.balance else None)
+        return tuple(drawn), replace(reading, outside_pool=len(found) - len(drawn), examples=len(drawn))
 
     @property
     def texts(self) -> tuple[Text, ...]:
@@ -107,8 +120,9 @@ class TaskData:
     def _draw(self, seed: int) -> Splits:
         config = self.config
         sizes = SplitSizes(config.supervisor, config.transfer, config.validation, config.test)
-        if config.shrink:
-            sizes = data_splits.fitting(self.examples, sizes, config.balance, self.n_classes)
+        if config.shrink:  # for some seeds besides this one, so that all are about equally large
+            seeds = dict.fromkeys((*range(5), seed))
+            sizes = data_splits.fitting(self.examples, sizes, list(seeds), config.balance, self.n_classes)
         return data_splits.make_splits(list(self.examples), sizes, seed, config.balance, self.n_classes, config.easy)
 
     @functools.cached_property
@@ -151,8 +165,9 @@ class PartsData(TaskData):
         self.whole = whole
 
     @functools.cached_property
-    def _examples(self) -> tuple[Example, ...]:
-        return tuple(tasks.load_task(self.definition))
+    def _read(self) -> tuple[tuple[Example, ...], Reading]:
+        found, reading = tasks.read_task(self.definition)
+        return tuple(found), reading
 
     @property
     def texts(self) -> tuple[Text, ...]:

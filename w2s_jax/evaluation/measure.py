@@ -161,4 +161,4 @@ def _facts(task: TaskData, seed: int) -> TaskFacts:
     sizes = {name: len(getattr(splits, name)) for name in ("supervisor", "transfer", "validation", "test")}
     assert splits.test.labels is not None
     balance = np.bincount(splits.test.labels, minlength=splits.n_classes) / len(splits.test)
-    return TaskFacts(task.config.title, sizes, splits.n_classes, tuple(balance.tolist()))
+    return TaskFacts(task.config.title, sizes, splits.n_classes, tuple(balance.tolist()), task.reading)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from w2s_jax.data.example import Reading
 from w2s_jax.metrics import PGR, Agreement, Finding, FixedPGR, MetricFacts, Over, PairedTests
 
 if TYPE_CHECKING:
@@ -206,12 +207,19 @@ class Across:
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """What a task's cells were measured on: examples of each split, classes, and the fraction of each class in test."""
+    """What a task's cells were measured on.
+
+    Attributes:
+      sizes: examples of each split.
+      test_balance: the fraction of each class in test.
+      reading: what became of the source's records; None where that is not known.
+    """
 
     name: str
     sizes: Mapping[str, int]
     n_classes: int
     test_balance: tuple[float, ...]
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,8 @@ def made_rows(found: Results) -> list[Row]:
         sizes = ", ".join(f"{name} {size}" for name, size in task.sizes.items())
         balance = " / ".join(f"{share:.2f}" for share in task.test_balance[:MOST_CLASSES])
         balance += " / ..." if task.n_classes > MOST_CLASSES else ""
-        rows.append((f"task {task.name}", f"{task.n_classes} classes ({balance} of test); {sizes}"))
+        read = "" if task.reading is None else f"; of {task.reading.describe()}"
+        rows.append((f"task {task.name}", f"{task.n_classes} classes ({balance} of test); {sizes}{read}"))
     return rows
 
 

@@ -317,9 +317,10 @@ def _check_probabilities(stage: Stage, labels: SoftLabels) -> None:
 
 
 def with_truth(split: Split, n_classes: int) -> Labelled:
-    """A split's ground truth as targets, and the split without it."""
+    """A split's ground truth as targets, soft where annotations do not agree, and the split without it."""
     assert split.labels is not None
-    return Labelled(split.without_truth(), np.eye(n_classes, dtype=np.float32)[split.labels])
+    hard = np.eye(n_classes, dtype=np.float32)[split.labels]
+    return Labelled(split.without_truth(), hard if split.shares is None else split.shares)
 
 
 def truth_lesson(shown: Shown, n_classes: int) -> Lesson:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from w2s_jax import models
-from w2s_jax.data.tokens import Text, Tokens, encode
+from w2s_jax.data.tokens import Text, Tokens, encode, flatten
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.learner import Learner
 
@@ -21,6 +21,12 @@ def tokenize(learner: Learner, texts: Sequence[Text]) -> Tokens:
     """
     _, tokenizer = models.outline(learner.model)
     return encode(tokenizer, texts, max_tokens=longest(learner), too_long=learner.too_long)
+
+
+def longer(learner: Learner, texts: Sequence[Text]) -> int:
+    """How many texts have more tokens than the learner reads."""
+    _, tokenizer = models.outline(learner.model)
+    return sum(len(row) > longest(learner) for row in tokenizer.encode(flatten(texts)))
 
 
 def encode_prompts(learner: Learner, prompts: Sequence[str], room: int) -> Tokens:

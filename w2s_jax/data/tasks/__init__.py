@@ -29,7 +29,7 @@ from w2s_jax.data.tasks import (
     reading,
     sentiment,
 )
-from w2s_jax.data.tasks.base import TASKS, TEMPLATES, Format, Task, get, load, load_task
+from w2s_jax.data.tasks.base import TASKS, TEMPLATES, Format, Task, get, load, load_task, read_task
 from w2s_jax.data.tasks.own import labelled_text
 from w2s_jax.runtime.registry import discover
 
@@ -50,6 +50,7 @@ __all__ = [
     "load",
     "load_task",
     "preferences",
+    "read_task",
     "reading",
     "sentiment",
 ]

@@ -1,13 +1,15 @@
 """What a task is; the registry of tasks, and how their examples are loaded."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from w2s_jax.data import sources
-from w2s_jax.data.example import Example
+from w2s_jax.data.example import Example, Reading
 from w2s_jax.data.formulas import Parts
 from w2s_jax.data.sources import Record, Source
+from w2s_jax.data.task_config import Duplicates
 from w2s_jax.data.tasks.own import compares, own_row
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
@@ -78,26 +80,66 @@ def load(name: str, source: str | None = None) -> list[Example]:
 
 
 def load_task(task: Task, source: str | None = None) -> list[Example]:
-    """The task's examples, sorted by id, each content once. Content that is labelled both ways is left out.
+    """The task's examples as `read_task` gives them by default."""
+    return read_task(task, source)[0]
+
+
+def read_task(task: Task, source: str | None = None, duplicates: Duplicates = "merge") -> tuple[list[Example], Reading]:
+    """The task's examples, sorted by id, and what became of its records.
+
+    Args:
+      duplicates: examples of one content, such as one that several people labelled: `merge` makes them one, with the
+        majority's label and, where they do not agree, each class's share as its soft label; without a majority they
+        are left out. `keep` keeps each, in one group. `error` refuses them.
 
     Raises:
       UserError: the source cannot be read, lacks a column, gives no example, or gives two texts one id.
     """
     origin = task.source if source is None else sources.parse(source, task.columns)
-    found: dict[str, Example] = {}
-    contradictory = set()
+    found: dict[str, list[Example]] = {}
+    records = unlabelled = 0
     for record in origin.records():
-        for example in _formatted(task, record, origin):
-            first = found.setdefault(example.id, example)
-            if first.text != example.text:
+        given = _formatted(task, record, origin)
+        records += 1
+        unlabelled += not given
+        for example in given:
+            alike = found.setdefault(example.id, [])
+            if alike and alike[0].text != example.text:
                 raise UserError(f"{origin.describe()}: two different texts have the id {example.id!r}")
-            if first.label != example.label:
-                contradictory.add(example.id)
-            found[example.id] = min(first, example)
-    examples = sorted(example for example in found.values() if example.id not in contradictory)
+            alike.append(example)
+    labelled = sum(map(len, found.values()))
+    repeated = labelled - len(found)
+    if repeated and duplicates == "error":
+        name = next(name for name, alike in found.items() if len(alike) > 1)
+        raise UserError(
+            f"task {task.name!r}: {repeated:,} of {labelled:,} examples repeat the content of another, that of "
+            f"{name!r} among them; duplicates='merge' makes them one, duplicates='keep' keeps all"
+        )
+    each = [_kept(alike) if duplicates == "keep" else _merged(alike, task.n_classes) for alike in found.values()]
+    examples = sorted(example for some in each for example in some)
     if not examples:
         raise UserError(f"task {task.name!r}: {origin.describe()} gives no labelled example")
-    return examples
+    contradictory = sum(len(alike) for alike, some in zip(found.values(), each, strict=True) if not some)
+    merged = labelled - contradictory - len(examples)
+    return examples, Reading(records, unlabelled, labelled, merged, contradictory, 0, len(examples))
+
+
+def _kept(alike: list[Example]) -> list[Example]:
+    """Each with an id of its own, in the first one's group; their order does not matter."""
+    first, *others = sorted(alike)
+    return [first, *(each._replace(id=f"{first.id} ({n})", group=first.group) for n, each in enumerate(others, 2))]
+
+
+def _merged(alike: list[Example], n_classes: int) -> list[Example]:
+    """One example with the majority's label; none where there is no majority."""
+    votes = Counter(example.label for example in alike)
+    label, most = votes.most_common(1)[0]
+    if sum(count == most for count in votes.values()) > 1:
+        return []
+    one = min(example for example in alike if example.label == label)
+    if len(votes) > 1:
+        one = one._replace(shares=tuple(votes[k] / len(alike) for k in range(max(n_classes, *votes))))
+    return [one]
 
 
 def _formatted(task: Task, record: Record, origin: Source) -> list[Example]:

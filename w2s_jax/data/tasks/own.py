@@ -34,7 +34,7 @@ def labelled_text(record: Record) -> Iterable[Example]:
     """A record of `text`, `label` and, if they are there, `group`, `id` and `difficulty`.
 
     >>> next(iter(labelled_text({"text": "a fine film", "label": 1, "id": 7, "group": "g"})))
-    Example(id='7', text='a fine film', label=1, group='g', difficulty=0.0)
+    Example(id='7', text='a fine film', label=1, group='g', difficulty=0.0, shares=None)
     """
     text = text_field(record, "text")
     identifier, group = (str(record.get(name, digest(text))) for name in ("id", "group"))
