@@ -409,7 +409,7 @@ def test_one_seed_is_said_to_have_no_p_value() -> None:
     run = synthetic.of([synthetic.cell(0.7, 0.8, 0.95), synthetic.cell(0.7, 0.9, 0.95, method="confidence")])
     (block,) = table.blocks(run)
     assert block.title.endswith("1 seed")
-    assert block.notes[-1].endswith("], over examples alone: one seed has no p-value")
+    assert block.notes[-1].endswith("] over examples alone, one seed has no p-value")
     *_, untested = story.sentences(run)
     assert untested == "1 comparison of one seed: no p-value, for one seed says nothing of others."
 

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from w2s_jax.cli import base, experiments
@@ -22,7 +23,11 @@ class Compare(Command):
     takes_overrides = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("config", metavar="CONFIG", help="the config of a run that is finished, or partly")
+        parser.add_argument(
+            "config",
+            metavar="CONFIG",
+            help="the config of a run that is finished, or partly; or an imported run's folder",
+        )
         parser.add_argument("axis", choices=("methods", "students", "supervisors"), help="what A and B are")
         parser.add_argument("a", metavar="A", help="display name")
         parser.add_argument("b", metavar="B", help="display name")
@@ -30,14 +35,22 @@ class Compare(Command):
         parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     def run(self, options: argparse.Namespace, overrides: Sequence[str]) -> int:
-        experiment = experiments.load(options.config, overrides, options.method)
-
         from w2s_jax import metrics
-        from w2s_jax.evaluation import compare
+        from w2s_jax.evaluation import compare, imported
 
-        found = compare.compare(experiment, experiments.store(experiment), options.axis, options.a, options.b)
+        table = imported.kept(Path(options.config))
+        if table is not None:
+            found = compare.compare_imported(table, options.axis, options.a, options.b)
+        else:
+            experiment = experiments.load(options.config, overrides, options.method)
+            found = compare.compare(experiment, experiments.store(experiment), options.axis, options.a, options.b)
         if options.json:
-            rows = [dataclasses.asdict(dataclasses.replace(each, pgr=metrics.bounded(each.pgr))) for each in found]
+            rows = [
+                dataclasses.asdict(
+                    dataclasses.replace(each, accuracy=metrics.bounded(each.accuracy), pgr=metrics.bounded(each.pgr))
+                )
+                for each in found
+            ]
             print(json.dumps(rows, indent=1))
             return OK
         print(
@@ -56,4 +69,4 @@ def _difference(found: "PairedDifference", holm: float | None) -> str:
         return f"undefined: {found.reason}"
     from w2s_jax.report import table
 
-    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}], {table.p_in_words(found.p, holm)}"
+    return table.in_words_with_p(found.value, found, holm)

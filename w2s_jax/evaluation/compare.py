@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from w2s_jax import metrics
 from w2s_jax.config import Experiment
 from w2s_jax.data.task_data import Tasks
-from w2s_jax.evaluation import measure
+from w2s_jax.evaluation import imported, measure
 from w2s_jax.evaluation.one_cell import Measured
+from w2s_jax.evaluation.summarise import triples
 from w2s_jax.metrics import PairedDifference
 from w2s_jax.pipeline import graph
 from w2s_jax.pipeline.store import Store
@@ -45,7 +47,26 @@ def compare(plan: Experiment, store: Store, axis: Axis, a: str, b: str) -> list[
     Raises:
       UserError: the experiment has no such name, or no two finished cells differ in these two alone.
     """
-    names = list(getattr(plan, axis))
+    field = FIELDS[axis]
+    items = measure.finished(graph.cells(plan, Tasks()), store, lambda cell: getattr(cell, field) in (a, b))
+    return compare_items(items, plan.name, axis, list(getattr(plan, axis)), a, b)
+
+
+def compare_imported(table: Path, axis: Axis, a: str, b: str) -> list[Compared]:
+    """a - b for every cell that an imported table has for both.
+
+    Raises:
+      UserError: the table has no such name, or no two cells differ in these two alone.
+    """
+    items = imported.items(table)
+    names = list(dict.fromkeys(getattr(item.cell, FIELDS[axis]) for item in items))
+    return compare_items(items, str(table), axis, names, a, b)
+
+
+def compare_items(
+    items: Sequence[Measured], title: str, axis: Axis, names: Sequence[str], a: str, b: str
+) -> list[Compared]:
+    """a - b for every measured cell that is there for both; arguments as in `compare`."""
     for name in (a, b):
         if name not in names:
             raise errors.unknown(axis.removesuffix("s"), name, names)
@@ -54,7 +75,9 @@ def compare(plan: Experiment, store: Store, axis: Axis, a: str, b: str) -> list[
     field = FIELDS[axis]
     rest = [name for name in ("task", "supervisor", "student", "method") if name != field]
     sides: dict[tuple[str, ...], dict[str, dict[int, Measured]]] = {}
-    for item in measure.finished(graph.cells(plan, Tasks()), store, lambda cell: getattr(cell, field) in (a, b)):
+    for item in items:
+        if getattr(item.cell, field) not in (a, b):
+            continue
         key = tuple(str(getattr(item.cell, name)) for name in rest)
         side = str(getattr(item.cell, field))
         sides.setdefault(key, {}).setdefault(side, {})[item.cell.seed] = item
@@ -64,7 +87,7 @@ def compare(plan: Experiment, store: Store, axis: Axis, a: str, b: str) -> list[
         if a in found and b in found and (seeds := tuple(seed for seed in found[a] if seed in found[b]))
     }
     if not pairs:
-        raise UserError(f"{plan.name!r} holds no two finished cells that differ only in {a!r} and {b!r}")
+        raise UserError(f"{title!r} holds no two finished cells that differ only in {a!r} and {b!r}")
     differences = [_difference(ours, theirs) for _, (ours, theirs) in pairs.values()]
     adjusted = [metrics.holm([each[i].p for each in differences]) for i in (0, 1)]
     return [
@@ -74,5 +97,9 @@ def compare(plan: Experiment, store: Store, axis: Axis, a: str, b: str) -> list[
 
 
 def _difference(ours: Sequence[Measured], theirs: Sequence[Measured]) -> tuple[PairedDifference, PairedDifference]:
-    a, b = ([item.predictions for item in items] for items in (ours, theirs))
+    if ours[0].predictions is None:
+        reached = [[item.cell.scores["accuracy"]["student"] or 0.0 for item in items] for items in (ours, theirs)]
+        nothing = PairedDifference(None, None, None, None, None, "it needs predictions, not accuracies alone", "seeds")
+        return metrics.paired_seeds(*reached), nothing
+    a, b = triples(ours), triples(theirs)
     return metrics.paired_difference(a, b), metrics.paired_pgr(a, b)

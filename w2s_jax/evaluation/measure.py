@@ -97,7 +97,7 @@ def _findings(
     found = {
         CellKey(c.task, c.supervisor, c.student, c.method, c.seed): item.predictions
         for item in measured
-        if (c := item.cell)
+        if (c := item.cell) and item.predictions is not None
     }
     for name, each in supervisors.items():
         yield from each.measures(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from w2s_jax.metrics import ROLES, Triple
 
 @dataclass(frozen=True)
 class Measured:
-    """A cell and the test predictions behind it."""
+    """A cell and the test predictions behind it; none where only accuracies were imported."""
 
     cell: Cell
-    predictions: Triple
+    predictions: Triple | None
 
 
 def measure(
@@ -42,7 +42,6 @@ def measure(
       steps, curve: when the student was evaluated, and its validation probabilities [E, M, C].
       selected: which evaluation was kept.
     """
-    probs = {role: getattr(test, role) for role in ROLES}
     weak = np.argmax(weak_validation, axis=-1)
     points = tuple(
         CurvePoint(
@@ -54,18 +53,10 @@ def measure(
         )
         for step, at in zip(steps, curve, strict=True)
     )
-    truth = np.eye(test.student.shape[1], dtype=np.float32)[test.labels]
-    scores = {role: metrics.measured(probs[role], truth) for role in ROLES}
     best = max(points, key=lambda point: point.truth_accuracy)
-    cell = Cell(
-        **names,
-        scores={name: {role: scores[role][name] for role in ROLES} for name in scores["student"]},
-        against_weak=metrics.measured(test.student, test.supervisor),
-        agreement=metrics.agreement(test.student, test.supervisor, test.labels),
-        similarity={
-            role: metrics.similarity(test.supervisor, probs[role], test.labels) for role in ("student", "ceiling")
-        },
-        reliability={role: bins_of(probs[role], test.labels) for role in ROLES},
+    found = on_test(names, stages, test)
+    cell = replace(
+        found.cell,
         curve=points,
         selected_step=steps[selected],
         best_truth_step=best.step,
@@ -76,6 +67,28 @@ def measure(
             supervisor=metrics.accuracy(weak_validation, truth_validation),
             ceiling=metrics.accuracy(ceiling_validation, truth_validation),
         ),
+    )
+    return Measured(cell, test)
+
+
+def on_test(names: Mapping[str, Any], stages: Mapping[str, str], test: Triple) -> Measured:
+    """One cell as far as its test predictions tell; arguments as in `measure`."""
+    probs = {role: getattr(test, role) for role in ROLES}
+    truth = np.eye(test.student.shape[1], dtype=np.float32)[test.labels]
+    scores = {role: metrics.measured(probs[role], truth) for role in ROLES}
+    cell = Cell(
+        **names,
+        scores={name: {role: scores[role][name] for role in ROLES} for name in scores["student"]},
+        against_weak=metrics.measured(test.student, test.supervisor),
+        agreement=metrics.agreement(test.student, test.supervisor, test.labels),
+        similarity={
+            role: metrics.similarity(test.supervisor, probs[role], test.labels) for role in ("student", "ceiling")
+        },
+        reliability={role: bins_of(probs[role], test.labels) for role in ROLES},
+        curve=(),
+        selected_step=None,
+        best_truth_step=None,
+        stopping=None,
         stages=stages,
     )
     return Measured(cell, test)

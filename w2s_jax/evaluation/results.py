@@ -66,11 +66,11 @@ class Cell:
       agreement: of the student with its supervisor on the test split.
       similarity: CAPA of the supervisor with the student and with the ceiling, by role; None where it is undefined.
       reliability: by role.
-      curve: the student on validation during training.
-      selected_step: whose parameters were kept, chosen by the weak labels alone.
-      best_truth_step: which ground truth would have chosen: cheating, shown for comparison.
-      stopping: the student by what chooses its step.
-      stages: by role, the name of the stage's folder.
+      curve: the student on validation during training; empty for what was imported.
+      selected_step: whose parameters were kept, chosen by the weak labels alone; None for what was imported.
+      best_truth_step: which ground truth would have chosen: cheating, shown for comparison; likewise.
+      stopping: the student by what chooses its step; likewise.
+      stages: by role, the name of the stage's folder; empty for what was imported.
     """
 
     task: str
@@ -84,9 +84,9 @@ class Cell:
     similarity: Mapping[str, Score]
     reliability: Mapping[str, Bins]
     curve: tuple[CurvePoint, ...]
-    selected_step: int
-    best_truth_step: int
-    stopping: Stopping
+    selected_step: int | None
+    best_truth_step: int | None
+    stopping: Stopping | None
     stages: Mapping[str, str]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from w2s_jax import metrics
 from w2s_jax.evaluation.one_cell import Measured, bins_of
 from w2s_jax.evaluation.results import Cell, Comparison, CurvePoint, Mean, Score, Summary
-from w2s_jax.metrics import PGR, ROLES, Agreement, FixedPGR, PairedDifference, Statistic
+from w2s_jax.metrics import PGR, ROLES, Agreement, FixedPGR, PairedDifference, Statistic, Triple
 
 
 def summarise(measured: Sequence[Measured]) -> tuple[tuple[Summary, ...], tuple[Comparison, ...]]:
@@ -31,7 +31,7 @@ def summarise(measured: Sequence[Measured]) -> tuple[tuple[Summary, ...], tuple[
 def _summary(key: tuple[str, str, str], method: str, items: Sequence[Measured], everywhere: Sequence[Cell]) -> Summary:
     """`everywhere`: the cells of all methods."""
     cells = [item.cell for item in items]
-    predictions = [item.predictions for item in items]
+    predictions = triples(items)
     labels = np.concatenate([each.labels for each in predictions])
     pooled = {role: np.concatenate([getattr(each, role) for each in predictions]) for role in ROLES}
     statistics: tuple[Statistic, ...] = ("accuracy", "auroc")
@@ -52,7 +52,9 @@ def _summary(key: tuple[str, str, str], method: str, items: Sequence[Measured], 
         reliability={role: bins_of(probs, labels) for role, probs in pooled.items()},
         curve=_mean_curve([cell.curve for cell in cells]),
         stopping=stopping,
-        stopping_pgr={name: _stopped_pgr(stopping, name) if defined else None for name in ("weak", "last", "best")},
+        stopping_pgr={
+            name: _stopped_pgr(stopping, name) if defined and stopping else None for name in ("weak", "last", "best")
+        },
     )
 
 
@@ -69,9 +71,11 @@ def _mean_point(points: Sequence[CurvePoint]) -> CurvePoint:
 
 
 def _stopping(cells: Sequence[Cell]) -> dict[str, Mean]:
+    each = [dataclasses.asdict(cell.stopping) for cell in cells if cell.stopping is not None]
+    if len(each) < len(cells):
+        return {}
     kept = [next(p.truth_accuracy for p in cell.curve if p.step == cell.selected_step) for cell in cells]
-    each = [dataclasses.asdict(cell.stopping) for cell in cells]
-    return {"selected": _mean(kept), **{name: _mean([values[name] for values in each]) for name in each[0]}}
+    return {"selected": mean(kept), **{name: mean([values[name] for values in each]) for name in each[0]}}
 
 
 def _stopped_pgr(stopping: Mapping[str, Mean], name: str) -> float | None:
@@ -96,10 +100,18 @@ def _by_role(cells: Sequence[Cell], metric: str) -> dict[str, list[Score]]:
 
 def _mean_of_each(columns: Mapping[str, Sequence[Score]]) -> dict[str, Mean]:
     """What is undefined for a seed is left out."""
-    return {name: _mean(values) for name, values in columns.items() if None not in values}  # type: ignore[arg-type]
+    return {name: mean(values) for name, values in columns.items() if None not in values}  # type: ignore[arg-type]
 
 
-def _mean(values: Sequence[float]) -> Mean:
+def triples(items: Sequence[Measured]) -> list[Triple]:
+    """The predictions of measured cells."""
+    found = [item.predictions for item in items if item.predictions is not None]
+    assert len(found) == len(items)
+    return found
+
+
+def mean(values: Sequence[float]) -> Mean:
+    """With its standard error."""
     error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
     return Mean(float(np.mean(values)), error)
 
@@ -122,15 +134,16 @@ def _comparison(
     if not seeds:
         reason = "the two methods have no seed in common"
         nothing = metrics.PairedDifference(None, None, None, None, None, reason)
-        return _compared(key, method, baseline, (), nothing)
+        return compared(key, method, baseline, (), nothing)
     a, b = ([items[seed] for seed in seeds] for items in (of_method, of_baseline))
-    found = metrics.paired_difference([item.predictions for item in a], [item.predictions for item in b])
-    return _compared(key, method, baseline, seeds, found)
+    found = metrics.paired_difference(triples(a), triples(b))
+    return compared(key, method, baseline, seeds, found)
 
 
-def _compared(
+def compared(
     key: tuple[str, str, str], method: str, baseline: str, seeds: tuple[int, ...], found: PairedDifference
 ) -> Comparison:
+    """A difference as the results hold it, its p-value not yet adjusted."""
     return Comparison(
         *key,
         method,

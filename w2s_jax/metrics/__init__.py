@@ -31,7 +31,7 @@ from w2s_jax.metrics.paired import PairedDifference, PairedTests, holm, paired_d
 from w2s_jax.metrics.performance_gap import PGR, in_words, pgr, pgr_of
 
 # isort: split
-from w2s_jax.metrics.baselines import FixedPGR, fixed_pgr
+from w2s_jax.metrics.baselines import FixedPGR, fixed_pgr, paired_seeds, pgr_of_seeds
 from w2s_jax.metrics.triples import ROLES, Triple, tested_on
 from w2s_jax.runtime.registry import discover
 
@@ -72,9 +72,11 @@ __all__ = [
     "over_confidence",
     "paired_difference",
     "paired_pgr",
+    "paired_seeds",
     "paired_tests",
     "pgr",
     "pgr_of",
+    "pgr_of_seeds",
     "reliability",
     "similarity",
     "sweep_calibration_error",

@@ -1,12 +1,15 @@
 """PGR between fixed baselines: means of supervisor and ceiling over seeds of their own, as in published tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from w2s_jax.metrics.estimates import of_seeds
-from w2s_jax.metrics.performance_gap import pgr_from, pgr_of
+from w2s_jax.metrics.estimates import SAME, of_seeds
+from w2s_jax.metrics.intervals import bounded
+from w2s_jax.metrics.paired import PairedDifference, paired_tests
+from w2s_jax.metrics.performance_gap import PGR, pgr_from, pgr_of
+from w2s_jax.metrics.triples import ROLES
 from w2s_jax.runtime.errors import UserError
 
 
@@ -61,18 +64,61 @@ def fixed_pgr(
     Raises:
       UserError: one of the three is empty or holds what is not a finite number.
     """
-    models = [np.asarray(values, np.float64) for values in (supervisor, student, ceiling)]
-    for name, values in zip(("supervisor", "student", "ceiling"), models, strict=True):
-        if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-            raise UserError(f"{name}: want a finite number for each seed, got {values.tolist()}")
-    if not 0 < level < 1:
-        raise UserError(f"level must be between 0 and 1, not {level:g}")
+    models = _checked(supervisor, student, ceiling)
     weak, strong = float(models[0].mean()), float(models[2].mean())
-    found, counts = pgr_from(of_seeds(models), level, min_gap), [len(values) for values in models]
+    found, counts = pgr_of_seeds(*models, level=level, min_gap=min_gap), [len(values) for values in models]
     if found.value is None:
         return FixedPGR(None, None, None, None, found.reason, weak, strong, *counts)
     values = np.array([pgr_of(weak, float(each), strong) for each in models[1]], np.float64)
-    several = len(values) > 1
-    deviation = float(values.std(ddof=1)) if several else None
-    low, high = (end if several and end is not None and np.isfinite(end) else None for end in (found.low, found.high))
-    return FixedPGR(float(values.mean()), deviation, low, high, None, weak, strong, *counts)
+    deviation = float(values.std(ddof=1)) if len(values) > 1 else None
+    ends = bounded(found)
+    return FixedPGR(float(values.mean()), deviation, ends.low, ends.high, None, weak, strong, *counts)
+
+
+def pgr_of_seeds(
+    supervisor: ArrayLike, student: ArrayLike, ceiling: ArrayLike, *, level: float = 0.95, min_gap: float = 0.03
+) -> PGR:
+    """PGR from a value for each seed, with intervals over seeds alone; see `fixed_pgr`, whose arguments these are.
+
+    Raises:
+      UserError: one of the three is empty or holds what is not a finite number, or the level is not in (0, 1).
+    """
+    if not 0 < level < 1:
+        raise UserError(f"level must be between 0 and 1, not {level:g}")
+    models = _checked(supervisor, student, ceiling)
+    found = pgr_from(of_seeds(models), level, min_gap)
+    if len(models[1]) > 1 or found.value is None:
+        return found
+    return replace(found, low=-np.inf, high=np.inf)
+
+
+def paired_seeds(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> PairedDifference:
+    """a - b, paired by seed, by Student's t over seeds alone: from accuracies where predictions are not to be had.
+
+    Args:
+      a, b: a value for each seed [S], the same seeds in both.
+      level: of the interval, in (0, 1).
+
+    Raises:
+      UserError: the two are not equally many.
+    """
+    from scipy import stats
+
+    each = np.round(np.asarray(a, np.float64) - np.asarray(b, np.float64), SAME)
+    if not len(each):
+        return PairedDifference(None, None, None, None, None, "the two have no seed in common", "seeds")
+    value = float(each.mean())
+    if len(each) == 1:
+        return PairedDifference(value, -np.inf, np.inf, None, None, over="seeds")
+    half = float(stats.t.ppf((1 + level) / 2, len(each) - 1) * stats.sem(each))
+    tests = paired_tests(each)
+    p = tests.t if tests.t is not None else min(1.0, 2.0 ** (1 - len(each)) if value else 1.0)
+    return PairedDifference(value, value - half, value + half, p, tests, over="seeds")
+
+
+def _checked(*models: ArrayLike) -> list[np.ndarray]:
+    found = [np.asarray(values, np.float64) for values in models]
+    for name, values in zip(ROLES, found, strict=True):
+        if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+            raise UserError(f"{name}: want a finite number for each seed, got {values.tolist()}")
+    return found

@@ -22,11 +22,11 @@ class Agreement(NamedTuple):
     """Fraction of examples where student and supervisor predict the same class, in [0, 1].
 
     Attributes:
-      overall: over all examples.
+      overall: over all examples; None where it is not known.
       where_right, where_wrong: over those where the supervisor is right, or wrong; None where there are none.
     """
 
-    overall: float
+    overall: float | None
     where_right: float | None
     where_wrong: float | None
 

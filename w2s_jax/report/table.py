@@ -1,11 +1,12 @@
 """The final tables, for a terminal and as Markdown."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from w2s_jax.evaluation.results import Comparison, Mean, Results, Summary
-from w2s_jax.metrics import MetricFacts, in_words
+from w2s_jax.metrics import MetricFacts, PairedDifference, in_words
 
 LEGEND = (
     "Means over seeds ± standard error, on the test split. PGR = (student - supervisor) / (ceiling - supervisor), "
@@ -131,6 +132,9 @@ def made_rows(found: Results) -> list[Row]:
     ]
     rows.append(("seeds", ", ".join(map(str, sorted({cell.seed for cell in found.cells})))))
     for task in found.tasks:
+        if not task.sizes:
+            rows.append((f"task {task.name}", "accuracies alone, imported from a table"))
+            continue
         sizes = ", ".join(f"{name} {size}" for name, size in task.sizes.items())
         balance = " / ".join(f"{share:.2f}" for share in task.test_balance[:MOST_CLASSES])
         balance += " / ..." if task.n_classes > MOST_CLASSES else ""
@@ -232,15 +236,17 @@ def _comparison(comparison: Comparison) -> str:
     pair = f"{comparison.method} against {comparison.baseline}, accuracy"
     if comparison.difference is None:
         return f"{pair}: undefined: {comparison.reason}"
-    found = f"{pair}: {comparison.difference:+.3f} [{comparison.low:+.3f}, {comparison.high:+.3f}]"
-    return f"{found}, {p_in_words(comparison.p, comparison.p_holm)}"
+    return f"{pair}: {in_words_with_p(comparison.difference, comparison)}"
 
 
-def p_in_words(p: float | None, holm: float | None) -> str:
-    """`p = 0.02 (Holm 0.06)`, or that one seed has none."""
-    if p is None or holm is None:
-        return "over examples alone: one seed has no p-value"
-    return f"p = {p:.2g} (Holm {holm:.2g})"
+def in_words_with_p(value: float, found: Comparison | PairedDifference, holm: float | None = None) -> str:
+    """`+0.010 [+0.002, +0.018], p = 0.02 (Holm 0.06)`, or that one seed has no p-value."""
+    holm = found.p_holm if isinstance(found, Comparison) else holm
+    low = "-∞" if found.low is None or math.isinf(found.low) else f"{found.low:+.3f}"
+    high = "∞" if found.high is None or math.isinf(found.high) else f"{found.high:+.3f}"
+    over = "" if found.over == "seeds and examples" else f" over {found.over} alone"
+    p = "one seed has no p-value" if found.p is None or holm is None else f"p = {found.p:.2g} (Holm {holm:.2g})"
+    return f"{value:+.3f} [{low}, {high}]{over}, {p}"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Row]) -> str:

@@ -37,6 +37,7 @@ def curves(found: Results) -> Figure | None:
                     rows += [_curve_row(summary, name, cell.seed, *p, p[0] == cell.selected_step) for p in points]
                     if name == "truth_accuracy":
                         for step, mark in ((cell.selected_step, SELECTED), (cell.best_truth_step, BEST)):
+                            assert step is not None
                             axis.plot(step, dict(points)[step], color=colour, **mark)
                 means = [(point.step, getattr(point, name)) for point in summary.curve]
                 axis.plot(*zip(*means, strict=True), line, **looks[summary.method])

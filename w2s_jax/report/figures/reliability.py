@@ -1,5 +1,6 @@
 """Whether a run's models know how often they are right: accuracy against confidence."""
 
+import dataclasses
 from typing import Any
 
 from w2s_jax.evaluation.results import Results, Summary
@@ -10,9 +11,12 @@ from w2s_jax.report.figures.style import MUTED
 LEAST_IN_BIN = 25  # whose accuracy then has a standard error of .1 at most
 
 
-def reliability(found: Results) -> Figure:
+def reliability(found: Results) -> Figure | None:
     """Accuracy against confidence on the test split, all seeds together."""
-    found, note = selection.selected_of(found)
+    measured = tuple(s for s in found.summaries if any(bins.counts for bins in s.reliability.values()))
+    if not measured:
+        return None
+    found, note = selection.selected_of(dataclasses.replace(found, summaries=measured))
     pairs = selection.by_pair(found)
     image, axes = style.panels(len(pairs), height=2.6)
     looks = style.method_looks(found.summaries)
