@@ -24,7 +24,6 @@ from w2s_jax.metrics.influence import STATISTICS, Measured, Statistic
 
 # What an interval is over: all that was drawn by chance, or only one of the two.
 Over = Literal["seeds and examples", "examples", "seeds"]
-_EXPONENT = 1.2  # of shares, in degrees of freedom
 SAME = 12  # decimals: two scores that differ by less are equal, and the difference is rounding
 
 
@@ -63,9 +62,9 @@ class Estimates(NamedTuple):
     def linear(self, weights: Float[np.ndarray, "k m"]) -> Linear:
         """Combinations of the means.
 
-        Degrees of freedom are `1 / sum_i (share_i^1.2 / f_i)`, with share_i the i-th part's share of the variance.
-        Satterthwaite has share_i^2, with which three seeds cover too little: .922 at worst, whatever the shares, where
-        this exponent has .937 to .958 (benchmarks/coverage.py).
+        Degrees of freedom are `1 / sum_i (share_i / f_i)`, with share_i the i-th part's share of the variance.
+        Satterthwaite has share_i^2, with which intervals over three seeds cover too little: .922 at worst, where these
+        cover .942 to .963, whatever the shares (by integration; docs/results/coverage.md has simulations).
         """
         each = [_variance(weights, part.covariance) for part in self.parts]
         alone = _variance(weights, self.examples.covariance)
@@ -74,9 +73,7 @@ class Estimates(NamedTuple):
         variance = np.sum(each, axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = [np.where(variance > 0, one / variance, 0.0) for one in each]
-            inverse = np.sum(
-                [s**_EXPONENT / p.freedom for s, p in zip(shares, (*self.parts, self.examples), strict=True)], axis=0
-            )
+            inverse = np.sum([s / p.freedom for s, p in zip(shares, (*self.parts, self.examples), strict=True)], axis=0)
             freedom = 1 / np.asarray(inverse, np.float64)
         return Linear(weights @ self.values, variance, freedom)
 
