@@ -1,7 +1,7 @@
 """One small run in a process of its own, for tests of determinism: prints the SHA-256 of every stage's bits.
 
-`python -m tests.determinism FOLDER [STOP]` makes tiny models and a task in FOLDER and runs them; with STOP it is
-interrupted after that many steps of a training stage, and can be started again.
+`python -m tests.determinism FOLDER` makes small models and a task in FOLDER, where they are not there yet, and runs
+what is not done.
 """
 
 import dataclasses
@@ -20,7 +20,9 @@ def experiment(folder: Path) -> Experiment:
     """Finetuning of all weights, packed as it always is, with dropout and microbatches; LoRA; and probes."""
     change = dataclasses.replace
     plan = tiny.experiment(folder, checkpoint_seconds=0.0)
-    wide = tiny.llama(folder / "wide", layers=3, width=192)
+    wide = folder / "wide"
+    if not wide.exists():
+        tiny.llama(wide, layers=2, width=128)
     full = change(plan.students["strong"], model=str(wide), epochs=2)
     return change(
         plan,
