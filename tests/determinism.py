@@ -39,7 +39,7 @@ def experiment(folder: Path) -> Experiment:
 
 
 def bits(plan: Experiment) -> dict[str, str]:
-    """The SHA-256 of what every stage predicts and of how it was trained, by its title."""
+    """The SHA-256 of what every stage predicts and of how it was trained, by its key."""
     planned, found = api.Planned([plan]), {}
     for stage in planned.stages:
         done = planned.store.read(stage.name)
@@ -47,7 +47,7 @@ def bits(plan: Experiment) -> dict[str, str]:
         for array in (done.predictions.probs, done.predictions.logits, done.history.probs):
             hashed.update(np.ascontiguousarray(array).tobytes())
         hashed.update(json.dumps([done.history.losses, done.history.best]).encode())
-        found[stage.title] = hashed.hexdigest()
+        found[stage.key] = hashed.hexdigest()
     return found
 
 
