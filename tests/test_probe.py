@@ -179,3 +179,14 @@ def test_features_that_are_not_finite_are_named(features):
     broken[5, 5] = np.nan
     with pytest.raises(UserError, match="problem 0 is not finite"):
         fit_probes(broken, targets, CROSS_ENTROPY, steps=2)
+
+
+def test_examples_of_one_text_keep_the_labels_of_each():
+    """Two annotators of every text who never agree: the best answer is one half, and no loss is below ln 2."""
+    features = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    rows = np.repeat(np.arange(40), 2)[None]
+    targets = np.tile(np.eye(2, dtype=np.float32), (40, 1))[None]
+    fitted = fit_probes(features, targets, CROSS_ENTROPY, steps=200, batch_size=None, rows=rows)
+    probs = jax.nn.softmax(predict_probes(features, fitted.weights, fitted.biases), axis=-1)
+    np.testing.assert_allclose(probs, 0.5, atol=0.01)
+    assert fitted.losses.min() > np.log(2) - 1e-6
