@@ -1,11 +1,9 @@
-"""The same bits on the same machine: alone, beside busy processes, with other timing of threads, killed and resumed."""
+"""The same bits on the same machine: alone, and on one core beside busy processes, so with other timing of threads."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -22,30 +20,21 @@ def start(folder: Path) -> subprocess.Popen[str]:
 
 
 def bits(running: subprocess.Popen[str]) -> dict[str, str]:
-    printed, _ = running.communicate(timeout=900)
+    printed, _ = running.communicate(timeout=1500)
     assert running.returncode == 0
     return json.loads(printed.splitlines()[-1])
 
 
 @pytest.mark.slow
-def test_load_and_timing_and_kills_change_no_bit(tmp_path):
+def test_load_and_the_timing_of_threads_change_no_bit(tmp_path):
     """All weights (packed; with dropout and microbatches), LoRA and probes."""
     alone = bits(start(tmp_path / "alone"))
     assert len(alone) >= 8
-    busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(2 * (os.cpu_count() or 1))]
+    busy = subprocess.Popen([sys.executable, "-c", BUSY])
     try:
-        beside = bits(start(tmp_path / "beside"))
-        killed = 0
-        for seconds in (20, 35, 50):
-            running = start(tmp_path / "killed")
-            time.sleep(seconds)
-            killed += running.poll() is None
-            running.send_signal(signal.SIGKILL)
-            running.wait()
-        resumed = bits(start(tmp_path / "killed"))
+        beside = start(tmp_path / "beside")
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(beside.pid, {min(os.sched_getaffinity(0))})
+        assert bits(beside) == alone
     finally:
-        for each in busy:
-            each.kill()
-    assert killed
-    assert beside == alone
-    assert resumed == alone
+        busy.kill()
