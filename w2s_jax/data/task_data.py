@@ -48,6 +48,10 @@ def closed() -> Iterator[None]:
         _CLOSED.reset(token)
 
 
+def _check_open() -> None:
+    assert not _CLOSED.get(), "a stage that is being made asks for examples that its hash does not cover"
+
+
 class TaskData:
     """The examples of one `TaskConfig`. Everything is read on first use, and once."""
 
@@ -76,17 +80,13 @@ class TaskData:
         Raises:
           AssertionError: the task is closed.
         """
-        assert not _CLOSED.get(), "a stage that is being made asks for examples that its hash does not cover"
-        return self._examples
+        _check_open()
+        return self._read[0]
 
     @property
     def reading(self) -> Reading:
         """What became of the source's records."""
         return self._read[1]
-
-    @property
-    def _examples(self) -> tuple[Example, ...]:
-        return self._read[0]
 
     @functools.cached_property
     def _read(self) -> tuple[tuple[Example, ...], Reading]:
@@ -103,7 +103,16 @@ class TaskData:
 
     @property
     def texts(self) -> tuple[Text, ...]:
-        """Every text that any seed can draw."""
+        """Every text that any seed can draw.
+
+        Raises:
+          AssertionError: the task is closed.
+        """
+        _check_open()
+        return self._texts
+
+    @functools.cached_property
+    def _texts(self) -> tuple[Text, ...]:
         return tuple(example.text for example in self.examples)
 
     def splits(self, seed: int) -> Splits:
@@ -112,7 +121,7 @@ class TaskData:
         Raises:
           AssertionError: the task is closed.
         """
-        assert not _CLOSED.get(), "a stage that is being made asks for examples that its hash does not cover"
+        _check_open()
         if seed not in self._splits:
             self._splits[seed] = self._draw(seed)
         return self._splits[seed]
@@ -169,8 +178,8 @@ class PartsData(TaskData):
         found, reading = tasks.read_task(self.definition)
         return tuple(found), reading
 
-    @property
-    def texts(self) -> tuple[Text, ...]:
+    @functools.cached_property
+    def _texts(self) -> tuple[Text, ...]:
         return tuple(sorted({text for tree in self.whole.trees.values() for text in formulas.atoms(tree)}))
 
     def _draw(self, seed: int) -> Splits:

@@ -256,7 +256,7 @@ class Stage(abc.ABC):
             "predicts": {name: split.fingerprint for name, split in shown.predict.items()},
             "classes": self.task.n_classes,
             "asking": files.sha256_text(files.canonical([self.answers, self.templates])) if self.asks else None,
-            "texts": None if self.texts is None else files.sha256_text(files.canonical(self.texts)),
+            "texts": None if self.texts is None else _fingerprint_of_texts(self.texts),
         }
 
     @functools.cached_property
@@ -281,6 +281,12 @@ class Stage(abc.ABC):
     def title(self) -> str:
         """`student smollm2-135m, confidence on cities, seed 0`."""
         return f"{self.describe()} on {self.task.config.title}, seed {self.seed}"
+
+
+@functools.lru_cache(maxsize=64)
+def _fingerprint_of_texts(texts: tuple[Text, ...]) -> str:
+    """SHA-256; all stages on one task have the same texts."""
+    return files.sha256_text(files.canonical(texts))
 
 
 def labelled(stage: Stage, labels: SoftLabels | Logits) -> Outcome:
