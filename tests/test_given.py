@@ -162,12 +162,16 @@ def test_answers_are_the_supervisors_labels(tiny, tmp_path, how, suffix):
         ([{"id": "a", "label": 1}], "lacks an answer for 1 of 2 examples, 'b' among them"),
         ([{"id": "a", "label": 1}, {"id": "a", "label": 1}], "'a' is there twice"),
         ([{"id": "a", "label": 2}], "label 2 of 'a' is none of the 2"),
-        ([{"id": "a", "probs": [0.5, 0.6]}], "probs of 'a' must be 2 numbers"),
-        ([{"id": "a", "probs": [1.5, -0.5]}], "probs of 'a' must be 2 numbers"),
-        ([{"id": "a", "probs": [1.0]}], "probs of 'a' must be 2 numbers"),
-        ([{"id": "a", "probs": "very likely"}], "probs of 'a' must be 2 numbers"),
-        ([{"id": "a", "probs": "0.2 0.8"}], "probs of 'a' must be 2 numbers"),
-        ([{"id": "a", "probs": None, "label": None}], "'a' has neither a label nor probs"),
+        ([{"id": "a", "probs": [0.5, 0.6]}], "'a': probs must be two or more numbers"),
+        ([{"id": "a", "probs": [1.5, -0.5]}], "'a': probs must be two or more numbers"),
+        ([{"id": "a", "probs": [1.0]}], "'a': probs must be two or more numbers"),
+        ([{"id": "a", "probs": "very likely"}], "'a': probs must be two or more numbers"),
+        ([{"id": "a", "probs": "0.2 0.8"}], "'a': probs must be two or more numbers"),
+        ([{"id": "a", "probs": None, "label": None}], "'a' has neither a label nor probs nor p"),
+        ([{"id": "a", "probs": [0.2, 0.3, 0.5]}], "'a' has 3 probabilities; the task has 2 classes"),
+        ([{"id": "a", "p": 1.2}], "'a': p must be the probability of class 1, from 0 to 1"),
+        ([{"id": "a", "probs": [0.9, 0.1], "p": 0.9}], "contradict each other; give one of them"),
+        ([{"id": "a", "label": "good"}], "'a': label 'good' is not a whole number"),
         ([{"id": "a", "probs": [0.9, 0.1], "label": 1}], "label and probs of 'a' contradict each other"),
     ],
 )
@@ -179,7 +183,7 @@ def test_bad_answers_are_one_line(tmp_path, rows, message, suffix):
 
 
 def test_label_and_probs_that_agree_are_the_probs(tmp_path):
-    rows = [{"id": "a", "probs": [0.3, 0.7], "label": 1}, {"id": "b", "probs": [0.5, 0.5], "label": 0}]
+    rows = [{"id": "a", "p": 0.7, "label": 1}, {"id": "b", "probs": [0.5, 0.5], "label": 0}]
     for suffix in ("jsonl", "csv"):
         found = given.read(str(written(tmp_path / f"a.{suffix}", rows)), ["b", "a"], 2)
         np.testing.assert_allclose(found, [[0.5, 0.5], [0.3, 0.7]], rtol=1e-6)

@@ -85,7 +85,7 @@ def test_a_shard_that_is_not_there_is_named(tmp_path):
     assert models.load(source).config.n_layers == 2
     (tmp_path / "m" / "model-00002-of-00002.safetensors").unlink()
     models.load.cache_clear()
-    with pytest.raises(UserError, match=r"model-00002-of-00002\.safetensors is not a whole"):
+    with pytest.raises(UserError, match=r"names model-00002-of-00002\.safetensors, which is not there"):
         models.load(source)
 
 

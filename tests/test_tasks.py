@@ -1,5 +1,6 @@
 """Tasks: what a record becomes, and that nothing but the content of a text tells its label."""
 
+import dataclasses
 import doctest
 import importlib
 import json
@@ -11,14 +12,17 @@ import numpy as np
 import pytest
 
 from w2s_jax.data import sources, tasks
-from w2s_jax.data.example import Example, Reading
+from w2s_jax.data.example import Example
+from w2s_jax.data.reading import Reading
 from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.data.tasks.choice import candidates
 from w2s_jax.data.tasks.cities import CITIES, city_records
 from w2s_jax.data.tasks.knowledge import creak, mmlu, sciq
 from w2s_jax.data.tasks.preferences import preference
 from w2s_jax.data.tasks.reading import boolq
+from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.origin import Origin
 
 HUMAN, ASSISTANT = "\n\nHuman: ", "\n\nAssistant: "
 
@@ -234,22 +238,24 @@ ANNOTATED = [("a", 1), ("a", 1), ("a", 0), ("b", 0), ("b", 1), ("c", 0), ("c", 0
 
 def test_repeated_annotations_are_merged_by_majority_and_counted(tmp_path):
     path = jsonl(tmp_path / "a.jsonl", [{"text": text, "label": label} for text, label in ANNOTATED])
-    found, reading = tasks.read_task(tasks.get(path))
+    found, reading = tasks.read_task(tasks.get(path), TaskConfig(path))
     assert {e.text: (e.label, e.shares) for e in found} == {"a": (1, (1 / 3, 2 / 3)), "c": (0, None), "d": (1, None)}
-    assert reading == Reading(8, 0, 8, merged=3, contradictory=2, outside_pool=0, examples=3)
+    assert reading.origin == Origin(path, files={"a.jsonl": files.sha256_file(Path(path))})
+    counts = dataclasses.replace(reading, origin=None, layout=())
+    assert counts == Reading(8, 0, 8, merged=3, contradictory=2, outside_pool=0, examples=3)
     left_out = "2 left out, as their content's labels have no majority"
     assert reading.describe() == f"8 records: 3 examples (3 merged with others of the same content, {left_out})"
 
 
 def test_repeated_annotations_can_be_kept_or_refused(tmp_path):
     path = jsonl(tmp_path / "a.jsonl", [{"text": text, "label": label} for text, label in ANNOTATED])
-    kept, reading = tasks.read_task(tasks.get(path), duplicates="keep")
+    kept, reading = tasks.read_task(tasks.get(path), TaskConfig(path, duplicates="keep"))
     assert sorted((e.text, e.label) for e in kept) == sorted(ANNOTATED)
     assert len({e.id for e in kept}) == 8
     assert all(len({e.group for e in kept if e.text == text}) == 1 for text in "abcd")
     assert (reading.examples, reading.is_whole) == (8, True)
     with pytest.raises(UserError, match="4 of 8 examples repeat the content of another"):
-        tasks.read_task(tasks.get(path), duplicates="error")
+        tasks.read_task(tasks.get(path), TaskConfig(path, duplicates="error"))
     with pytest.raises(UserError, match="unknown way to treat duplicates 'merg'"):
         TaskConfig(path, duplicates="merg")
 
@@ -275,8 +281,8 @@ def test_own_preferences(tmp_path):
     both = [{"chosen": "Q: a", "rejected": "Q: b"}, {"chosen": "Q: b", "rejected": "Q: a"}, *whole]
     assert [example.id for example in tasks.load(jsonl(tmp_path / "both.jsonl", both))] == ["x"]
     assert tasks.get(str(tmp_path / "both.jsonl")).candidates == 2
-    labelled = [{"text": "x", "label": 1, "chosen": True}]
-    assert tasks.load(jsonl(tmp_path / "labelled.jsonl", labelled))[0].text == "x"
+    labelled = [{"text": "x", "label": 1, "chosen": True}, {"text": "y", "label": 0, "chosen": False}]
+    assert {e.text for e in tasks.load(jsonl(tmp_path / "labelled.jsonl", labelled))} == {"x", "y"}
     replies = [{"prompt": "Q: ", "chosen": "good", "rejected": f"bad {i}"} for i in range(3)]
     assert len({example.group for example in tasks.load(jsonl(tmp_path / "many.jsonl", replies))}) == 1
 
@@ -284,14 +290,17 @@ def test_own_preferences(tmp_path):
 @pytest.mark.parametrize(
     ("records", "message"),
     [
-        ([{"prompt": "Q: ", "chosen": "good"}], "a record has no column 'rejected'"),
-        ([{"review": "x", "label": 1}], "a record has no column 'text'; it has: review, label"),
-        ([{"text": "x", "label": "good"}], "label 'good' is not a whole number"),
+        ([{"prompt": "Q: ", "chosen": "good"}], "its columns are 'prompt', 'chosen'; want a question, choices"),
+        ([{"remark": "x", "label": 1}], r"its columns are 'remark', 'label'; want .* a text and a label"),
         (
-            [{"text": "x", "label": 1, "id": 1}, {"text": "y", "label": 1, "id": 1}],
-            "two different texts have the id '1'",
+            [{"text": "x", "label": 1}, {"text": "y", "label": "good"}],
+            r"holds numbers, such as '1' \(line 1\), and names",
         ),
-        ([], "gives no labelled example"),
+        (
+            [{"text": "x", "label": 1, "id": 1}, {"text": "y", "label": 0, "id": 1}],
+            "line 2: two different texts have the id '1'",
+        ),
+        ([], "it holds no record"),
     ],
 )
 def test_bad_own_file_is_one_line_that_names_it(tmp_path, records, message):
@@ -382,7 +391,19 @@ def test_a_model_can_be_asked_about_every_task(task):
     assert negative == (task.description.rstrip("?").endswith("positive"))
 
 
-@pytest.mark.parametrize("module", ["sources", "tasks.base", "tasks.own", "tasks.choice"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "records",
+        "sources.base",
+        "sources.files",
+        "tables.columns",
+        "tables.labelled",
+        "tables.messages",
+        "tasks.base",
+        "tasks.choice",
+    ],
+)
 def test_the_examples_in_docstrings_run(module):
     failed, attempted = doctest.testmod(importlib.import_module(f"w2s_jax.data.{module}"))
     assert failed == 0 < attempted
@@ -398,6 +419,10 @@ def test_a_new_kind_of_source_is_one_registration(monkeypatch):
         return sources.BuiltIn(lambda: records, "spelled out")
 
     task = tasks.Task("letters", "is it an odd one?", sources.Local("nowhere"), tasks.labelled_text)
-    assert sorted(example.text for example in tasks.load_task(task, "spelled:abc")) == ["a", "b", "c"]
+    assert sorted(example.text for example in tasks.read_task(task, TaskConfig("letters", "spelled:abc"))[0]) == [
+        "a",
+        "b",
+        "c",
+    ]
     with pytest.raises(UserError, match="a source 'hf' already"):
         sources.SOURCES.register(spelled, "hf")

@@ -1,7 +1,6 @@
-"""One example of a classification task, and what became of the records that examples are read from."""
+"""One example of a classification task."""
 
 import hashlib
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from w2s_jax.data.tokens import Text
@@ -27,45 +26,6 @@ class Example(NamedTuple):
     group: str
     difficulty: float = 0.0
     shares: tuple[float, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What became of a source's records.
-
-    Attributes:
-      records: that were read.
-      unlabelled: of them, those that give no example.
-      labelled: examples that the others give.
-      merged: of these, those that became one with another example of the same content.
-      contradictory: of these, those left out because their content's labels have no majority.
-      outside_pool: examples left out because the task is larger than its pool.
-      examples: those that are left, from which splits are drawn.
-    """
-
-    records: int
-    unlabelled: int
-    labelled: int
-    merged: int
-    contradictory: int
-    outside_pool: int
-    examples: int
-
-    def describe(self) -> str:
-        """`4,080 records: 2,314 examples (1,500 merged with others of the same content, ...)`."""
-        gone = (
-            (self.unlabelled, "records without a labelled example"),
-            (self.merged, "merged with others of the same content"),
-            (self.contradictory, "left out, as their content's labels have no majority"),
-            (self.outside_pool, "left out of the pool"),
-        )
-        words = ", ".join(f"{count:,} {what}" for count, what in gone if count)
-        return f"{self.records:,} records: {self.examples:,} examples" + (f" ({words})" if words else "")
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every record and example is there, but for those outside the pool."""
-        return not (self.unlabelled or self.merged or self.contradictory)
 
 
 def digest(*parts: str) -> str:

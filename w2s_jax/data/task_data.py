@@ -11,8 +11,9 @@ import numpy as np
 
 from w2s_jax.data import arrays, formulas, sources, tasks
 from w2s_jax.data import splits as data_splits
-from w2s_jax.data.example import Example, Reading
+from w2s_jax.data.example import Example
 from w2s_jax.data.formulas import Tree
+from w2s_jax.data.reading import Reading
 from w2s_jax.data.splits import Split, Splits, SplitSizes
 from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.data.tasks import Task
@@ -20,18 +21,22 @@ from w2s_jax.data.tokens import Text
 from w2s_jax.runtime import references
 from w2s_jax.runtime.errors import UserError
 
+# Records that are read for a pool, of a source that has many more: so many, and so many more for each of its examples.
+LEAST_RECORDS, RECORDS_PER_EXAMPLE = 50_000, 4
 
-def definition_of(name: str) -> Task:
-    """A registered task, one of the user's own Python file, or that of a local table or arrays.
+
+def definition_of(config: TaskConfig) -> Task:
+    """A registered task, one of the user's own Python file, or that of a table or of arrays.
 
     Raises:
       UserError: no such task or file.
     """
+    name = config.name
     if name.endswith(arrays.SUFFIX):
         n_classes = 1 + max(example.label for example in arrays.examples(name))
         return Task(Path(name).name, "your own arrays", sources.Local(name), lambda record: (), max(n_classes, 2))
     reference = references.split(name)
-    return tasks.get(name) if reference is None else references.named(*reference, kind=Task)
+    return tasks.get(name, config.table) if reference is None else references.named(*reference, kind=Task)
 
 
 # While a stage is made: it was given what it may see before.
@@ -62,7 +67,7 @@ class TaskData:
     @functools.cached_property
     def definition(self) -> Task:
         """What the task is, as opposed to its examples."""
-        return definition_of(self.config.name)
+        return definition_of(self.config)
 
     @property
     def n_classes(self) -> int:
@@ -94,11 +99,23 @@ class TaskData:
         if config.name.endswith(arrays.SUFFIX):
             found = arrays.examples(config.name)
             reading = Reading(len(found), 0, len(found), 0, 0, 0, len(found))
+        elif config.pool is None:
+            found, reading = tasks.read_task(self.definition, config)
         else:
-            found, reading = tasks.read_task(self.definition, config.source, config.duplicates)
-        if config.pool is None:
-            return tuple(found), reading
-        drawn = data_splits.draw_pool(found, config.pool, self.n_classes if config.balance else None)
+            return self._read_pool(config.pool)
+        return (tuple(found), reading) if config.pool is None else self._pooled(found, reading, config.pool)
+
+    def _read_pool(self, pool: int) -> tuple[tuple[Example, ...], Reading]:
+        """The pool, from as many records as it needs."""
+        at_most = LEAST_RECORDS + RECORDS_PER_EXAMPLE * pool
+        while True:
+            read = self._pooled(*tasks.read_task(self.definition, self.config, at_most), pool)
+            if read[1].available is None or read[1].examples >= data_splits.USABLE * pool:
+                return read
+            at_most *= 4
+
+    def _pooled(self, found: list[Example], reading: Reading, pool: int) -> tuple[tuple[Example, ...], Reading]:
+        drawn = data_splits.draw_pool(found, pool, self.n_classes if self.config.balance else None)
         return tuple(drawn), replace(reading, outside_pool=len(found) - len(drawn), examples=len(drawn))
 
     @property
@@ -175,7 +192,7 @@ class PartsData(TaskData):
 
     @functools.cached_property
     def _read(self) -> tuple[tuple[Example, ...], Reading]:
-        found, reading = tasks.read_task(self.definition)
+        found, reading = tasks.read_task(self.definition, self.config)
         return tuple(found), reading
 
     @functools.cached_property

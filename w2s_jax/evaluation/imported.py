@@ -12,7 +12,6 @@ three roles may have different seeds; from predictions they are over seeds and e
 """
 
 import dataclasses
-import json
 import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,9 +19,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from w2s_jax import metrics
-from w2s_jax.data import sources
+from w2s_jax.data import records, sources
+from w2s_jax.data.probabilities import probabilities
 from w2s_jax.evaluation import across, one_cell, summarise
 from w2s_jax.evaluation.one_cell import Measured
 from w2s_jax.evaluation.results import Bins, Cell, Comparison, Mean, Results, Summary, TaskFacts
@@ -59,13 +60,13 @@ def read(path: Path) -> list[Row]:
     """
     rows = []
     for number, record in enumerate(sources.Local(str(path)).records(), 1):
-        role = str(sources.field(record, "role"))
+        role = str(records.field(record, "role"))
         if role not in ROLES:
             raise UserError(f"{path}, row {number}: role {role!r} is none of {', '.join(ROLES)}")
-        key = tuple(str(sources.field(record, name) or "") for name in KEYS[role])
+        key = tuple(str(records.field(record, name) or "") for name in KEYS[role])
         if not all(key):
             raise UserError(f"{path}, row {number}: a {role}'s row needs {', '.join(KEYS[role])}")
-        rows.append(Row(role, key, sources.class_field(record, "seed"), record))
+        rows.append(Row(role, key, records.class_field(record, "seed"), record))
     if not rows:
         raise UserError(f"{path} has no rows")
     return rows
@@ -144,7 +145,7 @@ def accuracies(path: Path, rows: Iterable[Row]) -> Accuracies:
         if row.seed in each:
             raise UserError(f"{what} is there twice")
         try:
-            each[row.seed] = float(sources.field(row.content, "accuracy"))
+            each[row.seed] = float(records.field(row.content, "accuracy"))
         except (TypeError, ValueError):
             each[row.seed] = math.nan
         if not 0 <= each[row.seed] <= 1:
@@ -261,7 +262,7 @@ def measured(path: Path, rows: Sequence[Row]) -> list[Measured]:
     known: dict[tuple[str, tuple[str, ...]], dict[int, dict[str, Mapping[str, Any]]]] = {}
     for row in rows:
         examples = known.setdefault((row.role, row.key), {}).setdefault(row.seed, {})
-        identifier = str(sources.field(row.content, "id"))
+        identifier = str(records.field(row.content, "id"))
         if identifier in examples:
             what = f"{row.role} {', '.join(row.key)}, seed {row.seed}"
             raise UserError(f"{path}: example {identifier!r} of {what}, is there twice")
@@ -282,24 +283,30 @@ def _triple(path: Path, what: str, by_role: Mapping[str, Mapping[str, Mapping[st
     student = by_role["student"]
     assert student is not None
     names = sorted(student)
-    labels = np.array([sources.class_field(student[name], "label") for name in names])
+    labels = np.array([records.class_field(student[name], "label") for name in names])
     probs = {}
     for role, examples in by_role.items():
         if examples is None or set(examples) != set(names):
             missing = len(names) if examples is None else len(set(names) ^ set(examples))
             raise UserError(f"{path}: {what}: {missing} examples of student and {role} are not the same")
         wrong = [
-            n for n, label in zip(names, labels, strict=True) if sources.class_field(examples[n], "label") != label
+            n for n, label in zip(names, labels, strict=True) if records.class_field(examples[n], "label") != label
         ]
         if wrong:
             raise UserError(f"{path}: {what}: student and {role} have different labels of example {wrong[0]!r}")
-        probs[role] = np.array([_probs(examples[name]["probs"]) for name in names], np.float64)
+        probs[role] = np.array([_probs(path, what, name, examples[name]) for name in names], np.float64)
     groups = np.array([str(student[name].get("group") or name) for name in names])
     return Triple(**probs, labels=labels, groups=groups)
 
 
-def _probs(value: Any) -> list[float]:
-    return [float(each) for each in (json.loads(value) if isinstance(value, str) else value)]
+def _probs(path: Path, what: str, name: str, record: Mapping[str, Any]) -> Float[np.ndarray, " c"]:
+    try:
+        found = probabilities(record)
+    except UserError as error:
+        raise UserError(f"{path}: {what}: {name!r}: {error}") from error
+    if found is None:
+        raise UserError(f"{path}: {what}: example {name!r} has neither probs nor p")
+    return found
 
 
 def _facts(task: str, found: Sequence[Measured]) -> TaskFacts:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2s_jax.data.example import Reading
+from w2s_jax.data.reading import Reading
 from w2s_jax.metrics import PGR, Agreement, Finding, FixedPGR, MetricFacts, Over, PairedTests
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy as np
 
 from w2s_jax import metrics
 from w2s_jax.config import Experiment
-from w2s_jax.data import sources
+from w2s_jax.data import formats, records
 from w2s_jax.data.task_data import Tasks
 from w2s_jax.pipeline import graph
 from w2s_jax.pipeline.graph import CellStages
@@ -173,9 +173,9 @@ def _ledger(vault: Path) -> Iterator[dict[str, Any]]:
 def _submitted(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
     """What a submission says of each example, by task and seed."""
     found: dict[tuple[str, int], dict[str, Any]] = {}
-    for record in sources.read(path):
-        key = sources.text_field(record, "task"), sources.class_field(record, "seed")
-        rows, identifier = found.setdefault(key, {}), sources.text_field(record, "id")
+    for record in formats.read(path):
+        key = records.text_field(record, "task"), records.class_field(record, "seed")
+        rows, identifier = found.setdefault(key, {}), records.text_field(record, "id")
         if identifier in rows:
             raise UserError(f"{path}: example {identifier!r} of {key[0]}, seed {key[1]}, is there twice")
         rows[identifier] = record

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, Sharding
 from jaxtyping import Array, Float
 
-from w2s_jax.models import assembly, families, onnx_weights, shapes, weights
+from w2s_jax.models import assembly, families, hub_files, onnx_weights, shapes, weights
 from w2s_jax.models import tokenizer as tokenizers
 from w2s_jax.models.catalogue import MODELS, ModelCard
 from w2s_jax.models.classifier import Classifier
@@ -26,7 +26,6 @@ from w2s_jax.runtime.downloads import WheelFile
 from w2s_jax.runtime.errors import UserError
 
 ACCEPT_TERMS = "W2S_ACCEPT_GEMMA_TERMS"
-HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "vocab*", "merges.txt"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,13 +109,13 @@ def locate(source: str) -> Files:
         if not path.is_file():
             raise UserError(f"{path} does not exist")
         return Files((path,), None, path.parent)
-    if path.suffix in weights.PICKLES:
+    if path.suffix in hub_files.PICKLES:
         raise UserError(f"{path}: reading a pickle can run anything, so it is refused; save the model as safetensors")
     if path.is_dir():
         return _folder(path)
     if source.count("/") == 1 and not source.startswith((".", "/")):
-        repo, _, revision = source.partition("@")
-        return _folder(downloads.hub_folder(repo, revision or "main", HUB_FILES))
+        name, _, revision = source.partition("@")
+        return _folder(hub_files.fetch(name, revision or "main"))
     raise errors.unknown("model", source, MODELS)
 
 
@@ -142,8 +141,7 @@ def fingerprint(source: str) -> str:
         return MODELS[source].sha256
     found = locate(source)
     parts = [*found.weights, *([found.config] if isinstance(found.config, Path) else [])]
-    tokenizer = found.folder / "tokenizer.json"
-    parts += [tokenizer] if tokenizer.exists() else []
+    parts += hub_files.tokenizer_files(found.folder)
     hashes = [files.sha256_file(path) for path in parts]
     own = families.identity(outline(source)[0])
     return files.sha256_text(files.canonical(hashes if own is None else [*hashes, own]))
@@ -214,4 +212,4 @@ def _folder(folder: Path) -> Files:
     config = folder / "config.json"
     if not config.exists():
         raise UserError(f"{folder} has no config.json")
-    return Files(tuple(weights.weight_files(folder)), config, folder)
+    return Files(tuple(hub_files.weight_files(folder)), config, folder)

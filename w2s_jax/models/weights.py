@@ -20,8 +20,6 @@ from w2s_jax.models.params import path_of
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
 
-PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
-
 
 class Tensors(NamedTuple):
     """Tensors of a checkpoint by plain name, each read when it is asked for.
@@ -92,27 +90,6 @@ def gguf(path: Path) -> Gguf:
 
     metadata = {key: field.contents() for key, field in reader.fields.items()}
     return Gguf(metadata, Tensors(shapes, read))
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a Hugging Face folder, whole or in shards.
-
-    Raises:
-      UserError: there is none; for a folder with only pickled weights the message says why those are not read.
-    """
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        return [folder / name for name in sorted(set(files.read_json(index)["weight_map"].values()))]
-    found = sorted(folder.glob("*.safetensors"))
-    if not found:
-        pickled = [path.name for path in folder.iterdir() if path.suffix in PICKLES]
-        if pickled:
-            raise UserError(
-                f"{folder} has only {', '.join(sorted(pickled))}: reading a pickle can run anything, so it is refused; "
-                "save the model as safetensors"
-            )
-        raise UserError(f"{folder} has no *.safetensors file")
-    return found
 
 
 def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

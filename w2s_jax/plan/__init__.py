@@ -75,7 +75,7 @@ def plan(
       UserError: see `compile_for`, `chips.topology` and `architectures.architecture`.
     """
     slice_ = topology(where)
-    task = definition_of(experiment.tasks[0].name)
+    task = definition_of(experiment.tasks[0])
     for workload in workloads(experiment):
         stage = workload.learner, workload.learn, task.n_classes
         request = Request("train", *stage, experiment.mesh, slice_, task.candidates)

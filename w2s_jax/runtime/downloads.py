@@ -102,30 +102,6 @@ def download(url: str, path: Path, sha256: str) -> None:
     partial.replace(path)
 
 
-def hub_folder(repo: str, revision: str, patterns: list[str], repo_type: str = "model") -> Path:
-    """The files of a Hub repository that match the patterns, as a local folder.
-
-    Raises:
-      UserError: no such repository, no right to read it, or no network.
-    """
-    try:
-        import huggingface_hub
-        from huggingface_hub import errors as hub_errors
-    except ImportError as error:
-        raise UserError("reading from the Hub needs `pip install huggingface_hub`") from error
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(repo, revision=revision, allow_patterns=patterns, repo_type=repo_type)
-        )
-    except hub_errors.GatedRepoError as error:
-        raise UserError(f"Hub repository {repo!r} is gated; accept its terms there, then `hf auth login`") from error
-    except (hub_errors.RepositoryNotFoundError, hub_errors.RevisionNotFoundError) as error:
-        raise UserError(f"Hub has no {repo_type} {repo!r} at revision {revision!r}") from error
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"cannot reach the Hub for {repo!r} ({reason}); use a local folder or file instead") from error
-
-
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """One process at a time; disk errors are one line."""

@@ -1,6 +1,5 @@
 """Labels from elsewhere: of another model, of people, or of any program."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from w2s_jax.data import arrays, sources
+from w2s_jax.data import arrays, records, sources
+from w2s_jax.data.probabilities import probabilities
+from w2s_jax.data.records import Record
 from w2s_jax.data.splits import Split
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.runtime import files
@@ -25,8 +26,8 @@ class Given(Supervisor):
     """A supervisor whose labels come from elsewhere: from another model, or from people.
 
     Attributes:
-      probs: an array, `file.npz:name` or `:name`, [examples, classes], as the task's examples; or a .jsonl, .csv or
-        .parquet table with `id`, and `label` or `probs`. `w2s ask` writes the examples to be labelled.
+      probs: an array, `file.npz:name` or `:name`, [examples, classes], as the task's examples; or a table
+        with `id`, and `label`, `probs` or `p`. `w2s ask` writes the examples to be labelled.
     """
 
     probs: str
@@ -78,15 +79,15 @@ def read(path: str, ids: Sequence[str], n_classes: int) -> Float[np.ndarray, "n 
     """What a table says of these examples, as class probabilities; a `label` is certain.
 
     Args:
-      path: a .jsonl, .csv or .parquet table with `id`, and `label` or `probs`: a list, or, in a .csv, a JSON list such
-        as `[0.2, 0.8]`. Other examples and columns do not matter.
+      path: a table with `id`, and `label`, `p`, the probability of class 1, or `probs`: a list, or, in a .csv, a JSON
+        list such as `[0.2, 0.8]`. Other examples and columns do not matter.
 
     Raises:
       UserError: an example has no answer, two, or one that is no class and no probabilities.
     """
     found: dict[str, np.ndarray] = {}
     for record in sources.Local(path).records():
-        identifier = str(sources.field(record, "id"))
+        identifier = str(records.field(record, "id"))
         if identifier in found:
             raise UserError(f"{path}: {identifier!r} is there twice")
         found[identifier] = answer(path, identifier, record, n_classes)
@@ -96,37 +97,28 @@ def read(path: str, ids: Sequence[str], n_classes: int) -> Float[np.ndarray, "n 
     return np.stack([found[identifier] for identifier in ids])
 
 
-def answer(path: object, identifier: str, record: sources.Record, n_classes: int) -> Float[np.ndarray, " c"]:
-    """The class probabilities of one line of a table, from its `probs` or else its `label`; an empty cell is none.
+def answer(path: object, identifier: str, record: Record, n_classes: int) -> Float[np.ndarray, " c"]:
+    """The class probabilities of one line of a table: its `probs` or `p`, or else its `label`; an empty cell is none.
 
     Raises:
-      UserError: it has neither, both that contradict each other, or one that is no class and no probabilities.
+      UserError: it has none of them, two that contradict each other, or one that is no class and no probabilities.
     """
-    given, label = record.get("probs"), record.get("label")
-    has_probs, has_label = (not (value is None or value == "") for value in (given, label))
-    if not has_probs and not has_label:
-        raise UserError(f"{path}: {identifier!r} has neither a label nor probs")
-    probs = _probabilities(path, identifier, given, n_classes) if has_probs else None
-    if not has_label:
+    try:
+        probs = probabilities(record)
+        number = None if records.is_absent(record.get("label")) else records.class_field(record, "label")
+    except UserError as error:
+        raise UserError(f"{path}: {identifier!r}: {error}") from error
+    if probs is None and number is None:
+        raise UserError(f"{path}: {identifier!r} has neither a label nor probs nor p")
+    if probs is not None and len(probs) != n_classes:
+        raise UserError(f"{path}: {identifier!r} has {len(probs)} probabilities; the task has {n_classes} classes")
+    if number is None:
         assert probs is not None
-        return probs
-    number = sources.class_field(record, "label")
+        return probs.astype(np.float32)
     if not 0 <= number < n_classes:
         raise UserError(f"{path}: label {number} of {identifier!r} is none of the {n_classes} classes")
     if probs is None:
         return np.eye(n_classes, dtype=np.float32)[number]
     if probs[number] < probs.max():
         raise UserError(f"{path}: label and probs of {identifier!r} contradict each other; give one of them")
-    return probs
-
-
-def _probabilities(path: object, identifier: str, given: Any, n_classes: int) -> Float[np.ndarray, " c"]:
-    try:
-        probs = np.asarray(json.loads(given) if isinstance(given, str) else given, np.float32)
-    except (ValueError, TypeError):
-        probs = np.empty(0, np.float32)
-    if probs.shape != (n_classes,) or not (probs >= 0).all() or abs(probs.sum() - 1) > 1e-3:
-        raise UserError(
-            f"{path}: probs of {identifier!r} must be {n_classes} numbers, not negative, with sum 1, not {given!r}"
-        )
-    return probs / probs.sum()
+    return probs.astype(np.float32)

@@ -1,7 +1,7 @@
 """Tasks: a source of records and a pure function from a record to labelled texts. One module for each family.
 
-  base.py     what a task is; `TASKS`, `get`, `load`, `load_task`
-  own.py      the user's own files
+  base.py     what a task is; `TASKS`; `get`, which also makes a task of a table of the user's own (`data.tables`)
+  read.py     the examples of a task: `load`, `read_task`
   choice.py   what questions with several answers share, and their `_pairs`, which compare two answers
   the others  a family each: sentiment, language, knowledge, reading, commonsense, ethics, preferences, cities, chess
 
@@ -17,6 +17,7 @@ text for wrong ones. Columns, and the data sets' names, are those that registry 
 `source`.
 """
 
+from w2s_jax.data.tables import labelled_text
 from w2s_jax.data.tasks import (
     cities,
     city_formulas,
@@ -29,8 +30,8 @@ from w2s_jax.data.tasks import (
     reading,
     sentiment,
 )
-from w2s_jax.data.tasks.base import TASKS, TEMPLATES, Format, Task, get, load, load_task, read_task
-from w2s_jax.data.tasks.own import labelled_text
+from w2s_jax.data.tasks.base import TASKS, TEMPLATES, Format, Task, get
+from w2s_jax.data.tasks.read import load, read_task
 from w2s_jax.runtime.registry import discover
 
 __all__ = [
@@ -48,7 +49,6 @@ __all__ = [
     "language",
     "lichess",
     "load",
-    "load_task",
     "preferences",
     "read_task",
     "reading",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from w2s_jax.data.example import Example, coin, digest, pick
-from w2s_jax.data.sources import Record, field, text_field
+from w2s_jax.data.records import Record, field, text_field
 from w2s_jax.data.tasks.base import TASKS, TEMPLATES, Task
 from w2s_jax.runtime.errors import UserError
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from w2s_jax.data.example import Example, digest
-from w2s_jax.data.sources import BuiltIn, Record, text_field
+from w2s_jax.data.records import Record, text_field
+from w2s_jax.data.sources import BuiltIn
 from w2s_jax.data.tasks.base import Task
 from w2s_jax.data.tasks.choice import register_with_pairs
 

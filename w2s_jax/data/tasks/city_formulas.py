@@ -14,9 +14,9 @@ import numpy as np
 from w2s_jax.data.example import digest
 from w2s_jax.data.formulas import AtLeast, Atom, Parts, parse, write
 from w2s_jax.data.sources import BuiltIn
+from w2s_jax.data.tables import labelled_text
 from w2s_jax.data.tasks.base import TASKS, Task
 from w2s_jax.data.tasks.cities import city_records, statement
-from w2s_jax.data.tasks.own import labelled_text
 
 BLOCK = 4  # cities that share formulas: those of a block stay in one split, so no city is in two
 FORMULAS = 6  # of each block; fewer than its statements, so that there are at least as many atoms as formulas

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from w2s_jax.data.example import Example, digest
-from w2s_jax.data.sources import Hub, Record, class_field, field, text_field
+from w2s_jax.data.records import Record, class_field, field, text_field
+from w2s_jax.data.sources import Hub
 from w2s_jax.data.tasks.base import CONVERTED, TASKS, Task
 from w2s_jax.data.tasks.choice import candidates, numbered, register_with_pairs
 

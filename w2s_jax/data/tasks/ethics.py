@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from w2s_jax.data.example import Example, coin, digest
-from w2s_jax.data.sources import Hub, Record, class_field, text_field
+from w2s_jax.data.records import Record, class_field, text_field
+from w2s_jax.data.sources import Hub
 from w2s_jax.data.tasks.base import CONVERTED, TASKS, Format, Task
 from w2s_jax.runtime.errors import UserError
 

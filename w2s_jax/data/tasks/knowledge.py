@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from w2s_jax.data.example import Example, digest
-from w2s_jax.data.sources import Hub, Record, class_field, text_field
+from w2s_jax.data.records import Record, class_field, text_field
+from w2s_jax.data.sources import Hub
 from w2s_jax.data.tasks.base import TASKS, Task
 from w2s_jax.data.tasks.choice import candidates, lettered, register_with_pairs
 from w2s_jax.runtime.errors import UserError
@@ -87,7 +88,7 @@ TASKS.register(
     Task(
         "creak",
         "is the claim about an entity true?",
-        Hub("amydeng2000/CREAK", ("*train.json*", "*dev.json*", "*validation.json*")),
+        Hub("amydeng2000/CREAK", ("train.json", "dev.json")),
         creak,
     )
 )

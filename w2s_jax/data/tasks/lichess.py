@@ -6,14 +6,15 @@ A puzzle is a position, the opponent's move, and the moves that win from there; 
 from collections.abc import Iterable, Iterator
 
 from w2s_jax.data.example import Example, digest
-from w2s_jax.data.sources import Hub, Record, field, text_field
+from w2s_jax.data.records import Record, field, text_field
+from w2s_jax.data.sources import Hub
 from w2s_jax.data.tasks.base import TASKS, Task
 from w2s_jax.data.tasks.choice import candidates
 from w2s_jax.runtime.errors import UserError
 
 FILES = "abcdefgh"
 COLUMNS = ("FEN", "Moves", "Rating")
-_PUZZLES = Hub("Lichess/chess-puzzles", ("data/*.parquet",))
+_PUZZLES = Hub("Lichess/chess-puzzles", ("data/train-*.parquet",))
 
 
 def _moves() -> Iterator[str]:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from w2s_jax.data.example import Example, coin, digest
-from w2s_jax.data.sources import Hub, Record, text_field
+from w2s_jax.data.records import Record, text_field
+from w2s_jax.data.sources import Hub
 from w2s_jax.data.tasks.base import TASKS, Task
 
 REPLY = "\n\nAssistant:"  # what a reply follows in Anthropic's HH dialogues

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from w2s_jax.data.example import Example, digest
-from w2s_jax.data.sources import Hub, Record, Source, Wheel, class_field, text_field
+from w2s_jax.data.records import Record, class_field, text_field
+from w2s_jax.data.sources import Hub, Source, Wheel
 from w2s_jax.data.tasks.base import TASKS, Format, Task
 from w2s_jax.data.tasks.language import sentence
 

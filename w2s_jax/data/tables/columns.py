@@ -1,0 +1,142 @@
+"""Which columns of a table hold what."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from w2s_jax.data.records import Record, Row
+from w2s_jax.runtime.errors import UserError
+
+_FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
+
+# What each thing is called in the tables that people have. The first name is this package's own.
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "text": ("text", "sentence", "review", "content", "tweet", "comment", "statement", "claim", "document", "message",
+             "body", "input"),
+    "label": ("label", "labels", "class", "category", "target", "sentiment", "gold_label", "gold", "y", "output"),
+    "probs": ("probs", "probabilities", "soft_label", "soft_labels"),
+    "p": ("p",),
+    "question": ("question",),
+    "choices": ("choices", "options", "answers", "endings"),
+    "answer": ("answer", "answer_index", "correct", "correct_answer", "answerKey", "gold", "label"),
+    "context": ("context", "passage", "article"),
+    "prompt": ("prompt",),
+    "chosen": ("chosen",),
+    "rejected": ("rejected",),
+    "id": ("id",),
+    "group": ("group",),
+    "difficulty": ("difficulty",),
+}  # fmt: skip
+
+# Texts that come in two parts: each becomes a line of one text.
+TOGETHER = (
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("text1", "text2"),
+    ("title", "content"),
+    ("passage", "question"),
+    ("question", "answer"),
+)
+
+
+def value_at(record: Record, path: str) -> Any:
+    """The value of a column, or, as `a.b`, one inside another.
+
+    Raises:
+      UserError: the record has none; the message names those it has.
+    """
+    if path in record:
+        return record[path]
+    value: Any = record
+    for name in path.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            raise UserError(f"a record has no column {path!r}; it has: {', '.join(paths(record))}")
+        value = value[name]
+    return value
+
+
+def paths(record: Record) -> list[str]:
+    """The names of a record's values, with those inside others as `a.b`."""
+    return [
+        path
+        for name, value in record.items()
+        for path in ([f"{name}.{inner}" for inner in paths(value)] if isinstance(value, Mapping) and value else [name])
+    ]
+
+
+def has(record: Record, path: str) -> bool:
+    """Whether `value_at` finds a value."""
+    try:
+        value_at(record, path)
+    except UserError:
+        return False
+    return True
+
+
+def renamed(columns: Mapping[str, str]) -> Callable[[Record], Record]:
+    """A function that gives a record with these values also under these names; every other value stays."""
+
+    def rename(record: Record) -> Record:
+        if not columns:
+            return record
+        found = {name: value_at(record, path) for name, path in columns.items()}
+        rest = {name: value for name, value in record.items() if name not in columns}
+        return Row({**rest, **found}, getattr(record, "where", ""))
+
+    return rename
+
+
+def template(text: str) -> Callable[[Record], str]:
+    """A function that fills `{column}` of a text from a record; `{{` is a brace.
+
+    >>> template("{premise}\\n{hypothesis}")({"premise": "It rains.", "hypothesis": "It is wet."})
+    'It rains.\\nIt is wet.'
+
+    Raises:
+      UserError: it names no column, or, when it is filled, one that the record lacks or that is no text.
+    """
+    if not fields_of(text):
+        raise UserError(f"text {text!r} names no column; want one or more, as in '{{premise}}\\n{{hypothesis}}'")
+
+    def fill(record: Record) -> str:
+        return _FIELD.sub(lambda found: found[0][0] if found[1] is None else shown(record, found[1]), text)
+
+    return fill
+
+
+def fields_of(text: str) -> list[str]:
+    """The columns that a template names."""
+    return [found for found in _FIELD.findall(text) if found]
+
+
+def shown(record: Record, column: str) -> str:
+    """The text of a column, or its number as text.
+
+    Raises:
+      UserError: there is no such column, or it holds nothing, or no text.
+    """
+    value = value_at(record, column)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return str(value) if is_number else as_text(value, column)
+
+
+def text_at(record: Record, path: str) -> str:
+    """The text of a column.
+
+    Raises:
+      UserError: there is no such column, or it holds no text.
+    """
+    return as_text(value_at(record, path), path)
+
+
+def as_text(value: Any, column: str) -> str:
+    """A value that must be text.
+
+    Raises:
+      UserError: it is not.
+    """
+    if not isinstance(value, str):
+        raise UserError(f"{value!r} stands in column {column!r} where text should")
+    return value
