@@ -46,7 +46,9 @@ setup(
         "chess": ["chess>=1.11"],
         "onnx": ["onnx>=1.17"],
         "plan": ["jax[tpu]"],  # the libtpu that fits this jax: another may crash, also outside `w2s plan`
-        "tfds": ["tensorflow-datasets>=4.9.10", "array_record>=0.8"],
+        # TFDS imports importlib_resources, and does not require it.
+        "tfds": ["tensorflow-datasets>=4.9.10", "array_record>=0.8", "google-crc32c>=1.5", "importlib_resources>=6"],
+        "tfds-prepare": ["w2s-jax[tfds]", "tensorflow-cpu>=2.16"],  # for builders that use more of it than files
         "test": [
             "w2s-jax[chess,onnx,plot,tfds]",
             "pytest>=8",

@@ -11,13 +11,12 @@ from jax.sharding import Mesh
 
 from w2s_jax import config, serialize
 from w2s_jax.config import Experiment
-from w2s_jax.data import arrays
-from w2s_jax.data import splits as data_splits
+from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.data.task_data import Tasks
 from w2s_jax.evaluation import storage
 from w2s_jax.evaluation.measure import measure, sizes
 from w2s_jax.evaluation.results import Results
-from w2s_jax.pipeline import graph, schedule
+from w2s_jax.pipeline import graph, origins, overview, schedule
 from w2s_jax.pipeline.graph import CellStages
 from w2s_jax.pipeline.schedule import Failure
 from w2s_jax.pipeline.session import Session
@@ -27,7 +26,7 @@ from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.progress import Reporter
 from w2s_jax.runtime.sharding import make_mesh
 from w2s_jax.stages.base import Stage
-from w2s_jax.train import reading
+from w2s_jax.train.learner import Learner
 
 
 def load_experiment(reference: str) -> Experiment:
@@ -166,16 +165,31 @@ def check(experiment: Experiment) -> list[str]:
     lines = []
     for each in experiment.tasks:
         task = planned.tasks[each]
-        drawn = task.splits(experiment.seeds[0])
-        counts = ", ".join(f"{len(getattr(drawn, name))} {name}" for name in data_splits.SplitSizes._fields)
-        lines += [f"{each.title}: {task.reading.describe()}", f"  splits of seed {experiment.seeds[0]}: {counts}"]
-        learners = dict.fromkeys(stage.learner for stage in planned.stages if stage.task is task and stage.learner)
-        for learner in learners:
-            if not arrays.is_array(learner.model) and (cut := reading.longer(learner, task.texts)):
-                most = f"{len(task.texts):,} texts to {reading.longest(learner):,} tokens"
-                lines.append(f"  {learner.model} cuts {cut:,} of {most}")
+        learners = [stage.learner for stage in planned.stages if stage.task is task and stage.learner is not None]
+        lines += overview.describe(task, experiment.seeds[0], learners)
     lines.append(f"{len(planned.stages)} stages, all of them fit to run")
     return lines
+
+
+def check_task(task: TaskConfig, models: Sequence[str] = ()) -> list[str]:
+    """What a task is, in lines: what was read and left out, its classes, groups, lengths, splits and first examples.
+
+    Args:
+      models: whose tokens are counted, as a learner's `model`.
+
+    Raises:
+      UserError: the task cannot be read, or its splits cannot be drawn.
+    """
+    return overview.describe(Tasks()[task], 0, [Learner(model) for model in models])
+
+
+def lock(experiment: Experiment) -> origins.Lock:
+    """Where everything that an experiment reads comes from. All of it is fetched.
+
+    Raises:
+      UserError: a task or a model cannot be read.
+    """
+    return origins.Lock.of(Planned([dataclasses.replace(experiment, lock=None)]).stages)
 
 
 class Planned:
@@ -189,8 +203,14 @@ class Planned:
     def __init__(self, experiments: Sequence[Experiment], tasks: Tasks | None = None) -> None:
         self.tasks = tasks or Tasks()
         with processes.together():
+            for each in experiments:
+                if each.lock is not None:
+                    origins.read(Path(each.lock)).pin()
             self.cells: list[list[CellStages]] = [list(graph.cells(each, self.tasks)) for each in experiments]
             self.stages: list[Stage] = graph.stages([cell for cells in self.cells for cell in cells])
+            for each, cells in zip(experiments, self.cells, strict=True):
+                if each.lock is not None:
+                    origins.read(Path(each.lock)).check(graph.stages(cells))
         self.store = open_store(experiments[0])
 
     def status(self) -> list[tuple[Stage, str]]:

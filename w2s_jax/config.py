@@ -80,6 +80,7 @@ class Experiment:
         its own place or after it.
       keep_params: keep every stage's trained parameters, not only its predictions.
       out: results and, in `<out>/stages`, the stages that all experiments share.
+      lock: a file that `w2s lock` wrote: the Hub is read at its commits, and what is not what it was is refused.
 
     Raises:
       UserError: something is missing, stands twice, or does not fit together.
@@ -97,6 +98,7 @@ class Experiment:
     mesh: MeshConfig = MeshConfig()
     keep_params: bool = True
     out: str = "runs"
+    lock: str | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):

@@ -132,6 +132,38 @@ def checked(experiment: "Experiment") -> list[str]:
     return api.check(experiment)
 
 
+def is_config(reference: str) -> bool:
+    """Whether a reference names a config, rather than a table or a task."""
+    from w2s_jax.data.tasks import TASKS
+
+    known = packaged.configs()
+    table = Path(reference).exists() or ":" in reference or "*" in reference or Path(reference).suffix
+    return reference.endswith(".py") or reference in known or (reference not in TASKS and not table)
+
+
+def checked_task(name: str, overrides: Sequence[str], models: Sequence[str]) -> list[str]:
+    """What a table or task is, in lines.
+
+    Raises:
+      UserError: it cannot be read.
+      SystemExit: a flag is unknown or has no valid value.
+    """
+    import tyro
+
+    from w2s_jax import api
+    from w2s_jax.data.task_config import TaskConfig
+
+    default = TaskConfig(name, shrink=True)
+    task = tyro.cli(
+        tyro.conf.AvoidSubcommands[TaskConfig],
+        default=default,
+        args=list(overrides),
+        prog=f"w2s check {name}",
+        description="What can be said about a table.",
+    )
+    return api.check_task(task, models)
+
+
 def remaining(experiments: Sequence["Experiment"]) -> str:
     """How many stages there are and are left, and about how long these take, in one line."""
     from w2s_jax import api

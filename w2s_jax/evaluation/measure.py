@@ -14,6 +14,7 @@ from w2s_jax.evaluation import across, one_cell, summarise
 from w2s_jax.evaluation.one_cell import Measured
 from w2s_jax.evaluation.results import Results, TaskFacts
 from w2s_jax.metrics import Finding
+from w2s_jax.pipeline import graph, origins
 from w2s_jax.pipeline.graph import CellStages
 from w2s_jax.pipeline.store import PREDICTIONS, Finished, Store
 from w2s_jax.runtime.errors import UserError
@@ -21,6 +22,8 @@ from w2s_jax.stages.base import Stage
 from w2s_jax.stages.measuring import CellKey, Setting
 from w2s_jax.supervisors import supervisor
 from w2s_jax.train.learner import Learner
+
+MOST_NAMED = 100  # classes whose names results repeat
 
 
 def measure(
@@ -44,6 +47,7 @@ def measure(
         parameters=sizes(experiment),
         across=across.over_tasks(summaries),
         findings=tuple(_findings(experiment, cells, measured, tasks, read)),
+        models=origins.models_of(graph.stages(cells)),
     )
 
 
@@ -161,4 +165,5 @@ def _facts(task: TaskData, seed: int) -> TaskFacts:
     sizes = {name: len(getattr(splits, name)) for name in ("supervisor", "transfer", "validation", "test")}
     assert splits.test.labels is not None
     balance = np.bincount(splits.test.labels, minlength=splits.n_classes) / len(splits.test)
-    return TaskFacts(task.config.title, sizes, splits.n_classes, tuple(balance.tolist()), task.reading)
+    classes = task.answers if task.n_classes <= MOST_NAMED else ()
+    return TaskFacts(task.config.title, sizes, splits.n_classes, tuple(balance.tolist()), task.reading, classes)

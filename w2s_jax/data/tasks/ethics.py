@@ -44,7 +44,7 @@ def utilitarianism(record: Record) -> Iterable[Example]:
 
 def _ethics(name: str, description: str, format: Format) -> None:
     source = Hub("hendrycks/ethics", (f"{name}/*/*.parquet",), CONVERTED)
-    TASKS.register(Task(f"ethics_{name}", description, source, format))
+    TASKS.register(Task(f"ethics_{name}", description, source, format, licence="MIT"))
 
 
 _ethics("deontology", "is the excuse or the duty reasonable?", deontology)

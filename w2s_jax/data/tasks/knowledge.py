@@ -1,12 +1,12 @@
 """Knowledge of science, school subjects and entities."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from w2s_jax.data.example import Example, digest
 from w2s_jax.data.records import Record, class_field, text_field
-from w2s_jax.data.sources import Hub
+from w2s_jax.data.sources import Hub, Tfds
 from w2s_jax.data.tasks.base import TASKS, Task
-from w2s_jax.data.tasks.choice import candidates, lettered, register_with_pairs
+from w2s_jax.data.tasks.choice import candidates, lettered, numbered, register_with_pairs
 from w2s_jax.runtime.errors import UserError
 
 MMLU_COLUMNS = ("question", "A", "B", "C", "D", "answer")
@@ -38,7 +38,12 @@ def mmlu(record: Record) -> Iterable[Example]:
 
 def openbookqa(record: Record) -> Iterable[Example]:
     """Is this the answer to the science question? Right and wrong answers are both shown as text."""
-    yield from lettered(record, text_field(record, "question_stem"))
+    asked = record.get("question")
+    if isinstance(asked, Mapping):  # as TFDS has it: the answers beside the question, the right one by its number
+        choices = [text_field(asked, f"choice_{letter}") for letter in "ABCD"]
+        yield from numbered({"question": text_field(asked, "stem")}, choices, class_field(record, "answerKey"), "")
+    else:
+        yield from lettered(record, text_field(record, "question_stem"))
 
 
 def quartz(record: Record) -> Iterable[Example]:
@@ -54,7 +59,13 @@ def creak(record: Record) -> Iterable[Example]:
 
 
 register_with_pairs(
-    Task("sciq", "is this the answer to the science question?", Hub("allenai/sciq", ("data/*.parquet",)), sciq)
+    Task(
+        "sciq",
+        "is this the answer to the science question?",
+        Hub("allenai/sciq", ("data/*.parquet",)),
+        sciq,
+        licence="CC BY-NC 3.0",
+    )
 )
 register_with_pairs(
     Task(
@@ -62,6 +73,7 @@ register_with_pairs(
         "sciq, with the passage that holds the answer",
         Hub("allenai/sciq", ("data/*.parquet",)),
         sciq_with_support,
+        licence="CC BY-NC 3.0",
     )
 )
 register_with_pairs(
@@ -71,6 +83,7 @@ register_with_pairs(
         Hub("cais/mmlu", ("all/test*.parquet",)),
         mmlu,
         columns=MMLU_COLUMNS,
+        licence="MIT",
     )
 )
 register_with_pairs(
@@ -79,10 +92,18 @@ register_with_pairs(
         "is this the answer to the science question?",
         Hub("allenai/openbookqa", ("main/*.parquet",)),
         openbookqa,
+        other_sources={"tfds": Tfds("openbookqa", "train+validation+test")},
+        licence="unknown",
     )
 )
 register_with_pairs(
-    Task("quartz", "is this the answer about the relation?", Hub("allenai/quartz", ("data/*.parquet",)), quartz)
+    Task(
+        "quartz",
+        "is this the answer about the relation?",
+        Hub("allenai/quartz", ("data/*.parquet",)),
+        quartz,
+        licence="CC BY 4.0",
+    )
 )
 TASKS.register(
     Task(
@@ -90,5 +111,6 @@ TASKS.register(
         "is the claim about an entity true?",
         Hub("amydeng2000/CREAK", ("train.json", "dev.json")),
         creak,
+        licence="not stated",
     )
 )

@@ -4,15 +4,20 @@ from collections.abc import Iterable
 
 from w2s_jax.data.example import Example, digest
 from w2s_jax.data.records import Record, class_field, text_field
-from w2s_jax.data.sources import Hub
+from w2s_jax.data.sources import Hub, Tfds
 from w2s_jax.data.tasks.base import TASKS, Task
 
 
-def sentence(record: Record) -> Iterable[Example]:
-    """A sentence with its own label: SST-2, CoLA. Unlabelled ones (label -1) are left out."""
-    text, label = text_field(record, "sentence", "text").strip(), class_field(record, "label")
-    if label >= 0:
+def labelled(text: str, label: int) -> Iterable[Example]:
+    """The text and its own label; none without text, or with label -1, which marks what is not labelled."""
+    text = text.strip()
+    if text and label >= 0:
         yield Example(digest(text), text, label, digest(text))
+
+
+def sentence(record: Record) -> Iterable[Example]:
+    """A sentence with its own label: SST-2, CoLA."""
+    yield from labelled(text_field(record, "sentence", "text"), class_field(record, "label"))
 
 
 def paws(record: Record) -> Iterable[Example]:
@@ -33,7 +38,7 @@ def wic(record: Record) -> Iterable[Example]:
 
 def anli(record: Record) -> Iterable[Example]:
     """Does the premise entail the hypothesis? Neutral and contradicted are 0; those of one premise stay together."""
-    premise, hypothesis = text_field(record, "premise"), text_field(record, "hypothesis")
+    premise, hypothesis = text_field(record, "premise", "context"), text_field(record, "hypothesis")
     label = class_field(record, "label")
     if label >= 0:
         text = f"{premise.strip()}\n\nHypothesis: {hypothesis.strip()}\n\nDoes the premise entail the hypothesis?"
@@ -47,6 +52,8 @@ TASKS.register(
         Hub("nyu-mll/glue", ("cola/train*.parquet", "cola/validation*.parquet")),
         sentence,
         columns=("origin", "label", "judgement", "sentence"),
+        other_sources={"tfds": Tfds("glue/cola", "train+validation")},
+        licence="other",
     )
 )
 TASKS.register(
@@ -55,6 +62,8 @@ TASKS.register(
         "do the sentences mean the same?",
         Hub("google-research-datasets/paws", ("labeled_final/*.parquet",)),
         paws,
+        other_sources={"tfds": Tfds("paws_wiki", "train+validation+test")},
+        licence="other: free for any purpose, with acknowledgement",
     )
 )
 TASKS.register(
@@ -63,6 +72,8 @@ TASKS.register(
         "has the word one sense in both sentences?",
         Hub("aps/super_glue", ("wic/train*.parquet", "wic/validation*.parquet")),
         wic,
+        other_sources={"tfds": Tfds("super_glue/wic", "train+validation")},
+        licence="other",
     )
 )
 TASKS.register(
@@ -71,5 +82,7 @@ TASKS.register(
         "does the premise entail the hypothesis?",
         Hub("facebook/anli", ("plain_text/*_r2-*.parquet",)),
         anli,
+        other_sources={"tfds": Tfds("anli/r2", "train+validation+test")},
+        licence="CC BY-NC 4.0",
     )
 )

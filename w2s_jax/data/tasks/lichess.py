@@ -88,6 +88,9 @@ TASKS.register(
         n_classes=len(MOVES),
         columns=COLUMNS,
         answers=MOVES,
+        licence="CC0 1.0",
     )
 )
-TASKS.register(Task("chess_two_way", "does this move win the puzzle?", _PUZZLES, is_best_move, columns=COLUMNS))
+TASKS.register(
+    Task("chess_two_way", "does this move win the puzzle?", _PUZZLES, is_best_move, columns=COLUMNS, licence="CC0 1.0")
+)

@@ -47,7 +47,14 @@ def _common_prompt(chosen: str, rejected: str) -> tuple[str, str, str]:
     return chosen[:cut].strip(), chosen[end:].strip(), rejected[end:].strip()
 
 
-TASKS.register(Task("hh", "which response is better?", _HH, preference, answers=("A", "B")))
+TASKS.register(Task("hh", "which response is better?", _HH, preference, answers=("A", "B"), licence="MIT"))
 TASKS.register(
-    Task("hh_pairs", "which response is better? each scored by itself: a reward model", _HH, comparison, candidates=2)
+    Task(
+        "hh_pairs",
+        "which response is better? each scored by itself: a reward model",
+        _HH,
+        comparison,
+        candidates=2,
+        licence="MIT",
+    )
 )

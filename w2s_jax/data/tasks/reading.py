@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from w2s_jax.data.example import Example, digest
-from w2s_jax.data.records import Record, class_field, field, text_field
-from w2s_jax.data.sources import Hub
+from w2s_jax.data.records import Record, class_field, field, list_field, text_field
+from w2s_jax.data.sources import Hub, Tfds
 from w2s_jax.data.tasks.base import CONVERTED, TASKS, Task
 from w2s_jax.data.tasks.choice import candidates, numbered, register_with_pairs
 
@@ -44,13 +44,31 @@ def quail(record: Record) -> Iterable[Example]:
     yield from numbered(record, answers, label, text_field(record, "context"))
 
 
-TASKS.register(Task("boolq", "is the answer yes?", Hub("google/boolq", ("data/*.parquet",)), boolq))
+def quality(record: Record) -> Iterable[Example]:
+    """Is this the answer to the question about the article? Questions on one article stay together."""
+    yield from numbered(
+        record, list_field(record, "options"), class_field(record, "answer"), text_field(record, "article")
+    )
+
+
+TASKS.register(
+    Task(
+        "boolq",
+        "is the answer yes?",
+        Hub("google/boolq", ("data/*.parquet",)),
+        boolq,
+        other_sources={"tfds": Tfds("bool_q", "train+validation")},
+        licence="CC BY-SA 3.0",
+    )
+)
 TASKS.register(
     Task(
         "multirc",
         "is this a right answer about the passage?",
         Hub("aps/super_glue", ("multirc/train*.parquet", "multirc/validation*.parquet")),
         multirc,
+        other_sources={"tfds": Tfds("super_glue/multirc", "train+validation")},
+        licence="other",
     )
 )
 register_with_pairs(
@@ -59,6 +77,8 @@ register_with_pairs(
         "is this the answer about the context?",
         Hub("allenai/cosmos_qa", ("*/*.parquet",), CONVERTED),
         cosmos_qa,
+        other_sources={"tfds": Tfds("cosmos_qa", "train+validation")},
+        licence="CC BY 4.0",
     )
 )
 register_with_pairs(
@@ -67,8 +87,24 @@ register_with_pairs(
         "is this the answer about the dialogue?",
         Hub("dataset-org/dream", ("*/*/*.parquet",), CONVERTED),
         dream,
+        licence="unknown",
     )
 )
 register_with_pairs(
-    Task("quail", "is this the answer about the text?", Hub("textmachinelab/quail", ("quail/*.parquet",)), quail)
+    Task(
+        "quail",
+        "is this the answer about the text?",
+        Hub("textmachinelab/quail", ("quail/*.parquet",)),
+        quail,
+        licence="CC BY-NC-SA 4.0",
+    )
+)
+register_with_pairs(
+    Task(
+        "quality",
+        "is this the answer about the long article?",
+        Hub("emozilla/quality", ("data/*.parquet",)),
+        quality,
+        licence="not stated",
+    )
 )

