@@ -145,6 +145,7 @@ class FakeHub:
         self._gated: set[str] = set()
         self._hidden: set[str] = set()
         self._cuts: dict[str, int] = {}
+        self._spoiled: set[str] = set()
         self._servers = [_Server(self, self._answer), _Server(self, self._answer_content)]
         self.endpoint, self._content_endpoint = (server.url for server in self._servers)
 
@@ -205,6 +206,10 @@ class FakeHub:
     def cut(self, path: str, after: int) -> None:
         """The next download of this file breaks after so many bytes: the server closes the connection, once."""
         self._cuts[path] = after
+
+    def spoil(self, path: str) -> None:
+        """The next download of this file arrives with another last byte, once."""
+        self._spoiled.add(path)
 
     @property
     def downloads(self) -> list[str]:
@@ -326,6 +331,9 @@ class FakeHub:
             answer.headers["Content-Range"] = f"bytes {start}-{end}/{file.size}"
         if asked.command == "GET":
             answer.cut = self._cuts.pop(path, None)
+            if path in self._spoiled:
+                self._spoiled.remove(path)
+                answer.body = answer.body[:-1] + bytes([answer.body[-1] ^ 1])
         return answer
 
 

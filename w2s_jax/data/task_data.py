@@ -36,7 +36,14 @@ def definition_of(config: TaskConfig) -> Task:
         n_classes = 1 + max(example.label for example in arrays.examples(name))
         return Task(Path(name).name, "your own arrays", sources.Local(name), lambda record: (), max(n_classes, 2))
     reference = references.split(name)
-    return tasks.get(name, config.table) if reference is None else references.named(*reference, kind=Task)
+    if reference is not None:
+        return references.named(*reference, kind=Task)
+    return tasks.get(name, config.table, None if config.pool is None else _at_most(config.pool))
+
+
+def _at_most(pool: int) -> int:
+    """How many records are read for a pool."""
+    return LEAST_RECORDS + RECORDS_PER_EXAMPLE * pool
 
 
 # While a stage is made: it was given what it may see before.
@@ -107,7 +114,7 @@ class TaskData:
 
     def _read_pool(self, pool: int) -> tuple[tuple[Example, ...], Reading]:
         """The pool, from as many records as it needs."""
-        at_most = LEAST_RECORDS + RECORDS_PER_EXAMPLE * pool
+        at_most = _at_most(pool)
         while True:
             read = self._pooled(*tasks.read_task(self.definition, self.config, at_most), pool)
             if read[1].available is None or read[1].examples >= data_splits.USABLE * pool:

@@ -101,26 +101,28 @@ def fetch(repository: Repository, names: Sequence[str]) -> dict[str, Path]:
       UserError: the connection broke, or a file is not in the cache and there is no network; what has arrived is kept.
     """
     import huggingface_hub as hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     folder = _cached_folder(repository.name, repository.commit, repository.kind)
     if folder is None or not all((folder / name).is_file() for name in names):
         with _errors(repository.name, repository.revision, repository.kind):
-            folder = Path(
-                hub.snapshot_download(
-                    repository.name,
-                    revision=repository.commit,
-                    allow_patterns=[glob.escape(name) for name in names],
-                    repo_type=repository.kind,
+            try:
+                folder = Path(
+                    hub.snapshot_download(
+                        repository.name,
+                        revision=repository.commit,
+                        allow_patterns=[glob.escape(name) for name in names],
+                        repo_type=repository.kind,
+                    )
                 )
-            )
-            _remember(repository)
+            except LocalEntryNotFoundError as error:
+                gone = [name for name in names if folder is None or not (folder / name).is_file()]
+                raise UserError(
+                    f"{repository.describe()}: {', '.join(gone[:3])} cannot be fetched, for the Hub cannot be reached, "
+                    "and the cache does not hold it; run again with network"
+                ) from error
+        _remember(repository)
         _check_content(folder, names)
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise UserError(
-            f"{repository.describe()}: {missing[0]} is not in the cache, and the Hub cannot be reached; run again "
-            "with network"
-        )
     return {name: folder / name for name in names}
 
 

@@ -67,7 +67,7 @@ class Task:
 TASKS: Registry[Task] = Registry("task")
 
 
-def get(name: str, options: TableOptions | None = None) -> Task:
+def get(name: str, options: TableOptions | None = None, at_most: int | None = None) -> Task:
     """A task by name, or that of a table of the user's own: a file, a folder, a pattern, or `hf:org/name:FILES`.
 
     >>> get("cities").description
@@ -75,6 +75,7 @@ def get(name: str, options: TableOptions | None = None) -> Task:
 
     Args:
       options: what the user says about a table.
+      at_most: about how many records of a table decide what it is, if it has many more; None is all.
 
     Raises:
       UserError: no such task or file, or a table that cannot be understood.
@@ -88,7 +89,7 @@ def get(name: str, options: TableOptions | None = None) -> Task:
         raise errors.unknown("task", name, TASKS)
     source = sources.parse(name, NUMBERED if options.is_numbered else ())
     try:
-        found = tables.understand(source.records, options)
+        found = tables.understand(lambda: source.open(at_most).records, options)
     except UserError as error:
         raise UserError(str(error) if name in str(error) else f"{name}: {error}") from error
     title = Path(name).name if isinstance(source, Local) else name

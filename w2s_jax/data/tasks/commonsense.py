@@ -61,7 +61,7 @@ register_with_pairs(
         piqa,
         other_sources={
             "tfds": Tfds("piqa", "train+validation"),
-            "mirror": Hub("baber/piqa", ("piqa_train.parquet", "piqa_validation.parquet")),
+            "mirror": Hub("baber/piqa", ("piqa_*.parquet",)),
         },
         licence="unknown",
     )
@@ -72,7 +72,7 @@ register_with_pairs(
         "is this the answer about the situation?",
         Hub("allenai/social_i_qa", ("*/*/*.parquet",), CONVERTED),
         social_i_qa,
-        other_sources={"mirror": Hub("lighteval/siqa", ("data/train-*", "data/validation-*"))},
+        other_sources={"mirror": Hub("lighteval/siqa", ("data/*.parquet",))},
         licence="not stated",
     )
 )
