@@ -37,6 +37,9 @@ from w2s_jax.students import WAYS_TO_LEARN
 from w2s_jax.supervisors import SUPERVISORS
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from docs import task_pages  # noqa: E402
+
 DATA = ROOT / "docs" / "results" / "data"
 FIGURE = "accuracy.png"
 MARKED = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -104,9 +107,10 @@ def registered(title: str, things: Mapping[str, Any]) -> str:
 def tasks() -> str:
     """Every task that has a name."""
     rows = [
-        (f"`{each.name}`", str(each.n_classes), each.source.describe(), each.description) for each in TASKS.values()
+        (f"`{each.name}`", str(each.n_classes), each.source.describe(), ", ".join(each.other_sources), each.description)
+        for each in TASKS.values()
     ]
-    return table.markdown_table(("task", "classes", "source", "question"), rows)
+    return table.markdown_table(("task", "classes", "source", "others", "question"), rows)
 
 
 def models() -> str:
@@ -129,6 +133,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ways to learn": partial(registered, "way to learn", WAYS_TO_LEARN),
     "metrics": metrics.markdown,
     "tasks": tasks,
+    "task pages": task_pages.every_task,
     "models": models,
     "quickstart": partial(terminal, "quickstart"),
     "quickstart seeds": partial(seeds, "quickstart"),

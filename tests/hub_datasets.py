@@ -226,6 +226,28 @@ def _amazon(n: int) -> Files:
     return shards("amazon_polarity/train", columns, train, of=4) | shards("amazon_polarity/test", columns, test)
 
 
+@_repository("fancyzhx/yelp_polarity")
+def _yelp(n: int) -> Files:
+    columns = {"text": "string", "label": ("1", "2")}
+
+    def make(i: int) -> Record:  # line breaks are spelled out
+        verdict = ("Never again", "Go there")[i % 2]
+        return {"text": f"We ate in {town(i // 2)}.\\n{verdict}.", "label": i % 2}
+
+    return splits("plain_text", columns, make, n, ("train", "test"))
+
+
+@_repository("stanfordnlp/imdb")
+def _imdb(n: int) -> Files:
+    columns = {"text": "string", "label": ("neg", "pos")}
+
+    def make(i: int) -> Record:
+        return {"text": f"A film of {town(i // 2)}.<br /><br />{('It drags', 'It sings')[i % 2]}.", "label": i % 2}
+
+    labelled = splits("plain_text", columns, make, n, ("train", "test"))
+    return labelled | splits("plain_text", columns, lambda i: make(i) | {"label": -1}, n, ("unsupervised",))
+
+
 # Language
 
 
@@ -843,6 +865,7 @@ def expected(records: int = 24) -> dict[str, Expected]:
             "{} after a week in Belkaford.",
             {"Waste of money\nIt broke": 0, "Splendid\nIt still runs": 1},
         ),
+        "yelp_polarity": labelled(2, "We ate in Belkaford.\n{}.", {"Never again": 0, "Go there": 1}),
         "cola": labelled(2, "{} of Belkaford.", {"Ada repaired mill the": 0, "Bruno repaired the mill": 1}),
         "paws": labelled(
             3,
@@ -966,6 +989,12 @@ def expected(records: int = 24) -> dict[str, Expected]:
             "Ada came to Belkaford by boat and slept at the mill.\nQuestion: Where did Ada sleep?\nAnswer: at the {}",
             *("mill", "inn", "pier"),
             left_out=unanswered(3),
+        ),
+        "quality": choice(
+            2,
+            f"Ada lived in Belkaford by the river. {'Every morning the ferry came and went. ' * 20}".strip()
+            + "\nQuestion: What came every morning to Ada's town?\nAnswer: {}",
+            *("The ferry", "The moon", "A forest", "A letter"),
         ),
         "hellaswag": choice(
             3,

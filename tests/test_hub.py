@@ -119,6 +119,18 @@ def test_every_task_reads_its_own_files_and_no_others(tmp_path, step):
     assert {name for name, _ in read} == set(hub_datasets.EXPECTED)
 
 
+def test_imdb_of_the_hub_has_no_unlabelled_reviews(tmp_path):
+    code = """
+examples, reading = tasks.read_task(tasks.get("imdb"), TaskConfig("imdb", "hub"))
+print(json.dumps([reading.records, reading.unlabelled, sorted([e.text, e.label] for e in examples)[:2]]))
+"""
+    with FakeHub() as hub:
+        hub_datasets.serve(hub, names=["stanfordnlp/imdb"])
+        ((records, unlabelled, some),) = ask(hub, tmp_path, code)
+    assert (records, unlabelled) == (48, 0)
+    assert some == [["A film of Belkaford.  It drags.", 0], ["A film of Belkaford.  It sings.", 1]]
+
+
 def test_files_are_those_that_patterns_name_whatever_the_cache_holds(hub, tmp_path):
     everything, train, test, alone = ask(
         hub,
@@ -191,7 +203,7 @@ def test_a_pool_reads_as_much_as_it_needs(hub, tmp_path):
     code = """
 from w2s_jax.data import task_data
 task_data.LEAST_RECORDS, task_data.RECORDS_PER_EXAMPLE = 100, 1
-for pool in (50, 700):
+for pool in (50, 1000):
     config = TaskConfig("hf:somebody/big", pool=pool, supervisor=10, transfer=10, validation=2, test=10)
     found = task_data.TaskData(config)
     found.splits(0)
@@ -203,7 +215,7 @@ for pool in (50, 700):
     assert few == 50
     assert 500 < records < 700, "of 150 records too few are of class 1"
     assert f"{records:,} records, a sample of 2,000: 50 examples" in words
-    assert (most, rest[:3]) == (700, [5000, None, 5]), "it reads on until all is read"
+    assert (most, rest[:3]) == (1000, [5000, None, 5]), "it reads on until all is read"
 
 
 def test_a_moved_branch_is_another_commit_and_a_pinned_one_stays(hub, tmp_path):

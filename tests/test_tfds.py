@@ -15,9 +15,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from w2s_jax.data import sources
+from w2s_jax.data import sources, tasks
 from w2s_jax.data.sources import without_tensorflow
 from w2s_jax.data.sources.tfds import Tfds, split_reference
+from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.runtime.errors import UserError
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -118,7 +119,7 @@ def mctaco():
 
 def cosmos_qa():
     header = ("id", "context", "question", "answer0", "answer1", "answer2", "answer3", "label")
-    row = ("a##1", '"It rained, a lot."', "Why?", "Rain", "Snow", "Sun", "None of the above choices .", "3")
+    row = ("a##1", '"It rained, a lot."', "Why?", "Rain", "Snow", "Sun", "Wind", "3")
     text = table(row, header=header, delimiter=",")
     test = dict(zip(header[:-1], row, strict=False))
     url = "https://raw.githubusercontent.com/wilburOne/cosmosqa/master/data"
@@ -218,7 +219,7 @@ PAWS = [
 ]
 WATER = {"question": "is water wet", "title": "Water", "passage": "Water is wet."}
 COSMOS = {"id": "a##1", "question": "Why?", "answer0": "Rain", "answer1": "Snow", "answer2": "Sun"}
-COSMOS |= {"context": "It rained, a lot.", "answer3": "None of the above choices ."}
+COSMOS |= {"context": "It rained, a lot.", "answer3": "Wind"}
 ANN = {
     "paragraph": "Ann ran.",
     "question": "Who?",
@@ -691,3 +692,46 @@ def test_bucket_without_gcsfs(monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", "gs://bucket")
     with pytest.raises(UserError, match="TFDS cannot find 'piqa': gs:// needs `pip install gcsfs`"):
         read("piqa")
+
+
+# What each task makes of the files above: text and label, in any order.
+FROM_TFDS = {
+    "anli_r2": {"Ann ran.\n\nHypothesis: Ann moved.\n\nDoes the premise entail the hypothesis?": 1},
+    "boolq": {"Passage: Water is wet.\nQuestion: Is water wet?": 1},  # as two of its three annotations have it
+    "cola": {"Cat the sat.": 0, 'The ca"t naïvely sat.': 1},
+    "cosmos_qa": {
+        "It rained, a lot.\nQuestion: Why?\nAnswer: Wind": 1,
+        "It rained, a lot.\nQuestion: Why?\nAnswer: Snow": 0,
+    },
+    "hellaswag": {"Text: She bakes. She\nContinuation: eats.": 0, "Text: She bakes. She\nContinuation: é.": 1},
+    "imdb": {"Fine.": 1, "Fine again.": 1, "Dull.  Très dull.": 0},
+    "mc_taco": {f"He ate.\nQuestion: How long?\nAnswer: {row['answer']}": row["label"] for row in MCTACO_ROWS},
+    "multirc": {"Ann ran.\nQuestion: Who?\nAnswer: Ann": 1, "Ann ran.\nQuestion: Who?\nAnswer: Bob": 0},
+    "openbookqa": {"Question: Plants need\nAnswer: sky": 1, "Question: Plants need\nAnswer: sun": 0},
+    "paws": {
+        "Sentence 1: In 1900 A met B .\nSentence 2: In 1900 B met A .\n\nDo they mean the same?": 0,
+        "Sentence 1: A and B .\nSentence 2: B and A .\n\nDo they mean the same?": 1,
+    },
+    "piqa": {"Goal: Open a jar\nAnswer: Turn the lid.": 0, "Goal: Open a jar\nAnswer: Turn the jar's base.": 1},
+    "sst2": {"a dull film": 0, "a fine film": 1},
+    "twitter_sentiment": {"so sad, café shut": 0, "yes": 1},
+    "wic": {'Sentence 1: A bank.\nSentence 2: My bank.\n\nDoes "bank" mean the same in both?': 1},
+    "yelp_polarity": {"Good.": 1, 'Cold food.\nNever again "ever".': 0},
+}
+
+
+def test_every_data_set_of_tfds_has_a_task_and_every_such_task_is_tested():
+    known = {name for name, task in tasks.TASKS.items() if "tfds" in task.other_sources and task.candidates == 1}
+    assert known == set(FROM_TFDS)
+    assert {tasks.get(name).other_sources["tfds"].name for name in known} == set(BUILDERS)
+
+
+@pytest.mark.parametrize("task", FROM_TFDS)
+def test_a_task_reads_what_tfds_prepares(web, task):
+    source = tasks.get(task).other_sources["tfds"]
+    web(source.name, BUILDERS[source.name][0]())
+    found, reading = tasks.read_task(tasks.get(task), TaskConfig(task, "tfds"))
+    assert {example.text: example.label for example in found} == FROM_TFDS[task]
+    assert reading.origin.name.startswith(f"TFDS {source.name}")
+    assert reading.origin.version
+    assert reading.unlabelled == (1 if task == "twitter_sentiment" else 0), "a neutral tweet is neither"

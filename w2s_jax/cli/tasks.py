@@ -15,10 +15,13 @@ class Tasks(Command):
     def run(self, options: argparse.Namespace, overrides: Sequence[str]) -> int:
         from w2s_jax.data.tasks import TASKS
 
-        rows = [(task.name, str(task.n_classes), task.source.describe(), task.description) for task in TASKS.values()]
-        base.print_table(("name", "classes", "source", "question"), rows)
+        rows = [
+            (task.name, str(task.n_classes), task.source.describe(), ", ".join(task.other_sources), task.description)
+            for task in TASKS.values()
+        ]
+        base.print_table(("name", "classes", "source", "others", "question"), rows)
         print(
-            "\nalso: a .jsonl, .csv or .parquet file with `text` and `label`, or with `chosen` and `rejected`; or "
-            "my_file.py:my_task"
+            "\nothers: sources that --tasks.0.source names. Also a table of your own: a .csv, .tsv, .jsonl, .json, "
+            "\n.parquet or .arrow file, a folder, or hf:org/name:FILES; see w2s check. Or my_file.py:my_task"
         )
         return OK

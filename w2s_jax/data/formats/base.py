@@ -34,6 +34,22 @@ _HINTS = {
     ".sqlite": "export the table as .csv",
 }
 
+# What a file may be, whatever its name says: how it begins, the suffixes that say so, and what to do about it.
+_CONTENTS = (
+    (b"version https://git-lfs", (), "a pointer of Git LFS; fetch the file itself: git lfs pull"),
+    (b"PK\x03\x04", (), "a zip archive, as .xlsx files are; unpack it, or save the sheet as CSV (UTF-8)"),
+    (b"\xd0\xcf\x11\xe0", (), "a sheet of an old Excel; save it as CSV (UTF-8)"),
+    (b"\x1f\x8b", (".gz",), "compressed by gzip; end its name with .gz"),
+    (b"BZh91AY&SY", (".bz2",), "compressed by bzip2; end its name with .bz2"),
+    (b"\xfd7zXZ", (".xz",), "compressed by xz; end its name with .xz"),
+    (b"\x28\xb5\x2f\xfd", (".zst",), "compressed by zstd; end its name with .zst"),
+    (b"PAR1\x15", (".parquet",), "Parquet; end its name with .parquet"),
+    (b"ARROW1\0\0", (".arrow", ".feather", ".ipc"), "Arrow; end its name with .arrow"),
+    (b"<!DOCTYPE html", (), "a page of the web, and no table"),
+    (b"<!doctype html", (), "a page of the web, and no table"),
+    (b"<html", (), "a page of the web, and no table"),
+)
+
 
 class Format(abc.ABC):
     """Reads files of one kind. A subclass with `@FORMATS.register` is one, known by its suffixes.
@@ -92,7 +108,9 @@ def of(path: Path) -> Format:
     """
     suffix = suffix_of(path)
     for format in FORMATS.values():
-        if suffix in format.suffixes and (format.compresses or path.suffix.lower() not in COMPRESSED):
+        if suffix in format.suffixes:
+            if not format.compresses and path.suffix.lower() in COMPRESSED:
+                raise UserError(f"{path} cannot be read: {format.name} is not compressed as a whole; unpack it")
             return format()
     hint = _HINTS.get(suffix) or f"a table ends with one of {', '.join(suffixes())}"
     raise UserError(f"{path} cannot be read{f' as {suffix}' if suffix else ', for its name has no suffix'}: {hint}")
@@ -111,6 +129,7 @@ def read(path: Path, columns: Sequence[str] = (), chosen: Bool[np.ndarray, " n"]
     """
     format = of(path)
     with _one_line(path, format):
+        _check_content(path)
         yield from format.rows(path, columns) if chosen is None else format.some(path, columns, chosen)
 
 
@@ -118,7 +137,17 @@ def count(path: Path, columns: Sequence[str] = ()) -> int:
     """How many records a file has. Arguments and errors are those of `read`."""
     format = of(path)
     with _one_line(path, format):
+        _check_content(path)
         return format.count(path, columns)
+
+
+def _check_content(path: Path) -> None:
+    """Refuses a file that begins as something else than its name says."""
+    with path.open("rb") as handle:
+        start = handle.read(32)
+    for begins, suffixes, what in _CONTENTS:
+        if start.startswith(begins) and path.suffix.lower() not in suffixes:
+            raise ValueError(f"it is {what}")
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Parquet and Arrow: only the rows that are wanted become Python values, one batch after another."""
 
 import abc
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from w2s_jax.data.formats.base import FORMATS, Format
-from w2s_jax.data.records import Row
+from w2s_jax.data.records import ClassNumber, Row
 
 _MAGIC = b"ARROW1"  # what Arrow's file format begins with
 AT_ONCE = 4096  # rows that are Python values at the same time
@@ -28,7 +29,7 @@ class _Columnar(Format):
         for batch in self.batches(path):
             _check(batch)
             for low in range(0, batch.num_rows, AT_ONCE):
-                for number, values in enumerate(batch.slice(low, AT_ONCE).to_pylist(), start=start + low + 1):
+                for number, values in enumerate(_records(batch.slice(low, AT_ONCE)), start=start + low + 1):
                     yield Row(values, f"row {number}")
             start += batch.num_rows
 
@@ -39,8 +40,7 @@ class _Columnar(Format):
         for batch in self.batches(path):
             _check(batch)
             places = np.flatnonzero(chosen[start : start + batch.num_rows])
-            values = batch.take(pyarrow.array(places)).to_pylist()
-            for place, each in zip(places, values, strict=True):
+            for place, each in zip(places, _records(batch.take(pyarrow.array(places))), strict=True):
                 yield Row(each, f"row {start + place + 1}")
             start += batch.num_rows
 
@@ -91,3 +91,40 @@ def _check(batch: Any) -> None:
     repeated = [name for name, count in Counter(batch.schema.names).items() if count > 1]
     if repeated:
         raise ValueError(f"two columns are called {repeated[0]!r}")
+
+
+def _records(batch: Any) -> list[dict[str, Any]]:
+    names, said = batch.schema.names, class_names(batch.schema)
+    columns = [_values(column, said.get(name, ())) for name, column in zip(names, batch.columns, strict=True)]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _values(column: Any, classes: Sequence[str]) -> list[Any]:
+    """A column's values. Times and dates become text, for Python's own cannot hold all of them."""
+    import pyarrow
+
+    if pyarrow.types.is_timestamp(column.type) and column.type.tz is not None:
+        column = column.cast(pyarrow.timestamp(column.type.unit))  # in UTC, whether or not its zone is known
+    if pyarrow.types.is_temporal(column.type) and not pyarrow.types.is_interval(column.type):
+        column = column.cast(pyarrow.string())
+    values: list[Any] = column.to_pylist()
+    if not (classes and pyarrow.types.is_integer(column.type)):
+        return values
+    known = {number: ClassNumber(number, name) for number, name in enumerate(classes)}
+    return [known.get(value, value) for value in values]
+
+
+def class_names(schema: Any) -> dict[str, list[str]]:
+    """By column, the names of the classes whose numbers it holds, as `datasets` writes them into a file's metadata."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        found = {column: feature["names"] for column, feature in features.items() if "names" in feature}
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):  # none, or not of this form
+        return {}
+    return {column: names for column, names in found.items() if _are_names(names)}
+
+
+def _are_names(names: Any) -> bool:
+    return (
+        isinstance(names, list) and len(set(map(str, names))) == len(names) and all(isinstance(n, str) for n in names)
+    )

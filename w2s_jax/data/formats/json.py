@@ -1,6 +1,9 @@
 """JSON: one object a line, a list of objects, one object that holds such a list, or one that holds columns."""
 
+import ast
+import contextlib
 import io
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +13,9 @@ from w2s_jax.data.formats import text
 from w2s_jax.data.formats.base import FORMATS, Format
 from w2s_jax.data.records import Row
 
-CONTAINERS = ("data", "examples", "records", "rows", "instances", "items")  # what such a list is called
+CONTAINERS = ("data", "examples", "records", "rows", "instances", "items", "questions")  # what a list is called
+SPLITS = ("train", "validation", "valid", "val", "dev", "test")  # or several lists, read one after another
+DEEPEST = 50  # values inside values
 
 
 @FORMATS.register
@@ -28,55 +33,161 @@ class Json(Format):
             raise text.undecodable(path, error) from error
 
 
+def from_cell(content: str) -> Any:
+    """A list or an object in a cell of a table: as JSON, or as Python prints it.
+
+    >>> from_cell('["one", 2]'), from_cell("['one', None]")
+    (['one', 2], ['one', None])
+
+    Raises:
+      ValueError: it is neither.
+    """
+    try:
+        found = _Decoder().decode(content)
+    except json.JSONDecodeError:
+        try:
+            found = ast.literal_eval(content.strip())
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+            raise ValueError("neither JSON nor a list as Python prints it") from error
+    except RecursionError as error:
+        raise ValueError(_DEEP) from error
+    _check(found)
+    return found
+
+
+class _Decoder(json.JSONDecoder):
+    """Marks objects that hold a name twice.
+
+    Attributes:
+      is_doubtful: whether there was one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(object_pairs_hook=self._object)
+        self.is_doubtful = False
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) == len(pairs):
+            return made
+        self.is_doubtful = True
+        names = [name for name, _ in pairs]
+        return _Twice(made, next(name for name in names if names.count(name) > 1))
+
+
+class _Twice(dict[str, Any]):
+    def __init__(self, values: Mapping[str, Any], name: str) -> None:
+        super().__init__(values)
+        self.name = name
+
+
+_DEEP = f"values inside values, more than {DEEPEST} deep"
+
+
+def _check(value: Any, depth: int = 0) -> None:
+    """Refuses half a character, which JSON can spell and no file can hold; a name twice; and values too deep inside."""
+    if depth > DEEPEST:
+        raise ValueError(_DEEP)
+    if isinstance(value, str):
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(value[error.start]):04x}"
+            raise ValueError(f"half of a character ({half}, a lone surrogate); remove it") from None
+    elif isinstance(value, dict):
+        if isinstance(value, _Twice):
+            raise ValueError(f"one object holds {value.name!r} twice")
+        for name, each in value.items():
+            _check(name, depth)
+            _check(each, depth + 1)
+    elif isinstance(value, list):
+        for each in value:
+            _check(each, depth + 1)
+
+
 def _rows(handle: io.TextIOWrapper) -> Iterator[Row]:
-    place, first = next(((n, line) for n, line in enumerate(handle, start=1) if line.strip()), (1, ""))
-    if first.lstrip().startswith("{") and _parses(first):
-        following = next((line for line in handle if line.strip()), None)
-        handle.seek(0)
-        if following is not None:
-            yield from _lines(handle)
-            return
-    elif first and first.lstrip()[0] not in "[{":
-        raise ValueError(f"line {place} is not an object with named values")
+    first = next((line for line in handle if line.strip()), "")
+    by_line = first.lstrip().startswith("{") and _is_whole(first) and any(line.strip() for line in handle)
     handle.seek(0)
-    yield from _whole(handle.read())
+    yield from _lines(handle) if by_line else _whole(handle.read())
+
+
+def _is_whole(line: str) -> bool:
+    """Whether a line is a value of its own, of whatever worth."""
+    try:
+        json.loads(line)
+    except json.JSONDecodeError:
+        return False
+    except (ValueError, RecursionError):
+        return True
+    return True
 
 
 def _lines(handle: io.TextIOWrapper) -> Iterator[Row]:
+    decoder = _Decoder()
     for number, line in enumerate(handle, start=1):
         if line.strip():
-            try:
-                value = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"line {number} is not JSON: {error.msg}") from error
-            yield _row(value, f"line {number}", line)
+            with _line(number):
+                value = decoder.decode(line)
+            yield _row(value, f"line {number}", line, decoder)
 
 
 def _whole(content: str) -> Iterator[Row]:
-    """One value; or several objects, each over several lines."""
-    decoder, values, place = json.JSONDecoder(), [], _skip(content, 0)
-    while place < len(content):
-        try:
+    """A list; or one object; or several of them, each of which may be of several lines."""
+    decoder = _Decoder()
+    values = _values(content, decoder)
+    head = list(itertools.islice(values, 2))
+    if len(head) == 1 and content.startswith("{", _skip(content, 0)):
+        (_, whole, _), *_ = head
+        for number, record in enumerate(_listed(whole), start=1):
+            yield _row(record, f"record {number}", content, decoder)
+        return
+    for line, value, source in itertools.chain(head, values):
+        yield _row(value, f"line {line}", source, decoder)
+
+
+def _values(content: str, decoder: _Decoder) -> Iterator[tuple[int, Any, str]]:
+    """The values of a list, or those that follow each other: each one's line, itself, and how it is written."""
+    place, line, counted = _skip(content, 0), 1, 0
+    is_list = content.startswith("[", place)
+    place = _skip(content, place + is_list)
+    while place < len(content) and not (is_list and content[place] == "]"):
+        line, counted = line + content.count("\n", counted, place), place
+        with _line(line):
             value, end = decoder.raw_decode(content, place)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"line {error.lineno} is not JSON: {error.msg}") from error
-        values.append(value)
+        yield line, value, content[place:end]
         place = _skip(content, end)
-    listed = _listed(values[0]) if len(values) == 1 else values
-    for number, value in enumerate(listed, start=1):
-        yield _row(value, f"record {number}", content)
+        if content.startswith(",", place):
+            place = _skip(content, place + 1)
+        elif is_list and not content.startswith("]", place):
+            raise ValueError(f"line {line} is not JSON: no ',' or ']' after the value that begins there")
+    if is_list and _skip(content, place + 1) != len(content):
+        raise ValueError(f"line {line} is not JSON: the list does not end with the file")
 
 
-def _listed(value: Any) -> list[Any]:
-    """The records that one value of JSON holds."""
-    if not isinstance(value, dict):
-        return value if isinstance(value, list) else [value]
-    named = [name for name in CONTAINERS if _is_table(value.get(name))]
-    if len(named) > 1:
-        raise ValueError(f"{' and '.join(map(repr, named))} are both lists of objects; keep the one to be read")
-    if named:
-        return _inner(value[named[0]])
-    return _from_columns(value) or [value]
+@contextlib.contextmanager
+def _line(number: int) -> Iterator[None]:
+    """Says at which line something is no JSON; of a value of several lines, where it begins."""
+    try:
+        yield
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {max(number, error.lineno)} is not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise ValueError(f"line {number}: {_DEEP}") from error
+    except ValueError as error:  # such as a number of too many digits
+        raise ValueError(f"line {number}: {error}") from error
+
+
+def _listed(value: Mapping[str, Any]) -> list[Any]:
+    """The records that one object holds."""
+    if isinstance(value, _Twice):
+        _check(value)
+    tables = {name: value[name] for name in (*CONTAINERS, *SPLITS) if _is_table(value.get(name))}
+    if len(tables) > 1 and not all(name in SPLITS for name in tables):
+        raise ValueError(f"{' and '.join(map(repr, tables))} are both lists of objects; keep the one to be read")
+    if tables:
+        return [record for table in tables.values() for record in _inner(table)]
+    return _from_columns(value) or _from_names(value) or [value]
 
 
 def _is_table(value: Any) -> bool:
@@ -90,53 +201,46 @@ def _inner(records: list[Any]) -> list[Any]:
 
 
 def _from_columns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Records of an object of equally long columns, as pandas writes it: lists, or mappings from row numbers."""
+    """Records of an object of equally long columns, as pandas writes it in several ways."""
+    names, rows = value.get("columns"), value.get("data")
+    if isinstance(names, list) and isinstance(rows, list):
+        if all(isinstance(row, list) and len(row) == len(names) for row in rows):
+            return [dict(zip(map(str, names), row, strict=True)) for row in rows]
+        return []
     columns = {name: list(column.values()) if isinstance(column, dict) else column for name, column in value.items()}
     as_lists = all(isinstance(column, list) for column in value.values())
-    by_row = all(isinstance(column, dict) and list(column) == list(map(str, range(len(column))))
-                 for column in value.values())  # fmt: skip
+    by_row = all(isinstance(column, dict) and all(map(str.isdecimal, column)) for column in value.values())
+    same = len({tuple(column) for column in value.values()}) == 1 if by_row else as_lists
     lengths = {len(column) if isinstance(column, list) else -1 for column in columns.values()}
     # One record whose values are lists, such as its choices, is no table of columns.
-    if len(columns) < 2 or len(lengths) > 1 or not (by_row or (as_lists and _scalars(columns))):
+    if len(columns) < 2 or len(lengths) > 1 or not same or not (by_row or _scalars(columns)):
         return []
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _from_names(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Records of an object of records by their names, which become their ids, if they are more than numbers."""
+    records = [record for record in value.values() if isinstance(record, dict)]
+    if len(records) < max(2, len(value)) or not set.intersection(*map(set, records)):
+        return []
+    numbered = all(map(str.isdecimal, value))
+    return records if numbered else [{"id": name, **record} for name, record in value.items()]
 
 
 def _scalars(columns: Mapping[str, list[Any]]) -> bool:
     return not any(isinstance(value, dict) for column in columns.values() for value in column)
 
 
-def _row(value: Any, where: str, source: str) -> Row:
+def _row(value: Any, where: str, source: str, decoder: _Decoder) -> Row:
     if not isinstance(value, dict):
         raise ValueError(f"{where} is not an object with named values")
-    if "\\ud" in source or "\\uD" in source:
-        _check_characters(value, where)
-    return Row(value, where)
-
-
-def _check_characters(value: Any, where: str) -> None:
-    """Refuses half a character, which JSON can spell and no file can hold as text."""
-    if isinstance(value, str):
+    is_deep = source.count("{") + source.count("[") > DEEPEST
+    if is_deep or decoder.is_doubtful or "\\ud" in source or "\\uD" in source:
         try:
-            value.encode("utf-8")
-        except UnicodeEncodeError as error:
-            half = f"\\u{ord(value[error.start]):04x}"
-            raise ValueError(f"{where} holds half of a character ({half}, a lone surrogate); remove it") from None
-    elif isinstance(value, dict):
-        for name, each in value.items():
-            _check_characters(name, where)
-            _check_characters(each, where)
-    elif isinstance(value, list):
-        for each in value:
-            _check_characters(each, where)
-
-
-def _parses(line: str) -> bool:
-    try:
-        json.loads(line)
-    except json.JSONDecodeError:
-        return False
-    return True
+            _check(value)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+    return Row(value, where)
 
 
 def _skip(content: str, place: int) -> int:

@@ -5,18 +5,47 @@ import codecs
 import gzip
 import io
 import lzma
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 def open_text(path: Path) -> io.TextIOWrapper:
-    """The file as text: UTF-8, or UTF-16 where it begins with its mark, decompressed as its suffix says."""
+    """The file as text: UTF-8, or UTF-16 where it begins as such, decompressed as its suffix says."""
     with open_bytes(path) as handle:
         start = handle.read(4)
-    encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
-    return io.TextIOWrapper(open_bytes(path), encoding=encoding, newline="")
+    return io.TextIOWrapper(open_bytes(path), encoding=_encoding(start), newline="")
+
+
+def _encoding(start: bytes) -> str:
+    for mark, name in _MARKS:
+        if start.startswith(mark):
+            return name
+    match [byte == 0 for byte in start[:2]]:
+        case [False, True]:
+            return "utf-16-le"
+        case [True, False]:
+            return "utf-16-be"
+    return "utf-8"
+
+
+def lines(handle: io.TextIOWrapper) -> Iterator[str]:
+    """The lines of a file.
+
+    Raises:
+      ValueError: one holds a NUL character, which no text has.
+    """
+    for number, line in enumerate(handle, start=1):
+        if "\0" in line:
+            raise ValueError(f"line {number} holds a NUL character; the file is broken, or no text")
+        yield line
 
 
 def open_bytes(path: Path) -> Any:
@@ -38,7 +67,7 @@ def open_bytes(path: Path) -> Any:
 def undecodable(path: Path, error: UnicodeDecodeError) -> ValueError:
     """The error with the line that is not text, and what to do about it."""
     if not error.encoding.lower().startswith("utf-8"):
-        return ValueError(f"it is not {error.encoding}, though it begins as such")
+        return ValueError(f"it is not whole {error.encoding.upper()}, though it begins as such")
     with open_bytes(path) as handle:
         for number, line in enumerate(handle, start=1):
             try:

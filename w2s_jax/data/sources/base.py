@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from w2s_jax.data.records import Record
 from w2s_jax.runtime.origin import Origin
@@ -26,7 +26,13 @@ class Opened(NamedTuple):
 
 
 class Source(abc.ABC):
-    """Something that yields records, and can say in a few words where they come from."""
+    """Something that yields records, and can say in a few words where they come from.
+
+    Attributes:
+      kind: what a config calls it, where a task has several.
+    """
+
+    kind: ClassVar[str] = "own"
 
     @abc.abstractmethod
     def records(self) -> Iterator[Record]:

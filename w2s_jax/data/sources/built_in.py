@@ -11,6 +11,8 @@ from w2s_jax.data.sources.base import Source
 class BuiltIn(Source):
     """Records that a function makes."""
 
+    kind = "built in"
+
     make: Callable[[], Iterable[Record]]
     origin: str
 

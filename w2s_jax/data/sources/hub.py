@@ -28,6 +28,8 @@ class Hub(FileSource):
       revision: a branch, a tag, or a commit.
     """
 
+    kind = "hub"
+
     repo: str
     patterns: tuple[str, ...] = ()
     revision: str = "main"

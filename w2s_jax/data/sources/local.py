@@ -29,6 +29,8 @@ class Local(FileSource):
       columns: names for a .csv or .tsv file without a header; see `formats.read`.
     """
 
+    kind = "file"
+
     path: str
     columns: tuple[str, ...] = ()
 

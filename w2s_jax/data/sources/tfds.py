@@ -74,6 +74,8 @@ class Tfds(Source):
       split: as `train`, `train+validation` or `train[:100]`.
     """
 
+    kind = "tfds"
+
     name: str
     split: str = "train"
 

@@ -11,6 +11,8 @@ from w2s_jax.runtime.origin import Origin
 class Wheel(FileSource):
     """A file in a pinned wheel."""
 
+    kind = "wheel"
+
     package: str
     version: str
     sha256: str

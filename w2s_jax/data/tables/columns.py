@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from w2s_jax.data.records import Record, Row
+from w2s_jax.data.records import Record, Row, brief, is_absent, listing
+from w2s_jax.data.tables import messages
 from w2s_jax.runtime.errors import UserError
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
@@ -52,7 +53,7 @@ def value_at(record: Record, path: str) -> Any:
     value: Any = record
     for name in path.split("."):
         if not isinstance(value, Mapping) or name not in value:
-            raise UserError(f"a record has no column {path!r}; it has: {', '.join(paths(record))}")
+            raise UserError(f"a record has no column {path!r}; it has: {listing(paths(record))}")
         value = value[name]
     return value
 
@@ -89,7 +90,7 @@ def renamed(columns: Mapping[str, str]) -> Callable[[Record], Record]:
 
 
 def template(text: str) -> Callable[[Record], str]:
-    """A function that fills `{column}` of a text from a record; `{{` is a brace.
+    """A function that fills `{column}` of a text from a record; `{{` is a brace. Nothing but blanks gives no text.
 
     >>> template("{premise}\\n{hypothesis}")({"premise": "It rains.", "hypothesis": "It is wet."})
     'It rains.\\nIt is wet.'
@@ -97,11 +98,15 @@ def template(text: str) -> Callable[[Record], str]:
     Raises:
       UserError: it names no column, or, when it is filled, one that the record lacks or that is no text.
     """
-    if not fields_of(text):
+    names = fields_of(text)
+    if not names:
         raise UserError(f"text {text!r} names no column; want one or more, as in '{{premise}}\\n{{hypothesis}}'")
 
     def fill(record: Record) -> str:
-        return _FIELD.sub(lambda found: found[0][0] if found[1] is None else shown(record, found[1]), text)
+        parts = {name: text_at(record, name) for name in names}
+        if not any(part.strip() for part in parts.values()):
+            return ""
+        return _FIELD.sub(lambda found: parts[found[1]] if found[1] else found[0][0], text)
 
     return fill
 
@@ -109,17 +114,6 @@ def template(text: str) -> Callable[[Record], str]:
 def fields_of(text: str) -> list[str]:
     """The columns that a template names."""
     return [found for found in _FIELD.findall(text) if found]
-
-
-def shown(record: Record, column: str) -> str:
-    """The text of a column, or its number as text.
-
-    Raises:
-      UserError: there is no such column, or it holds nothing, or no text.
-    """
-    value = value_at(record, column)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return str(value) if is_number else as_text(value, column)
 
 
 def text_at(record: Record, path: str) -> str:
@@ -132,11 +126,18 @@ def text_at(record: Record, path: str) -> str:
 
 
 def as_text(value: Any, column: str) -> str:
-    """A value that must be text.
+    """A value as text: text itself, a number as Python writes it, messages one after another; nothing is no text.
 
     Raises:
-      UserError: it is not.
+      UserError: it is none of these.
     """
-    if not isinstance(value, str):
-        raise UserError(f"{value!r} stands in column {column!r} where text should")
-    return value
+    value = messages.from_text(value)
+    if isinstance(value, str):
+        return value
+    if is_absent(value):
+        return ""
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return str(value)
+    if messages.is_conversation(value):
+        return messages.flatten(value)
+    raise UserError(f"{brief(value)} stands in column {column!r} where text should")

@@ -1,8 +1,11 @@
 """Conversations as text: lists of messages, in the forms that chat data sets have them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from w2s_jax.data.formats.json import from_cell
+from w2s_jax.data.records import brief
 from w2s_jax.runtime.errors import UserError
 
 # Who speaks, as people's data sets call them -> as the text names them.
@@ -15,12 +18,29 @@ SPEAKERS = {
     "model": "Assistant",
     "bot": "Assistant",
     "system": "System",
+    "developer": "System",
 }
+
+_WRITTEN = re.compile(r"\s*\[\s*\{\s*['\"](role|from|content|value)['\"]\s*:")  # a list of messages in a cell
 
 
 def is_conversation(value: Any) -> bool:
     """Whether a value is a list of messages."""
     return isinstance(value, list) and bool(value) and all(isinstance(each, Mapping) for each in value)
+
+
+def from_text(value: Any) -> Any:
+    """The messages that a text spells as JSON, as in a .csv; every other value as it is.
+
+    Raises:
+      UserError: it begins as such, and is none.
+    """
+    if not isinstance(value, str) or _WRITTEN.match(value) is None:
+        return value
+    try:
+        return from_cell(value)
+    except ValueError as error:
+        raise UserError(f"{brief(value)} begins as a list of messages, and is none: {error}") from error
 
 
 def flatten(value: Any) -> str:
@@ -38,14 +58,14 @@ def flatten(value: Any) -> str:
     if isinstance(value, str):
         return value
     if not is_conversation(value):
-        raise UserError(f"{value!r} stands where text, or a list of messages with `role` and `content`, should")
+        raise UserError(f"{brief(value)} stands where text, or a list of messages with `role` and `content`, should")
     return "".join(f"\n\n{_speaker(message)}: {_content(message)}" for message in value)
 
 
 def _speaker(message: Mapping[str, Any]) -> str:
     name = message.get("role", message.get("from"))
     if not isinstance(name, str) or name.lower() not in SPEAKERS:
-        raise UserError(f"a message's role must be one of {', '.join(SPEAKERS)}, not {name!r}")
+        raise UserError(f"a message's role must be one of {', '.join(SPEAKERS)}, not {brief(name)}")
     return SPEAKERS[name.lower()]
 
 
@@ -55,5 +75,5 @@ def _content(message: Mapping[str, Any]) -> str:
         parts = [part.get("text") if isinstance(part, Mapping) else None for part in content]
         content = None if None in parts else "".join(map(str, parts))
     if not isinstance(content, str):
-        raise UserError(f"a message's content must be text, not {message.get('content', message.get('value'))!r}")
+        raise UserError(f"a message's content must be text, not {brief(message.get('content', message.get('value')))}")
     return content.strip()

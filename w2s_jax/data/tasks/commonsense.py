@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from w2s_jax.data.example import Example, digest
 from w2s_jax.data.records import Record, class_field, list_field, text_field
 from w2s_jax.data.sources import Hub, Tfds
-from w2s_jax.data.tasks.base import CONVERTED, TASKS, Task
+from w2s_jax.data.tasks.base import CONVERTED, TASKS, Card, Task
 from w2s_jax.data.tasks.choice import candidates, numbered, register_with_pairs
 
 
@@ -50,7 +50,7 @@ register_with_pairs(
         Hub("Rowan/hellaswag", ("data/*.parquet",)),
         hellaswag,
         other_sources={"tfds": Tfds("hellaswag", "train+validation")},
-        licence="MIT, by the card's text",
+        card=Card("MIT, by the card's text", 49_947),
     )
 )
 register_with_pairs(
@@ -63,7 +63,7 @@ register_with_pairs(
             "tfds": Tfds("piqa", "train+validation"),
             "mirror": Hub("baber/piqa", ("piqa_*.parquet",)),
         },
-        licence="unknown",
+        card=Card("unknown", 17_951),
     )
 )
 register_with_pairs(
@@ -73,7 +73,7 @@ register_with_pairs(
         Hub("allenai/social_i_qa", ("*/*/*.parquet",), CONVERTED),
         social_i_qa,
         other_sources={"mirror": Hub("lighteval/siqa", ("data/*.parquet",))},
-        licence="not stated",
+        card=Card("not stated", 35_364),
     )
 )
 TASKS.register(
@@ -83,6 +83,6 @@ TASKS.register(
         Hub("CogComp/mc_taco", ("*/*/*.parquet",), CONVERTED),
         mc_taco,
         other_sources={"tfds": Tfds("mctaco", "validation+test")},
-        licence="unknown",
+        card=Card("unknown", 13_225),
     )
 )

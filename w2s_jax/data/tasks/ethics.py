@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from w2s_jax.data.example import Example, coin, digest
 from w2s_jax.data.records import Record, class_field, text_field
 from w2s_jax.data.sources import Hub
-from w2s_jax.data.tasks.base import CONVERTED, TASKS, Format, Task
+from w2s_jax.data.tasks.base import CONVERTED, TASKS, Card, Format, Task
 from w2s_jax.runtime.errors import UserError
 
 
@@ -42,12 +42,12 @@ def utilitarianism(record: Record) -> Iterable[Example]:
     yield Example(digest(text), text, label, digest(better))
 
 
-def _ethics(name: str, description: str, format: Format) -> None:
+def _ethics(name: str, description: str, format: Format, records: int) -> None:
     source = Hub("hendrycks/ethics", (f"{name}/*/*.parquet",), CONVERTED)
-    TASKS.register(Task(f"ethics_{name}", description, source, format, licence="MIT"))
+    TASKS.register(Task(f"ethics_{name}", description, source, format, card=Card("MIT", records)))
 
 
-_ethics("deontology", "is the excuse or the duty reasonable?", deontology)
-_ethics("justice", "is it just?", justice)
-_ethics("virtue", "does the person show the trait?", virtue)
-_ethics("utilitarianism", "is the first scenario more pleasant?", utilitarianism)
+_ethics("deontology", "is the excuse or the duty reasonable?", deontology, 25_296)
+_ethics("justice", "is it just?", justice, 26_547)
+_ethics("virtue", "does the person show the trait?", virtue, 38_000)
+_ethics("utilitarianism", "is the first scenario more pleasant?", utilitarianism, 22_815)

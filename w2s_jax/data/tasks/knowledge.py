@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from w2s_jax.data.example import Example, digest
 from w2s_jax.data.records import Record, class_field, text_field
 from w2s_jax.data.sources import Hub, Tfds
-from w2s_jax.data.tasks.base import TASKS, Task
+from w2s_jax.data.tasks.base import TASKS, Card, Task
 from w2s_jax.data.tasks.choice import candidates, lettered, numbered, register_with_pairs
 from w2s_jax.runtime.errors import UserError
 
@@ -64,7 +64,7 @@ register_with_pairs(
         "is this the answer to the science question?",
         Hub("allenai/sciq", ("data/*.parquet",)),
         sciq,
-        licence="CC BY-NC 3.0",
+        card=Card("CC BY-NC 3.0", 13_679),
     )
 )
 register_with_pairs(
@@ -73,7 +73,7 @@ register_with_pairs(
         "sciq, with the passage that holds the answer",
         Hub("allenai/sciq", ("data/*.parquet",)),
         sciq_with_support,
-        licence="CC BY-NC 3.0",
+        card=Card("CC BY-NC 3.0", 13_679),
     )
 )
 register_with_pairs(
@@ -83,7 +83,7 @@ register_with_pairs(
         Hub("cais/mmlu", ("all/test*.parquet",)),
         mmlu,
         columns=MMLU_COLUMNS,
-        licence="MIT",
+        card=Card("MIT", 14_042),
     )
 )
 register_with_pairs(
@@ -93,7 +93,7 @@ register_with_pairs(
         Hub("allenai/openbookqa", ("main/*.parquet",)),
         openbookqa,
         other_sources={"tfds": Tfds("openbookqa", "train+validation+test")},
-        licence="unknown",
+        card=Card("unknown", 5_957),
     )
 )
 register_with_pairs(
@@ -102,7 +102,7 @@ register_with_pairs(
         "is this the answer about the relation?",
         Hub("allenai/quartz", ("data/*.parquet",)),
         quartz,
-        licence="CC BY 4.0",
+        card=Card("CC BY 4.0", 3_864),
     )
 )
 TASKS.register(
@@ -111,6 +111,6 @@ TASKS.register(
         "is the claim about an entity true?",
         Hub("amydeng2000/CREAK", ("train.json", "dev.json")),
         creak,
-        licence="not stated",
+        card=Card("not stated", 11_547),
     )
 )

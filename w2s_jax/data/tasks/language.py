@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from w2s_jax.data.example import Example, digest
 from w2s_jax.data.records import Record, class_field, text_field
 from w2s_jax.data.sources import Hub, Tfds
-from w2s_jax.data.tasks.base import TASKS, Task
+from w2s_jax.data.tasks.base import TASKS, Card, Task
 
 
 def labelled(text: str, label: int) -> Iterable[Example]:
@@ -53,7 +53,7 @@ TASKS.register(
         sentence,
         columns=("origin", "label", "judgement", "sentence"),
         other_sources={"tfds": Tfds("glue/cola", "train+validation")},
-        licence="other",
+        card=Card("other", 9_594),
     )
 )
 TASKS.register(
@@ -63,7 +63,7 @@ TASKS.register(
         Hub("google-research-datasets/paws", ("labeled_final/*.parquet",)),
         paws,
         other_sources={"tfds": Tfds("paws_wiki", "train+validation+test")},
-        licence="other: free for any purpose, with acknowledgement",
+        card=Card("other: free for any purpose, with acknowledgement", 65_401),
     )
 )
 TASKS.register(
@@ -73,7 +73,7 @@ TASKS.register(
         Hub("aps/super_glue", ("wic/train*.parquet", "wic/validation*.parquet")),
         wic,
         other_sources={"tfds": Tfds("super_glue/wic", "train+validation")},
-        licence="other",
+        card=Card("other", 6_066),
     )
 )
 TASKS.register(
@@ -83,6 +83,6 @@ TASKS.register(
         Hub("facebook/anli", ("plain_text/*_r2-*.parquet",)),
         anli,
         other_sources={"tfds": Tfds("anli/r2", "train+validation+test")},
-        licence="CC BY-NC 4.0",
+        card=Card("CC BY-NC 4.0", 47_460),
     )
 )

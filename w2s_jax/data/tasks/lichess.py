@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 from w2s_jax.data.example import Example, digest
 from w2s_jax.data.records import Record, field, text_field
 from w2s_jax.data.sources import Hub
-from w2s_jax.data.tasks.base import TASKS, Task
+from w2s_jax.data.tasks.base import TASKS, Card, Task
 from w2s_jax.data.tasks.choice import candidates
 from w2s_jax.runtime.errors import UserError
 
 FILES = "abcdefgh"
 COLUMNS = ("FEN", "Moves", "Rating")
+_CARD = Card("CC0 1.0", 5_829_565)
 _PUZZLES = Hub("Lichess/chess-puzzles", ("data/train-*.parquet",))
 
 
@@ -88,9 +89,16 @@ TASKS.register(
         n_classes=len(MOVES),
         columns=COLUMNS,
         answers=MOVES,
-        licence="CC0 1.0",
+        card=_CARD,
     )
 )
 TASKS.register(
-    Task("chess_two_way", "does this move win the puzzle?", _PUZZLES, is_best_move, columns=COLUMNS, licence="CC0 1.0")
+    Task(
+        "chess_two_way",
+        "does this move win the puzzle?",
+        _PUZZLES,
+        is_best_move,
+        columns=COLUMNS,
+        card=_CARD,
+    )
 )

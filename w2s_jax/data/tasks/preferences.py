@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from w2s_jax.data.example import Example, coin, digest
 from w2s_jax.data.records import Record, text_field
 from w2s_jax.data.sources import Hub
-from w2s_jax.data.tasks.base import TASKS, Task
+from w2s_jax.data.tasks.base import TASKS, Card, Task
 
 REPLY = "\n\nAssistant:"  # what a reply follows in Anthropic's HH dialogues
 _HH = Hub("Anthropic/hh-rlhf", ("*/train.jsonl.gz",))
@@ -47,7 +47,7 @@ def _common_prompt(chosen: str, rejected: str) -> tuple[str, str, str]:
     return chosen[:cut].strip(), chosen[end:].strip(), rejected[end:].strip()
 
 
-TASKS.register(Task("hh", "which response is better?", _HH, preference, answers=("A", "B"), licence="MIT"))
+TASKS.register(Task("hh", "which response is better?", _HH, preference, answers=("A", "B"), card=Card("MIT", 160_800)))
 TASKS.register(
     Task(
         "hh_pairs",
@@ -55,6 +55,6 @@ TASKS.register(
         _HH,
         comparison,
         candidates=2,
-        licence="MIT",
+        card=Card("MIT", 160_800),
     )
 )

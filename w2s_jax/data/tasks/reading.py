@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from w2s_jax.data.example import Example, digest
 from w2s_jax.data.records import Record, class_field, field, list_field, text_field
 from w2s_jax.data.sources import Hub, Tfds
-from w2s_jax.data.tasks.base import CONVERTED, TASKS, Task
+from w2s_jax.data.tasks.base import CONVERTED, TASKS, Card, Task
 from w2s_jax.data.tasks.choice import candidates, numbered, register_with_pairs
 
 
@@ -58,7 +58,7 @@ TASKS.register(
         Hub("google/boolq", ("data/*.parquet",)),
         boolq,
         other_sources={"tfds": Tfds("bool_q", "train+validation")},
-        licence="CC BY-SA 3.0",
+        card=Card("CC BY-SA 3.0", 12_697),
     )
 )
 TASKS.register(
@@ -68,7 +68,7 @@ TASKS.register(
         Hub("aps/super_glue", ("multirc/train*.parquet", "multirc/validation*.parquet")),
         multirc,
         other_sources={"tfds": Tfds("super_glue/multirc", "train+validation")},
-        licence="other",
+        card=Card("other", 32_091),
     )
 )
 register_with_pairs(
@@ -78,7 +78,7 @@ register_with_pairs(
         Hub("allenai/cosmos_qa", ("*/*.parquet",), CONVERTED),
         cosmos_qa,
         other_sources={"tfds": Tfds("cosmos_qa", "train+validation")},
-        licence="CC BY 4.0",
+        card=Card("CC BY 4.0", 28_247),
     )
 )
 register_with_pairs(
@@ -87,7 +87,7 @@ register_with_pairs(
         "is this the answer about the dialogue?",
         Hub("dataset-org/dream", ("*/*/*.parquet",), CONVERTED),
         dream,
-        licence="unknown",
+        card=Card("unknown", 10_197),
     )
 )
 register_with_pairs(
@@ -96,7 +96,7 @@ register_with_pairs(
         "is this the answer about the text?",
         Hub("textmachinelab/quail", ("quail/*.parquet",)),
         quail,
-        licence="CC BY-NC-SA 4.0",
+        card=Card("CC BY-NC-SA 4.0", 12_966),
     )
 )
 register_with_pairs(
@@ -105,6 +105,6 @@ register_with_pairs(
         "is this the answer about the long article?",
         Hub("emozilla/quality", ("data/*.parquet",)),
         quality,
-        licence="not stated",
+        card=Card("not stated", 4_609),
     )
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from w2s_jax.data.example import Example
 from w2s_jax.data.records import Record, class_field, text_field
 from w2s_jax.data.sources import Hub, Source, Tfds, Wheel
-from w2s_jax.data.tasks.base import TASKS, Format, Task
+from w2s_jax.data.tasks.base import TASKS, Card, Format, Task
 from w2s_jax.data.tasks.language import labelled, sentence
 
 _REVIEWS = Wheel(
@@ -51,7 +51,7 @@ def _sentiment(
     description: str,
     source: Source,
     format: Format,
-    licence: str,
+    card: Card,
     others: Mapping[str, Source] | None = None,
     columns: tuple[str, ...] = (),
 ) -> Task:
@@ -65,7 +65,7 @@ def _sentiment(
             answers=("negative", "positive"),
             templates=("{text}\nSentiment:", "{text}\nThe tone is", "Review: {text}\nThis review is"),
             other_sources=others or {},
-            licence=licence,
+            card=card,
         )
     )
 
@@ -75,14 +75,14 @@ _sentiment(
     "is the review snippet positive?",
     _REVIEWS,
     review("rotten_tomatoes"),
-    "not stated for the texts",
+    Card("not stated for the texts", 8_530),
 )
 _sentiment(
     "imdb",
     "is the film review positive?",
     _REVIEWS,
     review("imdb"),
-    "not stated for the texts",
+    Card("not stated for the texts", 25_000),
     {
         "hub": Hub("stanfordnlp/imdb", ("plain_text/train-*", "plain_text/test-*")),
         "tfds": Tfds("imdb_reviews", "train+test"),
@@ -93,7 +93,7 @@ _sentiment(
     "is the phrase positive?",
     Hub("stanfordnlp/sst2", ("data/train*.parquet", "data/validation*.parquet")),
     sentence,
-    "unknown",
+    Card("unknown", 68_221),
     {"tfds": Tfds("glue/sst2", "train+validation")},
     columns=("label", "sentence"),
 )
@@ -102,7 +102,7 @@ _sentiment(
     "is the tweet positive?",
     Hub("EleutherAI/twitter-sentiment", ("data/*.parquet",)),
     tweet,
-    "not stated",
+    Card("not stated", 1_580_000),
     {"tfds": Tfds("sentiment140", "train+test")},
 )
 _sentiment(
@@ -110,13 +110,13 @@ _sentiment(
     "is the product review positive?",
     Hub("fancyzhx/amazon_polarity", ("amazon_polarity/*.parquet",)),
     amazon,
-    "Apache 2.0",
+    Card("Apache 2.0", 4_000_000),
 )
 _sentiment(
     "yelp_polarity",
     "is the review of a place positive?",
     Hub("fancyzhx/yelp_polarity", ("plain_text/*.parquet",)),
     yelp,
-    "not stated",
+    Card("not stated", 598_000),
     {"tfds": Tfds("yelp_polarity_reviews", "train+test")},
 )
