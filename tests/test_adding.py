@@ -33,7 +33,7 @@ import numpy as np
 from w2s_jax import Learner, WayToLearn, Supervisor, Task
 from w2s_jax.cli.base import COMMANDS, Command
 from w2s_jax.data.example import Example
-from w2s_jax.data.sources import SOURCES
+from w2s_jax.data.sources import SOURCES, Source
 from w2s_jax.label_transforms import TransformedLabels
 from w2s_jax.metrics import METRICS, Metric
 from w2s_jax.models.families import FAMILIES
@@ -59,7 +59,7 @@ def my_transform(weak, *, least=0.5):
 
 
 @dataclass(frozen=True)
-class Lines:
+class Lines(Source):
     """A source: a file of one example a line, `label text`."""
 
     path: str

@@ -1,6 +1,8 @@
 """README and docs: blocks of code run, commands parse, links lead somewhere, no table is out of date."""
 
+import csv
 import dataclasses
+import json
 import re
 import shlex
 import subprocess
@@ -23,9 +25,10 @@ from w2s_jax.report.figures import FIGURES
 from w2s_jax.runtime import packaged, references
 
 ROOT = Path(__file__).parent.parent
-README, GUIDE = ROOT / "README.md", ROOT / "docs" / "guide.md"
+README, GUIDE, OWN = ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "own-data.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"(<!-- not run: [^>]+ -->\n)?```(python|bash)\n(.*?)```", re.DOTALL)
+OUTPUT = re.compile(r"<!-- output: w2s ([^>]+) -->\n```\n(.*?)```", re.DOTALL)
 FILE = re.compile(r"# (\w+\.py)\n")
 
 # What stands in for packaged configs, models and tasks: the real ones, but small.
@@ -71,6 +74,18 @@ def reviews(count: int) -> list[dict]:
         if score:
             found[" ".join(words)] = int(score > 0)
     return [{"text": text, "label": label} for text, label in found.items()]
+
+
+def write_messages(path: Path) -> None:
+    """A table as somebody else's spreadsheet has it."""
+    rows = [
+        {"message": each["text"], "kind": ("complaint", "praise")[each["label"]], "sender": place % 150}
+        for place, each in enumerate(reviews(600))
+    ]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 @pytest.fixture
@@ -128,6 +143,25 @@ def test_every_block_of_the_guide_runs(folder, capsys):
     references.named("my_command.py", "Hello")
     assert cli.main(["hello", "Ada"]) == cli.OK
     assert "Hello, Ada!" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_every_block_of_own_data_runs(folder):
+    write_messages(folder / "messages.csv")
+    run(OWN)
+    found = json.loads((folder / "runs" / "my_messages" / "results.json").read_text())
+    assert found["tasks"][0]["classes"] == ["complaint", "praise"]
+    assert (folder / "my_messages.lock.json").exists()
+
+
+def test_what_own_data_shows_is_what_is_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_messages(tmp_path / "messages.csv")
+    shown = OUTPUT.findall(OWN.read_text())
+    assert shown
+    for command, output in shown:
+        assert cli.main(shlex.split(command)) == cli.OK
+        assert capsys.readouterr().out == output
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

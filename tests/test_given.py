@@ -5,11 +5,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from tests import tiny as make
 from w2s_jax.config import Experiment, Method
 from w2s_jax.data.task_config import TaskConfig
+from w2s_jax.data.task_data import TaskData
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.supervisors import Advised, Ensemble, Errors, Given, given
 from w2s_jax.train.learner import Learner
@@ -180,6 +183,38 @@ def test_bad_answers_are_one_line(tmp_path, rows, message, suffix):
     file = written(tmp_path / f"answers.{suffix}", rows)
     with pytest.raises(UserError, match=message):
         given.read(str(file), ["a", "b"], 2)
+
+
+@pytest.mark.parametrize("how", ["probs", "p", "a list in a cell", "as Python prints it"])
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_one_file_holds_soft_labels_to_learn_from_and_those_of_a_supervisor(tmp_path, how, suffix):
+    positive = {f"id {n}": (n % 10) / 9 for n in range(60)}
+    spell = {"a list in a cell": json.dumps, "as Python prints it": str}.get(how, lambda probs: probs)
+    rows = [
+        {"id": name, "text": f"text of {name}", **({"p": p} if how == "p" else {"probs": spell([1 - p, p])})}
+        for name, p in positive.items()
+    ]
+    path = tmp_path / f"answers.{suffix}"
+    if suffix == "parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    else:
+        written(path, rows)
+    task = TaskData(TaskConfig(str(path), shrink=True, balance=False))
+    splits = task.splits(0)
+    for name in ("supervisor", "transfer", "validation", "test"):
+        split = getattr(splits, name)
+        expected = np.array([[1 - positive[each], positive[each]] for each in split.ids])
+        np.testing.assert_allclose(split.shares, expected, rtol=1e-6)
+        np.testing.assert_array_equal(split.labels, expected.argmax(axis=1))
+        found = given.labels_of(str(path), split.without_truth(), 2)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("label", "expected"), [("1.0", 1), (" 1", 1), ("TRUE", 1), (True, 1), (0.0, 0), ("false", 0)])
+def test_labels_of_people_in_every_spelling(tmp_path, label, expected):
+    for suffix in ("jsonl", "csv"):
+        (found,) = given.read(str(written(tmp_path / f"a.{suffix}", [{"id": "a", "label": label}])), ["a"], 2)
+        assert found.tolist() == [1 - expected, expected]
 
 
 def test_label_and_probs_that_agree_are_the_probs(tmp_path):

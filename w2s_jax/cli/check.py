@@ -18,7 +18,7 @@ class Check(Command):
         "each model reads them."
     )
     epilog = (
-        "flags such as --seeds override the fields of the config; of a table, those of its task: --columns text review, "
+        "flags such as --seeds override the fields of the config; of a table, its task's: --columns text review, "
         "--classes ham spam, --source tfds, --test 200."
     )
     takes_overrides = True

@@ -60,13 +60,13 @@ def only(value: Any) -> Any:
 def brief(value: Any) -> str:
     """A value for people: on one line, and not too long for it."""
     shown = repr(value)
-    return shown if len(shown) <= _WIDE else f"{shown[:_WIDE]}..."
+    return shown if len(shown) <= _WIDE else f"{shown[: _WIDE - 3]}..."
 
 
-def listing(names: Iterable[str], most: int = 20) -> str:
+def listing(names: Iterable[Any], most: int = 10) -> str:
     """Names for people, one after another, on one line."""
-    shown = [name if name.isprintable() and len(name) <= _WIDE else brief(name) for name in map(str, names)]
-    return ", ".join(shown[:most]) + (f", ... ({len(shown)})" if len(shown) > most else "")
+    shown = [name if name.isprintable() else repr(name) for name in map(str, names)]
+    return ", ".join(name[:_WIDE] for name in shown[:most]) + (f", ... ({len(shown)})" if len(shown) > most else "")
 
 
 def field(record: Record, *names: str) -> Any:

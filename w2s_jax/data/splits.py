@@ -225,7 +225,11 @@ def _split(rows: list[Example], n_classes: int) -> Split:
 def _check(examples: Sequence[Example], sizes: SplitSizes, n_classes: int, balance: bool) -> None:
     for name, size in zip(sizes._fields, sizes, strict=True):
         if balance and (size < n_classes or size % n_classes):
-            raise UserError(f"the {name} split must be a positive multiple of the {n_classes} classes, not {size}")
+            below = size // n_classes * n_classes
+            near = f"{below} or {below + n_classes}" if below > 0 else f"{n_classes}"
+            raise UserError(
+                f"the {name} split must be a positive multiple of the {n_classes} classes, not {size}; take {near}"
+            )
         if size < 1:
             raise UserError(f"the {name} split must hold an example or more, not {size}")
     if not examples:

@@ -38,9 +38,10 @@ class TaskConfig:
         they are left out. `keep` keeps each, all in one split. `error` refuses them. The run says how many there were.
       empty: examples without text are refused, or dropped, and the run says how many.
       columns: of a table: what is to be read -> the column that holds it, as {"text": "review", "label": "stars"}.
-        `a.b` is the value b inside a; `#2` is the second column of a file whose first line gives no names.
+        `a.b` is the value b inside a, `a.0` the first of a list; `#2` is the second column of a file whose first line
+        gives no names.
       text: of a table: makes the text of several columns, as "{premise}\n{hypothesis}".
-      classes: of a table: its labels in order, the first being class 0. By default whole numbers from 0 are class
+      classes: of a table: its labels in order, the first being class 0, or names for the labels 0, 1, ... By default whole numbers from 0 are class
         numbers, and other labels are names, in sorted order.
       choices: of a table of questions with several answers: each answer scored by itself (`candidates`), or all shown
         with letters, of which one is to be given (`letters`).

@@ -165,5 +165,6 @@ def _facts(task: TaskData, seed: int) -> TaskFacts:
     sizes = {name: len(getattr(splits, name)) for name in ("supervisor", "transfer", "validation", "test")}
     assert splits.test.labels is not None
     balance = np.bincount(splits.test.labels, minlength=splits.n_classes) / len(splits.test)
-    classes = task.answers if task.n_classes <= MOST_NAMED else ()
+    has_names = task.definition.candidates == 1 and task.n_classes <= MOST_NAMED
+    classes = task.answers if has_names else ()
     return TaskFacts(task.config.title, sizes, splits.n_classes, tuple(balance.tolist()), task.reading, classes)

@@ -214,7 +214,8 @@ class TaskFacts:
       sizes: examples of each split.
       test_balance: the fraction of each class in test.
       reading: what became of the source's records, and which these are; None where that is not known.
-      classes: what the classes are called, in order; empty where they are more than 100, or not known.
+      classes: what the classes are called, in order; empty where they are the places of candidates, more than 100, or
+        not known.
     """
 
     name: str

@@ -8,30 +8,34 @@ import numpy as np
 from w2s_jax import models
 from w2s_jax.data import arrays
 from w2s_jax.data.example import Example
+from w2s_jax.data.records import brief
 from w2s_jax.data.splits import SplitSizes
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.data.tokens import flatten
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.train import reading
 from w2s_jax.train.learner import Learner
 
-SHOWN = 2  # examples of a task
+SHOWN = 2  # examples of a task, each of another class
 WIDTH = 300  # characters of each
 MOST_CLASSES = 12
 
 
 def describe(task: TaskData, seed: int, learners: Sequence[Learner]) -> list[str]:
-    """Lines about a task.
+    """Lines about a task; one of them says so where its splits cannot be drawn.
 
     Args:
       seed: whose splits are drawn.
       learners: the models that would read it.
 
     Raises:
-      UserError: the task cannot be read, or its splits cannot be drawn.
+      UserError: the task cannot be read.
     """
     read = [each for each in dict.fromkeys(learners) if not arrays.is_array(each.model)]
     lines = [f"{task.config.title}: {task.reading.describe()}", *(f"  {line}" for line in _inside(task, seed, read))]
-    for example in task.examples[:SHOWN]:
+    first = {example.label: example for example in reversed(task.examples)}  # of each class
+    for label in sorted(first)[:SHOWN]:
+        example = first[label]
         lines += [f"  {line}" for line in _shown(task, example, read)]
     return lines
 
@@ -42,12 +46,20 @@ def _inside(task: TaskData, seed: int, learners: Sequence[Learner]) -> Iterator[
         files = f" ({', '.join(list(origin.files)[:8])})" if origin.files else ""
         yield f"from {origin.describe()}{files}"
     yield from task.reading.layout
+    if not task.examples:
+        yield "no examples: every group is larger than the pool"
+        return
     counts = Counter(example.label for example in task.examples)
-    named = [f"{k} {task.answers[k]!r} {counts[k]:,}" for k in range(min(task.n_classes, MOST_CLASSES))]
-    yield f"{task.n_classes} classes: {', '.join(named)}{', ...' if task.n_classes > MOST_CLASSES else ''}"
+    named = [f"{_label(task, k)} {counts[k]:,}" for k in range(min(task.n_classes, MOST_CLASSES))]
+    what = "classes" if task.definition.candidates == 1 else "candidates, of which the right one is"
+    if not (task.reading.layout and task.reading.is_whole and what == "classes"):  # else the layout says it
+        yield f"{task.n_classes} {what}: {', '.join(named)}{', ...' if task.n_classes > MOST_CLASSES else ''}"
     groups = Counter(example.group for example in task.examples)
     name, most = groups.most_common(1)[0]
-    yield f"{len(groups):,} groups; the largest has {most:,} examples" + (f" ({name!r})" if most > 1 else "")
+    if most > 1:
+        yield f"{len(groups):,} groups; the largest, {brief(name)}, has {most:,} examples"
+    else:
+        yield "no groups: every example is independent of the others"
     texts = flatten(task.texts)
     yield f"characters: {_spread([len(text) for text in texts])}"
     for learner in learners:
@@ -56,8 +68,17 @@ def _inside(task: TaskData, seed: int, learners: Sequence[Learner]) -> Iterator[
         cut = sum(length > longest for length in lengths)
         what = f"cuts {cut:,} of {len(texts):,} texts" if cut else "cuts none"
         yield f"tokens of {learner.model}: {_spread(lengths)}; it reads {longest:,} and {what}"
-    drawn = task.splits(seed)
+    try:
+        drawn = task.splits(seed)
+    except UserError as error:
+        yield f"splits of seed {seed}: none can be drawn: {error}"
+        return
     yield f"splits of seed {seed}: {', '.join(f'{len(getattr(drawn, each))} {each}' for each in SplitSizes._fields)}"
+
+
+def _label(task: TaskData, number: int) -> str:
+    """A class, with its name; or a candidate's place."""
+    return f"{number} {brief(task.answers[number])}" if task.definition.candidates == 1 else str(number)
 
 
 def _spread(values: Sequence[int]) -> str:
@@ -66,7 +87,7 @@ def _spread(values: Sequence[int]) -> str:
 
 
 def _shown(task: TaskData, example: Example, learners: Sequence[Learner]) -> Iterator[str]:
-    yield f"example {example.id!r}, label {example.label} {task.answers[example.label]!r}:"
+    yield f"example {brief(example.id)}, label {_label(task, example.label)}:"
     for text in flatten([example.text]):
         yield f"  {_short(text)}"
         for learner in learners:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from w2s_jax.data.formats.base import FORMATS, Format
 from w2s_jax.data.records import ClassNumber, Row
@@ -34,13 +34,11 @@ class _Columnar(Format):
             start += batch.num_rows
 
     def some(self, path: Path, columns: Sequence[str], chosen: Bool[np.ndarray, " n"]) -> Iterator[Row]:
-        import pyarrow
-
         start = 0
         for batch in self.batches(path):
             _check(batch)
             places = np.flatnonzero(chosen[start : start + batch.num_rows])
-            for place, each in zip(places, _records(batch.take(pyarrow.array(places))), strict=True):
+            for place, each in zip(places, _taken(batch, places), strict=True):
                 yield Row(each, f"row {start + place + 1}")
             start += batch.num_rows
 
@@ -91,6 +89,15 @@ def _check(batch: Any) -> None:
     repeated = [name for name, count in Counter(batch.schema.names).items() if count > 1]
     if repeated:
         raise ValueError(f"two columns are called {repeated[0]!r}")
+
+
+def _taken(batch: Any, places: Int[np.ndarray, " m"]) -> list[dict[str, Any]]:
+    import pyarrow
+
+    try:
+        return _records(batch.take(pyarrow.array(places)))
+    except pyarrow.ArrowNotImplementedError:  # of types that Arrow cannot take from, such as string views
+        return [record for place in places for record in _records(batch.slice(place, 1))]
 
 
 def _records(batch: Any) -> list[dict[str, Any]]:

@@ -28,7 +28,9 @@ class Json(Format):
     def rows(self, path: Path, columns: Sequence[str]) -> Iterator[Row]:
         try:
             with text.open_text(path) as handle:
-                yield from _rows(handle)
+                by_line = _is_by_line(handle)
+            with text.open_text(path) as handle:
+                yield from _lines(handle) if by_line else _whole(handle.read())
         except UnicodeDecodeError as error:
             raise text.undecodable(path, error) from error
 
@@ -105,11 +107,9 @@ def _check(value: Any, depth: int = 0) -> None:
             _check(each, depth + 1)
 
 
-def _rows(handle: io.TextIOWrapper) -> Iterator[Row]:
+def _is_by_line(handle: io.TextIOWrapper) -> bool:
     first = next((line for line in handle if line.strip()), "")
-    by_line = first.lstrip().startswith("{") and _is_whole(first) and any(line.strip() for line in handle)
-    handle.seek(0)
-    yield from _lines(handle) if by_line else _whole(handle.read())
+    return first.lstrip().startswith("{") and _is_whole(first) and any(line.strip() for line in handle)
 
 
 def _is_whole(line: str) -> bool:
@@ -138,9 +138,10 @@ def _whole(content: str) -> Iterator[Row]:
     values = _values(content, decoder)
     head = list(itertools.islice(values, 2))
     if len(head) == 1 and content.startswith("{", _skip(content, 0)):
-        (_, whole, _), *_ = head
-        for number, record in enumerate(_listed(whole), start=1):
-            yield _row(record, f"record {number}", content, decoder)
+        ((line, whole, _),) = head
+        records = _listed(whole)
+        for number, record in enumerate(records, start=1):
+            yield _row(record, f"line {line}" if record is whole else f"record {number}", content, decoder)
         return
     for line, value, source in itertools.chain(head, values):
         yield _row(value, f"line {line}", source, decoder)
@@ -178,7 +179,7 @@ def _line(number: int) -> Iterator[None]:
         raise ValueError(f"line {number}: {error}") from error
 
 
-def _listed(value: Mapping[str, Any]) -> list[Any]:
+def _listed(value: dict[str, Any]) -> list[Any]:
     """The records that one object holds."""
     if isinstance(value, _Twice):
         _check(value)

@@ -14,7 +14,15 @@ from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.origin import Origin
 
 # What `datasets` and others lay beside data, and is none.
-METADATA = ("state.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json", "metadata.json")
+METADATA = (
+    "state.json",
+    "dataset_info.json",
+    "dataset_infos.json",
+    "dataset_dict.json",
+    "metadata.json",
+    "dataset-metadata.json",
+    "croissant.json",
+)
 
 
 @dataclass(frozen=True)
@@ -35,15 +43,22 @@ class Local(FileSource):
     columns: tuple[str, ...] = ()
 
     def find(self, at_most: int | None) -> Found:
-        paths = data_files(self.path)
-        return Found(paths, Origin(self.path, files={name: files.sha256_file(path) for name, path in paths.items()}))
+        try:
+            paths = data_files(self.path, self.columns)
+            found = {name: files.sha256_file(path) for name, path in paths.items()}
+        except OSError as error:  # of a file or folder that may not be read
+            raise UserError(f"{self.path} cannot be read: {error}") from error
+        return Found(paths, Origin(self.path, files=found))
 
     def describe(self) -> str:
         return self.path
 
 
-def data_files(reference: str) -> dict[str, Path]:
+def data_files(reference: str, columns: Sequence[str] = ()) -> dict[str, Path]:
     """The data files of a path, a folder or a pattern, by name.
+
+    Args:
+      columns: of files without a header; see `formats.read`.
 
     Raises:
       UserError: there are none, or files of a folder hold different things.
@@ -63,7 +78,7 @@ def data_files(reference: str) -> dict[str, Path]:
             raise UserError(f"no file matches {reference!r}")
     else:
         raise UserError(f"{reference} does not exist")
-    _check_alike(reference, found)
+    _check_alike(reference, found, columns)
     return {each.relative_to(root).as_posix(): each for each in found}
 
 
@@ -94,24 +109,28 @@ def _named_by_state(folder: Path) -> list[str] | None:
     """The files that make up what `datasets.save_to_disk` wrote; None for another folder."""
     state: Any = files.read_json(folder / "state.json") if (folder / "state.json").is_file() else None
     listed = state.get("_data_files") if isinstance(state, dict) else None
-    return [str(each["filename"]) for each in listed] if isinstance(listed, list) else None
+    if not isinstance(listed, list):
+        return None
+    names = [each.get("filename") if isinstance(each, dict) else None for each in listed]
+    if not all(isinstance(name, str) for name in names):
+        raise UserError(f"{folder / 'state.json'} names no files, though it says that it does")
+    return [str(name) for name in names]
 
 
-def _check_alike(reference: str, found: Sequence[Path]) -> None:
+def _check_alike(reference: str, found: Sequence[Path], columns: Sequence[str]) -> None:
     """Refuses files that share no column: one of them is no data."""
-    first: Path | None = None
-    for path in found:
-        if first is not None and not _columns(str(first)) & _columns(str(path)) and _columns(str(path)):
+    known = {path: _columns(str(path), tuple(columns)) for path in found} if len(found) > 1 else {}
+    first = next((path for path in found if known.get(path)), None)
+    for path, here in known.items():
+        if first is not None and here and not known[first] & here:
             pattern = f"{reference.rstrip('/')}/*{first.suffix}" if Path(reference).is_dir() else first
             raise UserError(
                 f"{reference}: {first.name} and {path.name} have no column in common; name the files to be read, "
                 f"as in '{pattern}'"
             )
-        if first is None and _columns(str(path)):
-            first = path
 
 
 @files.cached(maxsize=64)
-def _columns(path: str) -> frozenset[str]:
+def _columns(path: str, columns: tuple[str, ...]) -> frozenset[str]:
     """Of a file's first record."""
-    return frozenset(next(iter(formats.read(Path(path))), {}))
+    return frozenset(next(iter(formats.read(Path(path), columns)), {}))

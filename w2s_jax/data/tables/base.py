@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from w2s_jax.data.example import Example
-from w2s_jax.data.records import Record
+from w2s_jax.data.formats.delimited import HEADLESS
+from w2s_jax.data.records import Record, brief, listing
 from w2s_jax.data.tables import columns
 from w2s_jax.data.tables.options import TableOptions
 from w2s_jax.data.tables.table import Read, Table
@@ -77,35 +78,47 @@ def understand(read: Read, options: TableOptions) -> Layout:
     _check_columns(table, kinds)
     for kind in kinds:
         if kind.fits(table):
+            _check_options(kind, options)
+            table.used.clear()  # of what other kinds asked for
             found = kind.layout(table)
             unused = sorted(set(table.present) - table.used)
-            return found if not unused else replace(found, words=(*found.words, f"not read: {', '.join(unused)}"))
+            return found if not unused else replace(found, words=(*found.words, f"not read: {listing(unused)}"))
     wanted = "; or ".join(kind.needs for kind in kinds)
     raise UserError(
-        f"its columns are {', '.join(map(repr, table.present))}; want {wanted}; or say which column is which: "
-        f"columns={{'text': {table.present[0]!r}, ...}}{_headless(table.present)}"
+        f"its columns are {_quoted(columns.paths(table.first[0]))}; want {wanted}; or say which column is which: "
+        f"columns={{'text': {brief(table.present[0])}, ...}}{_headless(table.present)}"
     )
 
 
 def _check_columns(table: Table, kinds: Sequence[Kind]) -> None:
     known = sorted({name for kind in kinds for name in kind.takes})
-    for name in table.options.columns:
+    said = [*table.options.columns.items(), *(("text", path) for path in columns.fields_of(table.options.text))]
+    for name, path in said:
         if name not in known:
             raise errors.unknown("key of columns", name, known)
-    for path in (*table.options.columns.values(), *columns.fields_of(table.options.text)):
-        if not any(columns.has(record, path) for record in table.first):
-            there = ", ".join(map(repr, columns.paths(table.first[0])))
+        if not table.holds(path) and not (name == "choices" and table.several(path)):
+            there = _quoted(columns.paths(table.first[0]))
             raise UserError(f"there is no column {path!r}; there are: {there}{_headless(table.present)}")
+
+
+def _check_options(kind: Kind, options: TableOptions) -> None:
+    for name in options.columns:
+        if name not in kind.takes:
+            raise UserError(f"these are {kind.name}, which have no {name!r} but: {', '.join(kind.takes)}")
+    if options.choices != TableOptions.choices and "choices" not in kind.takes:
+        raise UserError(f"these are {kind.name}; choices={options.choices!r} is for questions with several answers")
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return listing(map(brief, names))
 
 
 def _headless(names: Sequence[str]) -> str:
     """A hint where the first line of a text table seems to be an example."""
     looks_so = any(name.strip().isdigit() or len(name) > 40 or " " in name.strip() for name in names)
-    if not looks_so or names[0].startswith("#"):
-        return ""
-    return "; if the first line is an example and not names, say places: columns={'text': '#1', 'label': '#2'}"
+    return f"; {HEADLESS}" if looks_so and not names[0].startswith("#") else ""
 
 
-def line(what: str, column: str) -> str:
+def line(what: str, *names: str) -> str:
     """`text from 'review'`, for people."""
-    return f"{what} from {column!r}"
+    return f"{what} from {' and '.join(map(brief, names))}"

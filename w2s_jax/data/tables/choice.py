@@ -1,11 +1,13 @@
 """Tables of questions with several answers of which one is right."""
 
-import json
+import itertools
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from w2s_jax.data.example import Example, digest
-from w2s_jax.data.records import Record, as_whole, is_absent, where
+from w2s_jax.data.formats.json import from_cell
+from w2s_jax.data.records import ClassNumber, Record, as_whole, brief, is_absent, only, where
 from w2s_jax.data.tables import columns, extras
 from w2s_jax.data.tables.base import KINDS, Kind, Layout
 from w2s_jax.data.tables.table import Table
@@ -13,16 +15,8 @@ from w2s_jax.runtime.errors import UserError
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-# Answers as columns of their own, where no column lists them.
-SPREAD = (
-    ("A", "B", "C", "D"),
-    ("A", "B", "C"),
-    ("choice0", "choice1", "choice2", "choice3"),
-    ("answer0", "answer1", "answer2", "answer3"),
-    ("answerA", "answerB", "answerC"),
-    ("option_a", "option_b", "option_c", "option_d"),
-    ("sol1", "sol2"),
-)
+# Answers as columns of their own, where no column lists them: `A`, `B`; `option_a`; `choice0`; `ending 1`; `opa`.
+_SPREAD = re.compile(r"(|answer|choice|ending|op|opt|option|sol)[ _-]?([a-z]|\d)", re.IGNORECASE)
 
 # What the column of the right answer may say, each read as the place of an answer.
 HOW = {
@@ -34,11 +28,10 @@ HOW = {
 
 
 class Question(NamedTuple):
-    """A record's answers, and the letters that the record gives them."""
+    """A record's answers, and the place of the right one by each way of `HOW` that fits."""
 
     choices: list[str]
-    letters: list[str]
-    answer: Any
+    places: dict[str, int]
 
 
 @KINDS.register
@@ -50,10 +43,11 @@ class Choice(Kind):
     takes = ("question", "choices", "answer", "context", *extras.NAMES)
 
     def fits(self, table: Table) -> bool:
+        is_other = table.options.text or (table.has("text") and table.has("label"))
         return (
-            not table.has("text")
+            ("question" in table.options.columns or not is_other)
             and table.column("question") is not None
-            and (table.column("choices") is not None or _spread(table) is not None)
+            and (table.column("choices") is not None or bool(_spread(table)))
             and table.column("answer") is not None
         )
 
@@ -64,69 +58,85 @@ class Choice(Kind):
         how, count = reader.how()
         there = extras.columns_of(table)
         letters = table.options.choices == "letters"
+        if letters and count > len(LETTERS):
+            raise UserError(f"{count} answers are more than there are letters; choices='candidates' needs none")
 
         def format(record: Record) -> Iterable[Example]:
             found = reader.question(record)
-            if is_absent(found.answer):
+            if found is None:
                 return
-            label = _places(found)[how]
             asked, above = reader.asked(record), reader.above(record)
             texts: Any = tuple(f"{above}Question: {asked}\nAnswer: {choice}" for choice in found.choices)
             if letters:
-                listed = "\n".join(
-                    f"{letter}. {choice}" for letter, choice in zip(LETTERS, found.choices, strict=False)
-                )
-                texts = f"{above}Question: {asked}\n{listed}\nAnswer:"
+                listed = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, found.choices, strict=False)]
+                texts = "\n".join([f"{above}Question: {asked}", *listed, "Answer:"])
+            if not (asked or above) or not all(choice.strip() for choice in found.choices):
+                texts = ""  # nothing is asked, or an answer says nothing
             more = extras.extra(record, there, digest(above, asked, *found.choices), digest(above or asked))
-            yield Example(more.id, texts, label, more.group, more.difficulty)
+            yield Example(more.id, texts, found.places[how], more.group, more.difficulty)
 
         shown = "shown together, with letters" if letters else "each scored by itself"
-        words = (f"questions from {reader.question_column!r}, {count} answers, {shown}; right: {HOW[how]}",)
+        words = f"questions from {brief(reader.column)}, {count} answers, {shown}; right: {HOW[how]}"
         names = tuple(LETTERS[:count]) if letters else ()
-        return Layout(format, count, names, 1 if letters else count, (*words, *extras.words(there)))
+        return Layout(format, count, names, 1 if letters else count, (words, *extras.words(there)))
 
 
 class _Reader:
-    """Reads the parts of a question out of a record."""
+    """Reads the parts of a question out of a record.
+
+    Attributes:
+      column: of the question.
+    """
 
     def __init__(self, table: Table) -> None:
         question, answer = table.column("question"), table.column("answer")
         assert question is not None
         assert answer is not None
-        self.question_column, self._answer = question, answer
+        self.column, self._answer = question, answer
         self._choices, self._spread = table.column("choices"), _spread(table)
         self._context = table.column("context")
         self._read = table.read
 
     def asked(self, record: Record) -> str:
-        return columns.text_at(record, self.question_column).strip()
+        return columns.text_at(record, self.column).strip()
 
     def above(self, record: Record) -> str:
         """What is shown above the question."""
-        if self._context is None or is_absent(columns.value_at(record, self._context)):
-            return ""
-        return f"{columns.text_at(record, self._context).strip()}\n"
+        found = "" if self._context is None else columns.text_at(record, self._context).strip()
+        return f"{found}\n" if found else ""
 
-    def question(self, record: Record) -> Question:
-        answer = columns.value_at(record, self._answer) if columns.has(record, self._answer) else None
-        if self._choices is None:
-            assert self._spread is not None
-            return Question([columns.shown(record, name) for name in self._spread], list(LETTERS), answer)
-        value = columns.value_at(record, self._choices)
+    def question(self, record: Record) -> Question | None:
+        """A record's answers; None if it does not say which is right."""
+        answer = only(columns.value_at(record, self._answer)) if columns.has(record, self._answer) else None
+        if is_absent(answer):
+            return None
+        choices, letters = self._listed(record)
+        places = _places(answer, choices, letters)
+        return None if not places and as_whole(answer) == -1 else Question(choices, places)
+
+    def _listed(self, record: Record) -> tuple[list[str], list[str]]:
+        """A record's answers, and the letters that it gives them."""
+        if self._spread:
+            return [columns.text_at(record, name) for name in self._spread], list(LETTERS)
+        assert self._choices is not None
+        value, letters = columns.value_at(record, self._choices), None
         if isinstance(value, str):
             try:
-                value = json.loads(value)
-            except json.JSONDecodeError as error:
-                raise UserError(f'choices {value!r} are not a list; write them as JSON: ["one", "two"]') from error
-        letters: Any = list(LETTERS)
-        if isinstance(value, Mapping) and "text" in value:
-            value, letters = value["text"], value.get("label", letters)
+                value = from_cell(value)
+            except ValueError as error:
+                raise UserError(f'choices {brief(value)} are not a list; write them as JSON: ["one", "two"]') from error
+        if isinstance(value, Mapping) and isinstance(value.get("text"), list):
+            value, letters = value["text"], value.get("label")
+        elif isinstance(value, Mapping):  # by their letters; Arrow fills in those that only other records have
+            there = {letter: choice for letter, choice in value.items() if not is_absent(choice)}
+            value, letters = list(there.values()), list(there)
+        elif isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
+            value, letters = [each.get("text") for each in value], [each.get("label", each.get("id")) for each in value]
         if not isinstance(value, list) or len(value) < 2:
-            raise UserError(f"choices must be a list of two or more answers, not {value!r}")
-        if isinstance(value[0], Mapping):  # one object for each answer
-            letters = [str(each.get("label", letter)) for each, letter in zip(value, LETTERS, strict=False)]
-            value = [each.get("text") for each in value]
-        return Question([columns.as_text(each, "choices") for each in value], list(map(str, letters)), answer)
+            raise UserError(f"choices must be a list of two or more answers, not {brief(value)}")
+        if not isinstance(letters, list) or len(letters) != len(value):
+            letters = list(LETTERS)
+        return [columns.as_text(each, "choices") for each in value], list(map(str, letters))
 
     def how(self) -> tuple[str, int]:
         """What the column of the right answer says, the same in all records; and how many answers each has.
@@ -142,16 +152,19 @@ class _Reader:
                 found = self.question(record)
             except UserError as error:
                 raise UserError(f"{here}: {error}") from error
-            if is_absent(found.answer):
+            if found is None:
                 continue
             count, first = count or len(found.choices), first or here
             if len(found.choices) != count:
                 raise UserError(f"{here} has {len(found.choices)} answers, and {first} has {count}; want equally many")
-            places = _places(found)
+            places = found.places
             fitting = {way: None for way in ways if way in places}
             if not fitting:
-                wanted = "; ".join(HOW[way] for way in ways)
-                raise UserError(f"{here}: answer {found.answer!r} is none of the {count}; up to there it was {wanted}")
+                wanted = "; or ".join(HOW[way] for way in ways)
+                said = brief(columns.value_at(record, self._answer))
+                raise UserError(
+                    f"{here}: answer {said} is none of the {count}: want {wanted}, as in the records before"
+                )
             ways = fitting
             for a in ways:
                 for b in ways:
@@ -168,17 +181,20 @@ class _Reader:
         return next(iter(ways)), count
 
 
-def _places(question: Question) -> dict[str, int]:
+def _places(said: Any, choices: list[str], letters: list[str]) -> dict[str, int]:
     """The place of the right answer by each way of reading that fits."""
     found: dict[str, int] = {}
-    said, number = question.answer, as_whole(question.answer)
-    count = len(question.choices)
+    count, number = len(choices), as_whole(said)
+    if isinstance(said, ClassNumber):  # always from 0
+        return {"from 0": int(said)} if said < count else {}
     if isinstance(said, str):
-        letters = question.letters[:count]
-        if said.strip() in letters:
-            found["letter"] = letters.index(said.strip())
-        if question.choices.count(said) == 1:
-            found["text"] = question.choices.index(said)
+        shown, spelled = said.strip(), [letter.strip().upper() for letter in letters[:count]]
+        letter = shown.strip("().:").strip().upper()
+        if letter in spelled:
+            found["letter"] = spelled.index(letter)
+        plain = [choice.strip() for choice in choices]
+        if plain.count(shown) == 1:
+            found["text"] = plain.index(shown)
     if number is not None and not isinstance(said, bool):
         if 0 <= number < count:
             found["from 0"] = number
@@ -187,5 +203,25 @@ def _places(question: Question) -> dict[str, int]:
     return found
 
 
-def _spread(table: Table) -> list[str] | None:
-    return next((found for names in SPREAD if (found := table.called(names)) is not None), None)
+def _spread(table: Table) -> list[str]:
+    """The columns of the answers, as the user lists them or by their names; none where one column lists them."""
+    said = table.options.columns.get("choices")
+    if said is not None:
+        names = [] if table.holds(said) else table.several(said)
+        for name in names:
+            table.use(name)
+        return names
+    if table.column("choices") is not None:
+        return []
+    kinds: dict[str, dict[str, str]] = {}
+    for name in table.present:
+        found = _SPREAD.fullmatch(name.strip())
+        if found is not None:
+            kinds.setdefault(found[1].lower(), {})[found[2].upper()] = name
+    for named in kinds.values():
+        for signs in (LETTERS, "0123456789", "123456789"):
+            names = [named[sign] for sign in itertools.takewhile(named.__contains__, signs)]
+            if len(names) > 1:
+                table.used.update(names)
+                return names
+    return []

@@ -14,15 +14,17 @@ _FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 # What each thing is called in the tables that people have. The first name is this package's own.
 NAMES: Mapping[str, tuple[str, ...]] = {
     "text": ("text", "sentence", "review", "content", "tweet", "comment", "statement", "claim", "document", "message",
-             "body", "input"),
-    "label": ("label", "labels", "class", "category", "target", "sentiment", "gold_label", "gold", "y", "output"),
+             "body", "input", "messages", "conversation", "conversations"),
+    "label": ("label", "labels", "class", "category", "target", "sentiment", "gold_label", "gold", "kind", "stars",
+              "rating", "intent", "emotion", "y", "output"),
     "probs": ("probs", "probabilities", "soft_label", "soft_labels"),
     "p": ("p",),
     "question": ("question",),
     "choices": ("choices", "options", "answers", "endings"),
-    "answer": ("answer", "answer_index", "correct", "correct_answer", "answerKey", "gold", "label"),
-    "context": ("context", "passage", "article"),
-    "prompt": ("prompt",),
+    "answer": ("answer", "answer_index", "answer_idx", "correct", "correct_answer", "correct_option", "answerKey",
+               "answer_key", "gold", "label"),
+    "context": ("context", "passage", "article", "premise"),
+    "prompt": ("prompt", "question", "instruction"),
     "chosen": ("chosen",),
     "rejected": ("rejected",),
     "id": ("id",),
@@ -30,20 +32,27 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "difficulty": ("difficulty",),
 }  # fmt: skip
 
-# Texts that come in two parts: each becomes a line of one text.
+# Texts that come in two parts: each becomes a line of one text. Texts with one first part are a group.
 TOGETHER = (
     ("premise", "hypothesis"),
     ("sentence1", "sentence2"),
     ("question1", "question2"),
     ("text1", "text2"),
-    ("title", "content"),
+    ("text_a", "text_b"),
     ("passage", "question"),
+    ("question", "sentence"),
     ("question", "answer"),
+    ("query", "passage"),
+    ("query", "document"),
+    ("claim", "evidence"),
+    ("prompt", "response"),
+    ("prompt", "completion"),
 )
+TITLED = ("title", "content")  # two parts, too, but texts of one title need have nothing else in common
 
 
 def value_at(record: Record, path: str) -> Any:
-    """The value of a column, or, as `a.b`, one inside another.
+    """The value of a column, or, as `a.b`, one inside another; `a.0` is the first one of a list.
 
     Raises:
       UserError: the record has none; the message names those it has.
@@ -52,19 +61,28 @@ def value_at(record: Record, path: str) -> Any:
         return record[path]
     value: Any = record
     for name in path.split("."):
-        if not isinstance(value, Mapping) or name not in value:
+        inside = _inside(value)
+        if name not in inside:
             raise UserError(f"a record has no column {path!r}; it has: {listing(paths(record))}")
-        value = value[name]
+        value = inside[name]
     return value
 
 
+def _inside(value: Any) -> Mapping[str, Any]:
+    """What is inside a value, by name; of a list, by number."""
+    if isinstance(value, list):
+        return {str(number): each for number, each in enumerate(value)}
+    return value if isinstance(value, Mapping) else {}
+
+
 def paths(record: Record) -> list[str]:
-    """The names of a record's values, with those inside others as `a.b`."""
-    return [
-        path
-        for name, value in record.items()
-        for path in ([f"{name}.{inner}" for inner in paths(value)] if isinstance(value, Mapping) and value else [name])
-    ]
+    """The names of a record's values, with those inside others as `a.b`; of a list of such, of its first."""
+    found = []
+    for name, value in record.items():
+        first = {"0": value[0]} if isinstance(value, list) and value and isinstance(value[0], Mapping) else value
+        inner = paths(first) if isinstance(first, Mapping) else []
+        found += [f"{name}.{each}" for each in inner] or [name]
+    return found
 
 
 def has(record: Record, path: str) -> bool:
@@ -106,14 +124,14 @@ def template(text: str) -> Callable[[Record], str]:
         parts = {name: text_at(record, name) for name in names}
         if not any(part.strip() for part in parts.values()):
             return ""
-        return _FIELD.sub(lambda found: parts[found[1]] if found[1] else found[0][0], text)
+        return _FIELD.sub(lambda found: found[0][0] if found[1] is None else parts[found[1]], text)
 
     return fill
 
 
 def fields_of(text: str) -> list[str]:
     """The columns that a template names."""
-    return [found for found in _FIELD.findall(text) if found]
+    return [found[1] for found in _FIELD.finditer(text) if found[1] is not None]
 
 
 def text_at(record: Record, path: str) -> str:
@@ -131,10 +149,10 @@ def as_text(value: Any, column: str) -> str:
     Raises:
       UserError: it is none of these.
     """
-    value = messages.from_text(value)
+    value = messages.found(value)
     if isinstance(value, str):
         return value
-    if is_absent(value):
+    if is_absent(value) or value == []:
         return ""
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return str(value)

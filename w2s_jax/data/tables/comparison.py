@@ -1,26 +1,28 @@
 """Tables of two replies of which one is preferred, each to be scored by itself."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from w2s_jax.data.example import Example, coin, digest
-from w2s_jax.data.records import Record, is_absent
+from w2s_jax.data.records import Record
 from w2s_jax.data.tables import columns, extras, messages
-from w2s_jax.data.tables.base import KINDS, Kind, Layout
+from w2s_jax.data.tables.base import KINDS, Kind, Layout, line
 from w2s_jax.data.tables.table import Table
 from w2s_jax.runtime.errors import UserError
+
+_REPLY = "\n\nAssistant:"
 
 
 @KINDS.register
 class Comparison(Kind):
-    """`chosen` and `rejected`, right after `prompt` if there is one; each is text or a list of messages."""
+    """`chosen` and `rejected`, after `prompt` if there is one; each is text or a list of messages."""
 
     name = "comparisons"
     needs = "chosen and rejected"
     takes = ("chosen", "rejected", "prompt", *extras.NAMES)
 
     def fits(self, table: Table) -> bool:
-        return not table.has("text") and table.has("chosen") and table.has("rejected")
+        return not table.options.text and not table.has("text") and table.has("chosen") and table.has("rejected")
 
     def layout(self, table: Table) -> Layout:
         if table.options.classes:
@@ -31,34 +33,47 @@ class Comparison(Kind):
         assert rejected is not None
 
         def format(record: Record) -> Iterable[Example]:
-            before = columns.value_at(record, prompt) if prompt and columns.has(record, prompt) else None
-            opening = "" if _nothing(before) else messages.flatten(before)
-            good, bad = (_whole(columns.value_at(record, name), before, opening) for name in (chosen, rejected))
+            asked = columns.value_at(record, prompt) if prompt and columns.has(record, prompt) else None
+            replies = [columns.value_at(record, name) for name in (chosen, rejected)]
+            good, bad = _after(asked, replies)
             if good != bad:
-                yield _example(record, good, bad, opening, there)
+                yield _example(record, good, bad, columns.as_text(asked, "prompt"), there)
 
-        words = "a pair of texts to compare, " + ", ".join(
-            repr(name) for name in (prompt, chosen, rejected) if name is not None
-        )
+        words = line("two texts to compare", *(name for name in (prompt, chosen, rejected) if name is not None))
         return Layout(format, 2, (), 2, (words, *extras.words(there)))
 
 
 def _example(record: Record, good: str, bad: str, opening: str, there: dict[str, str]) -> Example:
     texts = tuple(sorted((good, bad)))  # so that both ways of one pair are seen to contradict each other
     texts = texts[::-1] if coin(*texts) else texts
-    group = digest(opening) if opening else digest(*texts)
-    more = extras.extra(record, there, digest(*texts), group)
+    # One dialogue may be compared at several of its turns.
+    turn, *_ = good.split(_REPLY)
+    shared = turn if good.startswith(turn + _REPLY) and bad.startswith(turn + _REPLY) else opening
+    more = extras.extra(record, there, digest(*texts), digest(shared) if shared.strip() else digest(*texts))
     return Example(more.id, texts, texts.index(good), more.group, more.difficulty)
 
 
-def _whole(reply: Any, prompt: Any, opening: str) -> str:
-    """A reply after its prompt. A conversation that begins with the prompt is whole already."""
-    text = messages.flatten(reply)
-    if not messages.is_conversation(reply) or not opening:
-        return opening + text
-    asked = opening if messages.is_conversation(prompt) else messages.flatten([{"role": "user", "content": prompt}])
-    return text if text.startswith(asked) else asked + text
+def _after(prompt: Any, replies: Sequence[Any]) -> list[str]:
+    """Two replies after their prompt, unless both repeat it; one that says nothing is no text.
+
+    Text follows text on a line of its own, unless there is a blank between them. Where the prompt or the replies are
+    messages, all are: the prompt is the user's, and a reply the assistant's.
+    """
+    prompt, *replies = (messages.found(value) for value in (prompt, *replies))
+    texts = [columns.as_text(reply, "chosen or rejected") for reply in replies]
+    opening = columns.as_text(prompt, "prompt")
+    if not opening.strip():
+        return texts
+    if any(map(messages.is_conversation, (prompt, *replies))):
+        opening = _said("user", prompt, opening)
+        texts = [_said("assistant", reply, text) for reply, text in zip(replies, texts, strict=True)]
+    if all(text.startswith(opening) for text in texts):
+        return texts
+    glued = not opening[-1].isspace()
+    return [text and opening + ("\n" if glued and not text[0].isspace() else "") + text for text in texts]
 
 
-def _nothing(value: Any) -> bool:
-    return not isinstance(value, list) and is_absent(value)
+def _said(role: str, value: Any, text: str) -> str:
+    """What somebody says, in the form of messages; nothing stays nothing."""
+    is_message = messages.is_conversation(value) or not text.strip()
+    return text if is_message else messages.flatten([{"role": role, "content": text}])

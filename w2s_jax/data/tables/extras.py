@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from w2s_jax.data.records import Record, as_number, is_absent
+from w2s_jax.data.records import Record, as_number, brief, is_absent
 from w2s_jax.data.tables import columns
 from w2s_jax.data.tables.table import Table
 from w2s_jax.runtime.errors import UserError
@@ -31,10 +31,11 @@ def extra(record: Record, where: Mapping[str, str], identifier: str, group: str)
     known = {name: value for name, value in values.items() if not is_absent(value)}
     for name in ("id", "group"):
         if isinstance(known.get(name), list | dict):
-            raise UserError(f"{name} {known[name]!r} must be text or a number")
+            raise UserError(f"{name} {brief(known[name])} must be text or a number")
     difficulty = as_number(known.get("difficulty", 0.0))
     if difficulty is None:
-        raise UserError(f"difficulty {known['difficulty']!r} is not a number; leave it out where it is not known")
+        said = brief(known["difficulty"])
+        raise UserError(f"difficulty {said} is not a number; leave it out where it is not known, or rename the column")
     return Extra(str(known.get("id", identifier)), str(known.get("group", group)), difficulty)
 
 

@@ -1,6 +1,10 @@
 """Tables of texts with a label, or with the probability of each class."""
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
 
 from w2s_jax.data.example import Example, digest
 from w2s_jax.data.probabilities import probabilities
@@ -32,10 +36,11 @@ class Labelled(Kind):
     takes = ("text", "label", *extras.NAMES)
 
     def fits(self, table: Table) -> bool:
-        return _has_text(table) and table.column("label") is not None
+        meant = {"probs", "p"} & table.options.columns.keys()
+        return not meant and _has_text(table) and table.column("label") is not None
 
     def layout(self, table: Table) -> Layout:
-        text, words = _text(table)
+        text = _text(table)
         column = table.column("label")
         assert column is not None
         classes = classes_of(table.read(), column, table.options.classes)
@@ -44,11 +49,11 @@ class Labelled(Kind):
         def format(record: Record) -> Iterable[Example]:
             label = classes.label(columns.value_at(record, column)) if columns.has(record, column) else None
             if label is not None:
-                content = text(record)
-                more = extras.extra(record, there, digest(content), digest(content))
+                content = text.of(record)
+                more = extras.extra(record, there, digest(content), text.group(record, content))
                 yield Example(more.id, content, label, more.group, more.difficulty)
 
-        words = f"{words}, {line('label', column)}"
+        words = f"{text.words}, {line('label', column)}"
         return Layout(format, len(classes), classes.names, 1, (words, classes.words(), *extras.words(there)))
 
 
@@ -64,35 +69,36 @@ class Soft(Kind):
         return _has_text(table) and any(table.column(what) is not None for what in ("probs", "p"))
 
     def layout(self, table: Table) -> Layout:
-        text, words = _text(table)
-        probs, p = table.column("probs") or "probs", table.column("p") or "p"
+        text = _text(table)
         there = extras.columns_of(table)
-        n_classes = _count(table, probs, p)
+        used = {what: column for what in ("probs", "p") if (column := table.column(what)) is not None}
+        n_classes = _count(table, used)
 
         def format(record: Record) -> Iterable[Example]:
-            found = probabilities(record, probs, p)
+            found = _probabilities(record, used)
             if found is None:
                 return
             if len(found) != n_classes:
                 raise UserError(f"{len(found)} probabilities; those of the records before are {n_classes}")
-            content, shares = text(record), tuple(found.tolist())
+            shares = tuple(found.tolist())
             if shares.count(max(shares)) == 1:  # where two are equal, no class is the label
-                more = extras.extra(record, there, digest(content), digest(content))
-                label = shares.index(max(shares))
+                content, label = text.of(record), shares.index(max(shares))
+                more = extras.extra(record, there, digest(content), text.group(record, content))
                 yield Example(more.id, content, label, more.group, more.difficulty, shares)
 
-        words = f"{words}, label and each class's share from {' and '.join(map(repr, _used(table)))}"
+        words = f"{text.words}, {line('label and the share of each class', *used.values())}"
         return Layout(format, n_classes, table.options.classes, 1, (words, *extras.words(there)))
 
 
-def _used(table: Table) -> list[str]:
-    return [column for what in ("probs", "p") if (column := table.column(what)) is not None]
+def _probabilities(record: Record, used: dict[str, str]) -> Float[np.ndarray, " c"] | None:
+    there = {path: columns.value_at(record, path) for path in used.values() if columns.has(record, path)}
+    return probabilities(there, **used)
 
 
-def _count(table: Table, probs: str, p: str) -> int:
+def _count(table: Table, used: dict[str, str]) -> int:
     for number, record in enumerate(table.read(), start=1):
         try:
-            found = probabilities(record, probs, p)
+            found = _probabilities(record, used)
         except UserError as error:
             raise UserError(f"{where(record, number)}: {error}") from error
         if found is not None:
@@ -103,25 +109,47 @@ def _count(table: Table, probs: str, p: str) -> int:
     raise UserError("no record has probabilities")
 
 
+class _Text(NamedTuple):
+    """Where a table's texts are.
+
+    Attributes:
+      of: a record's text.
+      words: where it is, for people.
+      first: the part that texts of one group share; None where each is a group of its own.
+    """
+
+    of: Callable[[Record], str]
+    words: str
+    first: str | None = None
+
+    def group(self, record: Record, content: str) -> str:
+        """What the record's group is called, if the record does not say it."""
+        return digest(content if self.first is None else columns.text_at(record, self.first).strip() or content)
+
+
 def _has_text(table: Table) -> bool:
     return bool(table.options.text) or _pair(table) is not None or table.column("text") is not None
 
 
-def _text(table: Table) -> tuple[Callable[[Record], str], str]:
-    """How a record's text is read, and where from, for people."""
+def _text(table: Table) -> _Text:
     if table.options.text:
-        table.used.update(path.partition(".")[0] for path in columns.fields_of(table.options.text))
-        return columns.template(table.options.text), f"text made as {table.options.text!r}"
+        for path in columns.fields_of(table.options.text):
+            table.use(path)
+        return _Text(columns.template(table.options.text), f"text made as {table.options.text!r}")
     pair = _pair(table)
     if pair is not None:
-        return columns.template("\n".join(f"{{{name}}}" for name in pair)), line("text", " and ".join(pair))
+        template = columns.template("\n".join(f"{{{name}}}" for name in pair))
+        titled = tuple(name.strip().lower() for name in pair) == columns.TITLED
+        return _Text(template, line("text", *pair), None if titled else pair[0])
     column = table.column("text")
     assert column is not None
-    return lambda record: columns.text_at(record, column), line("text", column)
+    return _Text(lambda record: columns.text_at(record, column), line("text", column))
 
 
 def _pair(table: Table) -> list[str] | None:
     """Two columns that together are the text, unless the table has or the user names one."""
     if table.has("text"):
         return None
-    return next((found for pair in columns.TOGETHER if (found := table.called(pair)) is not None), None)
+    return next(
+        (found for pair in (*columns.TOGETHER, columns.TITLED) if (found := table.called(pair)) is not None), None
+    )

@@ -21,7 +21,7 @@ SPEAKERS = {
     "developer": "System",
 }
 
-_WRITTEN = re.compile(r"\s*\[\s*\{\s*['\"](role|from|content|value)['\"]\s*:")  # a list of messages in a cell
+_WRITTEN = re.compile(r"\s*(\[\s*)?\{\s*['\"](role|from|content|value)['\"]\s*:")  # messages in a cell
 
 
 def is_conversation(value: Any) -> bool:
@@ -29,18 +29,19 @@ def is_conversation(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, Mapping) for each in value)
 
 
-def from_text(value: Any) -> Any:
-    """The messages that a text spells as JSON, as in a .csv; every other value as it is.
+def found(value: Any) -> Any:
+    """A list of messages, also of a single one or of those that a text spells as JSON, as in a .csv; else the value.
 
     Raises:
-      UserError: it begins as such, and is none.
+      UserError: a text begins as a list of messages, and is none.
     """
-    if not isinstance(value, str) or _WRITTEN.match(value) is None:
-        return value
-    try:
-        return from_cell(value)
-    except ValueError as error:
-        raise UserError(f"{brief(value)} begins as a list of messages, and is none: {error}") from error
+    if isinstance(value, str) and _WRITTEN.match(value) is not None:
+        try:
+            value = from_cell(value)
+        except ValueError as error:
+            raise UserError(f"{brief(value)} begins as a list of messages, and is none: {error}") from error
+    is_one = isinstance(value, Mapping) and value.keys() & {"role", "from"} and value.keys() & {"content", "value"}
+    return [value] if is_one else value
 
 
 def flatten(value: Any) -> str:

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from w2s_jax.data.records import Record
+from w2s_jax.data.records import Record, brief
 from w2s_jax.data.tables import columns
 from w2s_jax.data.tables.options import TableOptions
 from w2s_jax.runtime.errors import UserError
@@ -36,12 +36,13 @@ class Table:
         """Looks at a table.
 
         Raises:
-          UserError: it holds no record.
+          UserError: it holds no record, or only empty ones.
         """
         first = list(itertools.islice(read(), LOOK_AT))
-        if not first:
-            raise UserError("it holds no record")
-        return cls(read, options, first, list(dict.fromkeys(name for record in first for name in record)))
+        present = list(dict.fromkeys(name for record in first for name in record))
+        if not present:
+            raise UserError("its records hold nothing" if first else "it holds no record")
+        return cls(read, options, first, present)
 
     def column(self, what: str) -> str | None:
         """The column that holds something, as the user says, or by its name; None if there is none.
@@ -53,17 +54,30 @@ class Table:
         """
         said = self.options.columns.get(what)
         if said is not None:
-            self.used.add(said if said in self.present else said.partition(".")[0])
+            self.use(said)
             return said
         own, *others = columns.NAMES[what]
         found = self._called(own) or [name for other in others for name in self._called(other)]
         if len(found) > 1:
             raise UserError(
-                f"{' and '.join(map(repr, found))} may both hold the {what}; say which: "
-                f"columns={{{what!r}: {found[0]!r}}}"
+                f"{' and '.join(map(brief, found))} may both hold the {what}; say which: "
+                f"columns={{{what!r}: {brief(found[0])}}}"
             )
         self.used.update(found)
         return found[0] if found else None
+
+    def use(self, path: str) -> None:
+        """Notes that a column is read, or the one that the value is inside of."""
+        self.used.add(path if path in self.present else path.partition(".")[0])
+
+    def holds(self, path: str) -> bool:
+        """Whether there is such a column, or value inside of one."""
+        return any(columns.has(record, path) for record in self.first)
+
+    def several(self, path: str) -> list[str]:
+        """The columns that a user lists as `a, b`; none if one of them is not there."""
+        names = [name.strip() for name in path.split(",")]
+        return names if len(names) > 1 and all(map(self.holds, names)) else []
 
     def called(self, names: Sequence[str]) -> list[str] | None:
         """The columns of exactly these names, whatever their case; None if one is missing."""
