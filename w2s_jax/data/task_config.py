@@ -41,8 +41,8 @@ class TaskConfig:
         `a.b` is the value b inside a, `a.0` the first of a list; `#2` is the second column of a file whose first line
         gives no names.
       text: of a table: makes the text of several columns, as "{premise}\n{hypothesis}".
-      classes: of a table: its labels in order, the first being class 0, or names for the labels 0, 1, ... By default whole numbers from 0 are class
-        numbers, and other labels are names, in sorted order.
+      classes: of a table: its labels in order, the first being class 0, or names for the labels 0, 1, ...
+        By default whole numbers from 0 are class numbers, and other labels are names, in sorted order.
       choices: of a table of questions with several answers: each answer scored by itself (`candidates`), or all shown
         with letters, of which one is to be given (`letters`).
 
