@@ -217,6 +217,12 @@ def test_labels_of_people_in_every_spelling(tmp_path, label, expected):
         assert found.tolist() == [1 - expected, expected]
 
 
+def test_a_label_may_be_one_of_the_answers_that_were_offered(tmp_path):
+    rows = [{"id": name, "answers": ["ham", "spam"], "label": label} for name, label in (("a", "spam"), ("b", 0))]
+    found = given.read(str(written(tmp_path / "a.jsonl", rows)), ["a", "b"], 2)
+    np.testing.assert_array_equal(found, [[0, 1], [1, 0]])
+
+
 def test_label_and_probs_that_agree_are_the_probs(tmp_path):
     rows = [{"id": "a", "p": 0.7, "label": 1}, {"id": "b", "probs": [0.5, 0.5], "label": 0}]
     for suffix in ("jsonl", "csv"):

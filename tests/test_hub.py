@@ -174,6 +174,24 @@ def test_what_is_not_there_is_named_with_what_is(hub, tmp_path):
     assert opened["records"] == [record("Graz", 0)]
 
 
+def test_a_conversion_that_is_gone_names_the_other_sources(tmp_path):
+    with FakeHub() as hub:
+        hub_datasets.serve(hub, names=["ybisk/piqa", "baber/piqa"])
+        hub.remove("datasets", "ybisk/piqa", "refs/convert/parquet")
+        code = """
+told(lambda: len(tasks.load("piqa")))
+told(lambda: len(tasks.load("piqa", "mirror")))
+told(lambda: len(tasks.load("sciq", "tfds")))
+"""
+        gone, mirrored, none = ask(hub, tmp_path, code)
+    assert gone["error"] == (
+        "task 'piqa': Hub data set 'ybisk/piqa' has no revision 'refs/convert/parquet'; the task can also be read "
+        "from: tfds, mirror, as with source='tfds'"
+    )
+    assert mirrored > 40
+    assert none["error"] == "task 'sciq' has no source 'tfds'; it has: hub"
+
+
 def many(shards: int, rows: int) -> dict[str, bytes]:
     names = [f"big/train-{k:05d}-of-{shards:05d}.parquet" for k in range(shards)]
     tables = {name: table([f"{k} {row}" for row in range(rows)], 10) for k, name in enumerate(names)}

@@ -6,7 +6,7 @@ Trackers see the same through the reporter, so that what trains knows nothing of
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -103,6 +103,21 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._reporter.note(self.format(record))
+
+
+@contextlib.contextmanager
+def counting(title: str) -> Iterator[Callable[[int], None]]:
+    """A function to be told how many things are done; every few seconds it says so on standard error."""
+    started = last = time.monotonic()
+    console = Console(stderr=True, highlight=False)
+
+    def told(count: int) -> None:
+        nonlocal last
+        if count % 1024 == 0 and time.monotonic() - last > PLAIN_SECONDS:
+            last = time.monotonic()
+            console.print(f"{title}: {count:,} in {last - started:.0f} s", markup=False, soft_wrap=True)
+
+    yield told
 
 
 def duration(seconds: float) -> str:

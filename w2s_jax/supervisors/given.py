@@ -27,7 +27,8 @@ class Given(Supervisor):
 
     Attributes:
       probs: an array, `file.npz:name` or `:name`, [examples, classes], as the task's examples; or a table
-        with `id`, and `label`, `probs` or `p`. `w2s ask` writes the examples to be labelled.
+        with `id`, and `label`, `probs` or `p`. `w2s ask` writes the examples to be labelled; a label may be one of the
+        `answers` that it writes.
     """
 
     probs: str
@@ -105,7 +106,7 @@ def answer(path: object, identifier: str, record: Record, n_classes: int) -> Flo
     """
     try:
         probs = probabilities(record)
-        number = None if records.is_absent(record.get("label")) else records.class_field(record, "label")
+        number = None if records.is_absent(record.get("label")) else _class(record)
     except UserError as error:
         raise UserError(f"{path}: {identifier!r}: {error}") from error
     if probs is None and number is None:
@@ -122,3 +123,11 @@ def answer(path: object, identifier: str, record: Record, n_classes: int) -> Flo
     if probs[number] < probs.max():
         raise UserError(f"{path}: label and probs of {identifier!r} contradict each other; give one of them")
     return probs.astype(np.float32)
+
+
+def _class(record: Record) -> int:
+    """The label's class: a number, or one of the `answers` that `w2s ask` wrote beside the example."""
+    names = record.get("answers")
+    if isinstance(names, list) and record["label"] in names:
+        return names.index(record["label"])
+    return records.class_field(record, "label")

@@ -16,6 +16,7 @@ from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.data.tasks.base import Task, get
 from w2s_jax.data.tokens import flatten
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.progress import counting
 
 
 def load(name: str, source: str | None = None) -> list[Example]:
@@ -34,12 +35,19 @@ def read_task(task: Task, config: TaskConfig, at_most: int | None = None) -> tup
       UserError: the source cannot be read, lacks a column, gives no example, or gives two texts one id.
     """
     origin = task.source_of(config.source)
-    opened = origin.open(at_most)
+    try:
+        opened = origin.open(at_most)
+    except UserError as error:
+        others = [name for name, source in task.sources.items() if source != origin]
+        hint = f"; the task can also be read from: {', '.join(others)}, as with source={others[0]!r}" if others else ""
+        raise UserError(f"task {task.name!r}: {error}{hint}") from error
     read = _Collected(task, origin, config)
     # A table's own format knows where its columns are; the records of other tasks are renamed.
     rename = renamed({} if task.layout else config.columns)
-    for record in opened.records:
-        read.add(record, rename)
+    with counting(f"reading {task.name}") as count:
+        for record in opened.records:
+            read.add(record, rename)
+            count(read.records)
     repeated = read.labelled - len(read.by_id)
     if repeated and config.duplicates == "error":
         name = next(name for name, alike in read.by_id.items() if len(alike) > 1)
