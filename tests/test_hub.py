@@ -232,7 +232,7 @@ for pool in (50, 1000):
     assert (available, files) == (2000, 2)
     assert few == 50
     assert 500 < records < 700, "of 150 records too few are of class 1"
-    assert f"{records:,} records, a sample of 2,000: 50 examples" in words
+    assert f"{records:,} records, a sample of the 2,000 in the files that were opened: 50 examples" in words
     assert (most, rest[:3]) == (1000, [5000, None, 5]), "it reads on until all is read"
 
 
@@ -289,7 +289,12 @@ def test_part_of_a_split_in_the_cache_is_not_taken_for_the_split(hub, tmp_path):
     first = fetch.format(NAME, "data/train-00000-of-00002.parquet")
     ask(hub, tmp_path, first)
     (found,) = ask(hub, tmp_path, f"texts('hf:{NAME}:data/train-*')", HF_HUB_OFFLINE="1")
-    assert "1 of 2 files data/train-* are there" in found["error"]
+    assert "what the commit holds is not known, so the cache may lack some of it" in found["error"]
+    named, bare = ask(
+        hub, tmp_path, f"texts('hf:{NAME}:data/test-00000-of-00001.parquet'); texts('hf:{NAME}')", HF_HUB_OFFLINE="1"
+    )
+    assert "has no file 'data/test-00000-of-00001.parquet'; the Hub cannot be reached, and the cache" in named["error"]
+    assert "what the commit holds is not known" in bare["error"]
     (found,) = ask(hub, tmp_path, f"texts('hf:{NAME}:data/train-*')")
     assert found["records"] == TRAIN
 
@@ -438,6 +443,34 @@ experiment = Experiment(
     seeds=(0,),
 )
 """
+
+
+def test_a_pinned_commit_moves_no_branch_and_altered_files_are_refused(hub, tmp_path):
+    before = hub.commit("datasets", NAME)
+    after = hub.add("datasets", NAME, FILES | {"data/test-00000-of-00001.parquet": table(["Linz"])})
+    test = f"hf:{NAME}:data/test-*"
+    code = f"hub.pin([('dataset', '{NAME}', 'main', '{before}')]); texts('{test}'); hub.pin([]); texts('{test}')"
+    pinned, free = ask(hub, tmp_path, code)
+    assert (pinned["origin"][1], pinned["records"]) == (before, [record("Graz", 0)])
+    assert (free["origin"][1], free["records"]) == (after, [record("Linz", 0)]), "a pin ends with its lock"
+    (offline,) = ask(hub, tmp_path, f"texts('{test}')", HF_HUB_OFFLINE="1")
+    assert offline == free, "the branch is where it was"
+    (blob,) = (path for path in tmp_path.glob("hub/*/blobs/*") if path.read_bytes() == table(["Linz"]))
+    blob.write_bytes(table(["Paris"]))
+    (altered,) = ask(hub, tmp_path, f"texts('{test}')")
+    assert "was truncated or edited; delete it and run again" in altered["error"]
+
+
+def test_annotations_of_one_text_are_not_torn_apart_by_a_pool(hub, tmp_path):
+    votes = [f"text {k // 3}" for k in range(3000)]
+    hub.add("datasets", "somebody/votes", {"a.parquet": table(votes, 3)})  # of three votes, one is for class 1
+    code = """
+from w2s_jax.data import task_data
+task_data.LEAST_RECORDS, task_data.RECORDS_PER_EXAMPLE = 100, 1
+found = task_data.TaskData(TaskConfig("hf:somebody/votes", pool=50, balance=False))
+print(json.dumps([{example.label for example in found.examples} == {0}, found.reading.records]))
+"""
+    assert ask(hub, tmp_path, code) == [[True, 3000]]
 
 
 def test_a_locked_config_reads_what_it_read_and_refuses_what_changed(tmp_path):

@@ -912,7 +912,7 @@ def test_questions_of_ones_own_are_learned_and_measured_of_all_answers(tmp_path,
     results = make.run(build(tmp_path, tasks=(task,), methods={"naive": Method()}, seeds=(0,)))
     (facts,), (cell, *_) = results.tasks, results.cells
     assert (facts.n_classes, facts.sizes["test"]) == (3, 30)
-    assert facts.classes == (("A", "B", "C") if choices == "letters" else ("0", "1", "2"))
+    assert facts.classes == (("A", "B", "C") if choices == "letters" else ())
     assert facts.test_balance == pytest.approx((1 / 3,) * 3)
     for accuracy in cell.scores["accuracy"].values():
         assert 0 <= accuracy <= 1
@@ -931,7 +931,7 @@ def test_check_says_what_was_understood(tmp_path, capsys):
         "not read: by",
         "no groups: every example is independent of the others",
         "splits of seed 0:",
-        "label 3 '4':",
+        "label 0 '1':",
     ):
         assert words in said, words
     assert cli.main(["check", str(path)]) == 2
@@ -950,3 +950,31 @@ def test_check_says_what_was_understood(tmp_path, capsys):
     assert "2 candidates, of which the right one is: 0 30, 1 30" in said
     assert "label 0:" in said or "label 1:" in said
     assert "Traceback" not in error
+
+
+def test_a_column_that_comes_late_is_a_column(tmp_path):
+    rows = [{"text": f"early {n}", "label": n % 2} for n in range(300)]
+    rows += [{"text": f"late {n}", "label": n % 2, "group": f"g{n % 3}"} for n in range(30)]
+    path = str(written(tmp_path, "a.jsonl", rows))
+    groups = {example.group for example in tasks.load(path) if str(example.text).startswith("late")}
+    assert groups == {"g0", "g1", "g2"}
+
+
+def test_a_pool_changes_no_class(tmp_path, monkeypatch):
+    from w2s_jax.data import task_data
+
+    monkeypatch.setattr(task_data, "LEAST_RECORDS", 50)
+    rows = [{"text": f"text {n}", "label": ("bad", "good")[n % 2]} for n in range(2000)]
+    path = str(written(tmp_path, "a.jsonl", [*rows, {"text": "the last", "label": "abstain"}]))
+    found = task_data.TaskData(TaskConfig(path, pool=20, balance=False))
+    assert found.answers == ("abstain", "bad", "good")
+    assert {example.label for example in found.examples} == {1, 2}
+    assert found.reading.is_sample
+
+
+def test_options_of_a_table_are_refused_where_there_is_none(tmp_path):
+    from w2s_jax.data.task_data import definition_of
+
+    (tmp_path / "mine.py").write_text("from w2s_jax.data.tasks import TASKS\nmine = TASKS['cities']\n")
+    with pytest.raises(UserError, match=r"a task of your own Python, which takes no text, classes"):
+        definition_of(TaskConfig(f"{tmp_path / 'mine.py'}:mine", text="{a}", classes=("a", "b")))

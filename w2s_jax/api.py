@@ -203,9 +203,7 @@ class Planned:
     def __init__(self, experiments: Sequence[Experiment], tasks: Tasks | None = None) -> None:
         self.tasks = tasks or Tasks()
         with processes.together():
-            for each in experiments:
-                if each.lock is not None:
-                    origins.read(Path(each.lock)).pin()
+            origins.pin(origins.read(Path(each.lock)) for each in experiments if each.lock is not None)
             self.cells: list[list[CellStages]] = [list(graph.cells(each, self.tasks)) for each in experiments]
             self.stages: list[Stage] = graph.stages([cell for cells in self.cells for cell in cells])
             for each, cells in zip(experiments, self.cells, strict=True):

@@ -42,6 +42,10 @@ def load(reference: str, overrides: Sequence[str] = (), methods: Sequence[str] =
         description=f"Fields of {reference}, with its values as defaults.",
     )
     _use_compilation_cache()
+    if experiment.lock is not None:
+        from w2s_jax.pipeline import origins
+
+        origins.pin([origins.read(Path(experiment.lock))])
     return experiment
 
 

@@ -35,6 +35,9 @@ class Lock(Command):
         path = options.to or Path(f"{experiment.name}.lock.json")
         origins.write(lock, path)
         for name, origin in {**lock.tasks, **lock.models}.items():
-            print(f"{name}: {origin.describe()}, {len(origin.files)} files")
+            files = f", {len(origin.files)} file{'s' if len(origin.files) > 1 else ''}" if origin.files else ""
+            print(f"{name}: {origin.describe()}{files}")
+        for name in lock.open_ends():
+            print(f"{name}: not covered, for its source says neither a version nor a file")
         print(f"wrote {path}; run with --lock {path}")
         return OK

@@ -13,6 +13,7 @@ import numpy as np
 from w2s_jax.data.example import Example
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.origin import Origin
 
 SUFFIX = ".npz"
 
@@ -100,6 +101,11 @@ def fingerprint(reference: str) -> str:
     path, _, name = reference.rpartition(":")
     read(reference)
     return files.sha256_text(files.canonical([files.sha256_file(Path(path)), name]))
+
+
+def origin(path: str) -> Origin:
+    """A file of arrays as what was read."""
+    return Origin(path, files={Path(path).name: files.sha256_file(Path(path))})
 
 
 def text_of(row: int) -> str:

@@ -19,7 +19,9 @@ class Reading:
       examples: those that are left, from which splits are drawn.
       empty: examples left out because they have no text.
       origin: what the records were read from; None where nobody knows.
-      available: records that the source's opened files hold, if only a sample of them was read; None if all were.
+      available: records that the files which were opened hold, if only a sample was read; None if all were, or where
+        nobody knows.
+      is_sample: whether the source has more records than were read.
       layout: how a table of the user's own was understood, in words; empty for other tasks.
     """
 
@@ -33,6 +35,7 @@ class Reading:
     empty: int = 0
     origin: Origin | None = None
     available: int | None = None
+    is_sample: bool = False
     layout: tuple[str, ...] = ()
 
     def describe(self) -> str:
@@ -45,8 +48,14 @@ class Reading:
             (self.outside_pool, "left out of the pool"),
         )
         words = ", ".join(f"{count:,} {what}" for count, what in gone if count)
-        sampled = "" if self.available is None else f", a sample of {self.available:,}"
+        sampled = ", a sample" if self.is_sample else ""
+        sampled += f" of the {self.available:,} in the files that were opened" if self.available else ""
         return f"{self.records:,} records{sampled}: {self.examples:,} examples" + (f" ({words})" if words else "")
+
+    @property
+    def repeated(self) -> int:
+        """Examples that repeat the content of another."""
+        return self.merged + self.contradictory
 
     @property
     def is_whole(self) -> bool:

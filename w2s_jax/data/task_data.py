@@ -23,6 +23,7 @@ from w2s_jax.runtime.errors import UserError
 
 # Records that are read for a pool, of a source that has many more: so many, and so many more for each of its examples.
 LEAST_RECORDS, RECORDS_PER_EXAMPLE = 50_000, 4
+ANNOTATED = 0.05  # of examples that repeat the content of another: more are annotations, fewer are chance
 
 
 def definition_of(config: TaskConfig) -> Task:
@@ -32,13 +33,31 @@ def definition_of(config: TaskConfig) -> Task:
       UserError: no such task or file.
     """
     name = config.name
+    reference = references.split(name)
+    if name.endswith(arrays.SUFFIX) or reference is not None:
+        _refuse_table(config, "arrays" if reference is None else "a task of your own Python")
     if name.endswith(arrays.SUFFIX):
         n_classes = 1 + max(example.label for example in arrays.examples(name))
         return Task(Path(name).name, "your own arrays", sources.Local(name), lambda record: (), max(n_classes, 2))
-    reference = references.split(name)
     if reference is not None:
         return references.named(*reference, kind=Task)
     return tasks.get(name, config.table, None if config.pool is None else _at_most(config.pool))
+
+
+def _refuse_table(config: TaskConfig, what: str) -> None:
+    """Refuses what is said of a table where there is none."""
+    said = [name for name in ("text", "classes") if getattr(config, name)]
+    said += ["choices"] if config.choices != TaskConfig.choices else []
+    if config.name.endswith(arrays.SUFFIX):
+        said += [name for name in ("columns", "source") if getattr(config, name)]
+    if said:
+        raise UserError(f"{config.name} is {what}, which takes no {', '.join(said)}")
+
+
+def _is_annotated(reading: Reading) -> bool:
+    """Whether a sample tears annotations of one content apart, so that the majority of those read may be another."""
+    share = reading.records / (reading.available or reading.records)
+    return reading.repeated > ANNOTATED * share * reading.labelled
 
 
 def _at_most(pool: int) -> int:
@@ -105,7 +124,7 @@ class TaskData:
         config = self.config
         if config.name.endswith(arrays.SUFFIX):
             found = arrays.examples(config.name)
-            reading = Reading(len(found), 0, len(found), 0, 0, 0, len(found))
+            reading = Reading(len(found), 0, len(found), 0, 0, 0, len(found), origin=arrays.origin(config.name))
         elif config.pool is None:
             found, reading = tasks.read_task(self.definition, config)
         else:
@@ -114,12 +133,14 @@ class TaskData:
 
     def _read_pool(self, pool: int) -> tuple[tuple[Example, ...], Reading]:
         """The pool, from as many records as it needs."""
-        at_most = _at_most(pool)
+        at_most, before = _at_most(pool), -1
         while True:
-            read = self._pooled(*tasks.read_task(self.definition, self.config, at_most), pool)
-            if read[1].available is None or read[1].examples >= data_splits.USABLE * pool:
-                return read
-            at_most *= 4
+            found, reading = tasks.read_task(self.definition, self.config, at_most)
+            drawn = self._pooled(found, reading, pool)
+            enough = drawn[1].examples >= data_splits.USABLE * pool and not _is_annotated(reading)
+            if not reading.is_sample or enough or reading.records == before:
+                return drawn
+            at_most, before = 4 * at_most, reading.records
 
     def _pooled(self, found: list[Example], reading: Reading, pool: int) -> tuple[tuple[Example, ...], Reading]:
         drawn = data_splits.draw_pool(found, pool, self.n_classes if self.config.balance else None)

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from w2s_jax import metrics, serialize
+from w2s_jax.data import sources
+from w2s_jax.data.sources import Hub
 from w2s_jax.data.splits import Split
 from w2s_jax.data.task_data import Tasks
+from w2s_jax.data.tasks import TASKS
 from w2s_jax.data.tokens import flatten
 from w2s_jax.evaluation.results import Cell, Results, Summary
 from w2s_jax.metrics import ROLES
 from w2s_jax.pipeline.store import Finished, Store
+from w2s_jax.runtime import hub
 from w2s_jax.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -149,8 +153,21 @@ def predictions_table(found: Results, out: str | Path | None = None) -> "pa.Tabl
     return pa.Table.from_pylist([row for cell in found.cells for row in rows(cell)], schema=pa.schema(columns))
 
 
+def _read_at(found: Results) -> Iterator[tuple[str, str, str, str]]:
+    """Kind, repository, revision and commit of each task's own source on the Hub, as the results say."""
+    for facts, config in zip(found.tasks, serialize.from_json(found.config.get("tasks", [])), strict=False):
+        origin = None if facts.reading is None else facts.reading.origin
+        if origin is None or not origin.name.startswith("Hub "):
+            continue
+        named = TASKS[config.name].source_of(config.source) if config.name in TASKS else sources.parse(config.name)
+        source = sources.parse(config.source) if config.source and config.name not in TASKS else named
+        if isinstance(source, Hub):
+            yield "dataset", source.repo, source.revision, origin.version
+
+
 def _test_splits(found: Results) -> dict[tuple[str, int], Split]:
     """The test split of each task, by its title, and seed."""
+    hub.pin(_read_at(found))
     tasks = Tasks()
     configs = serialize.from_json(found.config.get("tasks", []))
     known = {config.title: tasks[config] for config in configs}

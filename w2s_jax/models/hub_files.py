@@ -41,6 +41,11 @@ def fetch(name: str, revision: str) -> Path:
     there = set(repository.listing)
     if CONFIG not in there:
         raise UserError(f"{repository.describe()} has no {CONFIG}; {repository.holds()}")
+    if not repository.is_listed and not (TOKENIZER in there and there & {INDEX, WEIGHTS}):
+        raise UserError(
+            f"{repository.describe()}: the Hub cannot be reached, and the cache does not hold the whole model: "
+            f"{repository.holds()}"
+        )
     wanted = [CONFIG, *(each for each in (TOKENIZER, *TOKENIZER_PARTS) if each in there)]
     if INDEX in there:
         wanted += [INDEX, *indexed(hub.fetch(repository, [INDEX])[INDEX])]

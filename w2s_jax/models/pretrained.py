@@ -179,6 +179,13 @@ def _on_hub(source: str) -> tuple[str, str] | None:
     return name, revision or "main"
 
 
+def forget() -> None:
+    """Forgets what was read: names of the Hub stand for other commits from now on."""
+    kept: list[Any] = [load, outline, fingerprint, _hashes]
+    for function in kept:
+        function.cache_clear()
+
+
 def size(source: str, *, read_layer: int | None = None, embeddings: bool = True) -> int:
     """How many parameters the backbone has, as far as it is run; without `embeddings` those that multiply."""
     by_path = weights.shapes(outline(source)[0].cut(read_layer))

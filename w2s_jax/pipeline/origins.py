@@ -17,14 +17,19 @@ SCHEMA = "w2s_jax/lock/1"
 
 def models_of(stages: Iterable[Stage]) -> dict[str, Origin]:
     """Where each model of these stages comes from, by the name that a config gives it."""
-    named = dict.fromkeys(stage.learner.model for stage in stages if stage.learner is not None)
-    return {name: models.origin(name) for name in named if not arrays.is_array(name)}
+    named = dict.fromkeys(name for stage in stages for name in stage.models() if not name.startswith(":"))
+    return {name: _array(name) if arrays.is_array(name) else models.origin(name) for name in named}
+
+
+def _array(reference: str) -> Origin:
+    return arrays.origin(reference.rpartition(":")[0])
 
 
 def tasks_of(stages: Iterable[Stage]) -> dict[str, Origin]:
     """Where the records of each task of these stages come from, by its title."""
     read = {stage.task.config.title: stage.task.reading.origin for stage in stages}
-    return {title: origin for title, origin in read.items() if origin is not None}
+    given = {name: origin for stage in stages for name, origin in stage.origins().items()}
+    return {title: origin for title, origin in {**read, **given}.items() if origin is not None}
 
 
 def facts(stage: Stage) -> dict[str, Any]:
@@ -51,16 +56,12 @@ class Lock:
         """What these stages read; everything is fetched."""
         stages = list(stages)
         tasks, named = tasks_of(stages), models_of(stages)
-        return cls(tuple(hub.resolved()), tasks, named)
+        repositories = {each.name.removeprefix("Hub ") for each in (*tasks.values(), *named.values())}
+        return cls(tuple(hub.commits(repositories)), tasks, named)
 
-    def pin(self) -> None:
-        """From now on, names of the Hub stand for the commits of this lock.
-
-        Raises:
-          UserError: one of them was read at another commit already.
-        """
-        for kind, name, revision, commit in self.hub:
-            hub.pin(kind, name, revision, commit)
+    def open_ends(self) -> list[str]:
+        """The tasks of which neither a version nor a file is known, so that nobody can see whether they change."""
+        return [name for name, origin in self.tasks.items() if not origin.version and not origin.files]
 
     def check(self, stages: Iterable[Stage]) -> None:
         """Compares what stages read with this lock.
@@ -74,6 +75,18 @@ class Lock:
                 if name not in known:
                     raise UserError(f"the lock has no {word} {name!r}; write it again: w2s lock CONFIG")
                 _compare(f"{word} {name!r}", origin, known[name])
+
+
+def pin(locks: Iterable[Lock]) -> None:
+    """From now on, names of the Hub stand for the commits of these locks, and of no others.
+
+    Raises:
+      UserError: two locks contradict each other.
+    """
+    before = hub.pinned()
+    hub.pin(each for lock in locks for each in lock.hub)
+    if hub.pinned() != before:
+        models.forget()  # what was read of other commits
 
 
 def write(lock: Lock, path: Path) -> None:
@@ -104,7 +117,9 @@ def _compare(what: str, found: Origin, locked: Origin) -> None:
     again = "give it back what it was, or write the lock again: w2s lock CONFIG"
     if (found.name, found.version) != (locked.name, locked.version):
         raise UserError(f"{what} is {found.describe()}; the lock has {locked.describe()}; {again}")
-    for name, sha256 in found.files.items():
-        if locked.files.get(name) != sha256:
-            other = f"{locked.files[name][:12]}" if name in locked.files else "no such file"
-            raise UserError(f"{what}: {name} has SHA-256 {sha256[:12]}; the lock has {other}; {again}")
+    # Of one commit or version, another pool may need more of the files, or fewer.
+    names = found.files.keys() & locked.files.keys() if found.version else found.files.keys() | locked.files.keys()
+    for name in sorted(names):
+        here, there = (each.get(name, "no such file")[:12] for each in (found.files, locked.files))
+        if here != there:
+            raise UserError(f"{what}: {name} has SHA-256 {here}; the lock has {there}; {again}")

@@ -4,11 +4,13 @@ A name is resolved once in a process, so that everything is read from one commit
 """
 
 import contextlib
+import errno
 import fnmatch
+import functools
 import glob
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,9 +23,14 @@ Kind = Literal["dataset", "model"]
 MOST_SHOWN = 12  # files of a repository in a message
 
 _LOG = logging.getLogger(__name__)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHARD = re.compile(r"(?P<split>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.[A-Za-z0-9.]+)")
-_RESOLVED: dict[tuple[str, str, str], str] = {}  # (kind, repository, revision) -> commit
+_Key = tuple[str, str, str]  # kind, repository, revision
+_RESOLVED: dict[_Key, str] = {}  # what this process looked up -> commit
+_READ: dict[_Key, str] = {}  # what it read last -> commit
+_PINNED: dict[_Key, str] = {}  # what a lock says -> commit
+_LISTINGS: dict[_Key, tuple[str, ...]] = {}  # kind, repository, commit -> files
 
 
 @dataclass(frozen=True)
@@ -48,10 +55,19 @@ class Repository:
         Raises:
           UserError: a pattern that no file matches; it says what is there.
         """
+        if not self.is_listed and any(glob.has_magic(pattern) for pattern in patterns):
+            raise self.unlisted()
         for pattern in patterns:
             if not any(fnmatch.fnmatchcase(name, pattern) for name in self.listing):
                 raise UserError(f"{self.describe()} has no file {pattern!r}; {self.holds()}")
         return [name for name in self.listing if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+
+    def unlisted(self) -> UserError:
+        """The error where nobody can say whether the cache holds all files that are meant."""
+        return UserError(
+            f"{self.describe()}: the Hub cannot be reached, and what the commit holds is not known, so the cache may "
+            "lack some of it; read it once with network, or name its files without wildcards"
+        )
 
     def describe(self) -> str:
         """`Hub data set 'org/name' at 'main' (commit 2c94ad3e1aaf)`."""
@@ -82,8 +98,10 @@ def repository(name: str, revision: str = "main", kind: Kind = "dataset") -> Rep
     Raises:
       UserError: no such repository or revision, no right to read it, or no network and nothing in the cache.
     """
-    commit = _RESOLVED.get((kind, name, revision)) or _resolve(name, revision, kind)
-    _RESOLVED[kind, name, revision] = commit
+    key = kind, name, revision
+    if key not in _PINNED and key not in _RESOLVED:
+        _RESOLVED[key] = _resolve(name, revision, kind)
+    commit = _READ[key] = _PINNED.get(key) or _RESOLVED[key]
     with _errors(name, revision, kind):
         listing = _listing(name, commit, kind)
     if listing is not None:
@@ -121,25 +139,36 @@ def fetch(repository: Repository, names: Sequence[str]) -> dict[str, Path]:
                     f"{repository.describe()}: {', '.join(gone[:3])} cannot be fetched, for the Hub cannot be reached, "
                     "and the cache does not hold it; run again with network"
                 ) from error
-        _remember(repository)
         _check_content(folder, names)
+    _remember(repository)
     return {name: folder / name for name in names}
 
 
-def resolved() -> list[tuple[str, str, str, str]]:
-    """Kind, repository, revision and commit of everything that this process looked up."""
-    return sorted((*key, commit) for key, commit in _RESOLVED.items())
+def commits(names: Collection[str]) -> list[tuple[str, str, str, str]]:
+    """Kind, repository, revision and commit of what this process read of these repositories."""
+    return sorted((*key, commit) for key, commit in _READ.items() if key[1] in names)
 
 
-def pin(kind: str, name: str, revision: str, commit: str) -> None:
-    """From now on this revision is this commit, wherever its branch has moved.
+def pin(pins: Iterable[tuple[str, str, str, str]]) -> None:
+    """From now on these revisions are these commits, wherever their branches are, and no others are pinned.
+
+    Args:
+      pins: kind, repository, revision and commit.
 
     Raises:
-      UserError: it was read at another commit already.
+      UserError: one of them is pinned to two commits.
     """
-    found = _RESOLVED.setdefault((kind, name, revision), commit)
-    if found != commit:
-        raise UserError(f"Hub {name!r} at {revision!r} was read at {found[:12]} before it was pinned to {commit[:12]}")
+    found: dict[_Key, str] = {}
+    for kind, name, revision, commit in pins:
+        if found.setdefault((kind, name, revision), commit) != commit:
+            raise UserError(f"two locks pin Hub {name!r} at {revision!r} to two commits; run their experiments apart")
+    _PINNED.clear()
+    _PINNED.update(found)
+
+
+def pinned() -> dict[tuple[str, str, str], str]:
+    """The commit of each kind, repository and revision that is pinned."""
+    return dict(_PINNED)
 
 
 def check_shards(repository: Repository, names: Sequence[str]) -> None:
@@ -196,24 +225,48 @@ def _listing(name: str, commit: str, kind: Kind) -> tuple[str, ...] | None:
     """All files of a commit, from what was written down before or from the Hub; None without network."""
     import huggingface_hub as hub
 
+    key = kind, name, commit
     written = downloads.cache_folder() / "hub" / _folder(name, kind).name / f"{commit}.json"
-    if written.is_file():
-        return tuple(files.read_json(written))
+    if key not in _LISTINGS and written.is_file():
+        with contextlib.suppress(UserError):  # one that is not whole is written anew
+            _LISTINGS[key] = tuple(files.read_json(written))
+    if key in _LISTINGS:
+        return _LISTINGS[key]
     try:
         tree = hub.HfApi().list_repo_tree(name, recursive=True, revision=commit, repo_type=kind)
         found = sorted(entry.path for entry in tree if isinstance(entry, hub.hf_api.RepoFile))
     except Exception as error:
         if not _is_offline(error):
             raise
-        return None
+        return _listed_by_others(name, commit, kind)
+    _LISTINGS[key] = tuple(found)
     with contextlib.suppress(UserError):  # a cache that cannot be written is still read
         files.write_json(written, found)
     return tuple(found)
 
 
+def _listed_by_others(name: str, commit: str, kind: Kind) -> tuple[str, ...] | None:
+    """The files of a commit as huggingface_hub wrote them down when it fetched some of them; newer ones do."""
+    import huggingface_hub as hub
+
+    cached = getattr(hub, "get_cached_repo_tree", None)
+    if cached is None:
+        return None
+    try:
+        return tuple(sorted(entry.path for entry in cached(name, revision=commit, repo_type=kind)))
+    except Exception:  # it has an error of its own where it did not
+        return None
+
+
 def _remember(repository: Repository) -> None:
-    """Writes down which commit the revision is, as the Hub's own cache does, for later runs without network."""
-    if not _COMMIT.fullmatch(repository.revision):
+    """Writes down which commit the revision is, as the Hub's own cache does, for later runs without network.
+
+    A pinned commit is not what its branch is now.
+    """
+    key = repository.kind, repository.name, repository.revision
+    if not _COMMIT.fullmatch(repository.revision) and key not in _PINNED:
+        if _cached_commit(*key[1:], repository.kind) == repository.commit:
+            return
         path = _folder(repository.name, repository.kind) / "refs" / repository.revision
         with contextlib.suppress(UserError):
             files.write_text(path, repository.commit)
@@ -240,9 +293,21 @@ def _inside(folder: Path) -> Iterator[str]:
 
 
 def _hash(path: Path) -> str:
-    """SHA-256 of a file: the name of the blob that the cache's link points to, if that is one."""
-    name = path.resolve().name
-    return name if path.is_symlink() and len(name) == 64 else files.sha256_file(path)
+    """SHA-256 of a file as it is now.
+
+    Raises:
+      UserError: the cache knows it by another hash.
+    """
+    blob = path.resolve()
+    found = _sha256(blob, blob.stat().st_mtime_ns, blob.stat().st_size)
+    if path.is_symlink() and len(blob.name) == 64 and found != blob.name:
+        raise UserError(f"cached file {path} was truncated or edited; delete it and run again")
+    return found
+
+
+@functools.lru_cache(maxsize=1024)
+def _sha256(path: Path, time: int, size: int) -> str:
+    return files.sha256_file(path)
 
 
 def _check_content(folder: Path, names: Sequence[str]) -> None:
@@ -307,7 +372,7 @@ def _errors(name: str, revision: str, kind: Kind) -> Iterator[None]:
     except hub_errors.HFValidationError as error:
         raise UserError(f"{name!r} is no name of a Hub {word}; want 'org/name'") from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno in _DISK:
             with files.disk_errors(_folder(name, kind)):
                 raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -22,6 +22,7 @@ from w2s_jax.data.tokens import Text
 from w2s_jax.models import Pretrained
 from w2s_jax.runtime import files, references
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.origin import Origin
 from w2s_jax.stages.cost import Work
 from w2s_jax.train.finetune import Outcome, softmax
 from w2s_jax.train.learner import Learner
@@ -172,6 +173,14 @@ class Stage(abc.ABC):
     def learner(self) -> Learner | None:
         """The model that it trains or asks; None where it does neither."""
         return None
+
+    def models(self) -> tuple[str, ...]:
+        """The models that it reads, as learners name them."""
+        return () if self.learner is None else (self.learner.model,)
+
+    def origins(self) -> Mapping[str, Origin]:
+        """Where what it reads besides its task and models comes from, by name."""
+        return {}
 
     @property
     def body(self) -> "Stage | None":

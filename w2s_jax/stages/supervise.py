@@ -16,6 +16,7 @@ from w2s_jax.data.task_data import TaskData
 from w2s_jax.data.tokens import Text
 from w2s_jax.metrics import Finding
 from w2s_jax.runtime import files
+from w2s_jax.runtime.origin import Origin
 from w2s_jax.stages import checks, cost
 from w2s_jax.stages.base import (
     Fit,
@@ -140,6 +141,15 @@ class Supervisor(Protocol):
         """About how many tokens its learner reads after each of the task's texts, for an estimate of time."""
         return 0
 
+    def models(self) -> tuple[str, ...]:
+        """The models that it reads itself, those of its members excluded, as learners name them."""
+        learner = self.trains()
+        return () if learner is None else (learner.model,)
+
+    def origins(self) -> Mapping[str, Origin]:
+        """Where files that it reads come from, by name."""
+        return {}
+
     def learners(self) -> tuple[Learner, ...]:
         """The models that it trains, those of its members included: for planning and for sizes."""
         learner = self.trains()
@@ -174,6 +184,12 @@ class Supervise(Stage):
     task: TaskData
     seed: int
     supervisor: Supervisor
+
+    def models(self) -> tuple[str, ...]:
+        return self.bound.models()
+
+    def origins(self) -> Mapping[str, Origin]:
+        return self.bound.origins()
 
     @functools.cached_property
     def bound(self) -> Supervisor:

@@ -67,6 +67,9 @@ class Advised(Supervisor):
         if "{answer}" not in self.heading:
             raise UserError(f"an advisor's heading must hold {{answer}}; it is {self.heading!r}")
 
+    def models(self) -> tuple[str, ...]:
+        return (self.judge.model, self.advisor.model)
+
     @property
     def debating(self) -> Debating:
         """What decides the transcripts."""

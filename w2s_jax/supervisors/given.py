@@ -1,6 +1,6 @@
 """Labels from elsewhere: of another model, of people, or of any program."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from w2s_jax.data.splits import Split
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.origin import Origin
 from w2s_jax.stages.base import SoftLabels
 from w2s_jax.stages.supervise import LABELLED, Inputs, Supervisor
 from w2s_jax.supervisors.registry import SUPERVISORS
@@ -37,6 +38,10 @@ class Given(Supervisor):
 
     def label(self, inputs: Inputs) -> SoftLabels:
         return {name: labels_of(self.probs, split, inputs.n_classes) for name, split in inputs.splits.items()}
+
+    def origins(self) -> Mapping[str, Origin]:
+        path = Path(self.probs.rpartition(":")[0] if arrays.is_array(self.probs) else self.probs)
+        return {str(path): Origin(str(path), files={path.name: files.sha256_file(path)})} if path.name else {}
 
     def on_task(self, name: str) -> "Given":
         return replace(self, probs=arrays.of_file(self.probs, name)) if arrays.is_array(self.probs) else self

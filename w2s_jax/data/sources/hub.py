@@ -37,8 +37,8 @@ class Hub(FileSource):
     def find(self, at_most: int | None) -> Found:
         repository = hub.repository(self.repo, self.revision)
         names = repository.matching(self.patterns) if self.patterns else _only_data(repository)
+        hub.check_shards(repository, names)
         if at_most is None:
-            hub.check_shards(repository, names)
             paths = hub.fetch(repository, names)
         else:
             paths = hub.fetch(repository, sorted(_enough(repository, names, at_most)))
@@ -80,9 +80,18 @@ def _only_data(repository: Repository) -> list[str]:
     Raises:
       UserError: there are none, or several folders or formats of them.
     """
+    if not repository.is_listed:
+        raise repository.unlisted()
     paths = [PurePosixPath(name) for name in repository.listing]
     found = [p for p in paths if suffix_of(p) in formats.suffixes() and p.name not in METADATA and p.name[0] != "."]
-    kinds = sorted({f"{path.parent}/*{path.suffix}".removeprefix("./") for path in found})
+    kinds = sorted(
+        {
+            f"{path.parent}/*{''.join(path.suffixes[-2:]) if suffix_of(path) != path.suffix else path.suffix}".removeprefix(
+                "./"
+            )
+            for path in found
+        }
+    )
     if not kinds:
         raise UserError(f"{repository.describe()} has no data file that can be read; {repository.holds()}")
     if len(kinds) > 1:

@@ -96,6 +96,8 @@ def _inside(folder: Path) -> Iterator[Path]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
+            if path.is_symlink() and path.resolve() in (folder.resolve(), *folder.resolve().parents):
+                continue  # it leads back to where it stands
             yield from _inside(path)
         elif named is None and path.name not in METADATA and suffix_of(path) in formats.suffixes():
             yield path

@@ -1,6 +1,5 @@
 """A table as a kind of table sees it: its columns, what the user says of them, and its records."""
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +8,7 @@ from w2s_jax.data.tables import columns
 from w2s_jax.data.tables.options import TableOptions
 from w2s_jax.runtime.errors import UserError
 
-LOOK_AT = 100  # records whose columns are the table's
+LOOK_AT = 100  # records at the beginning; later ones are kept only where they have other columns
 
 Read = Callable[[], Iterator[Record]]
 
@@ -20,7 +19,7 @@ class Table:
 
     Attributes:
       read: gives all its records, each time it is called.
-      first: some of them.
+      first: some of them, with every column that there is.
       present: their columns.
       used: those that were asked for.
     """
@@ -38,7 +37,13 @@ class Table:
         Raises:
           UserError: it holds no record, or only empty ones.
         """
-        first = list(itertools.islice(read(), LOOK_AT))
+        first: list[Record] = []
+        known: set[tuple[str, ...]] = set()
+        for record in read():
+            names = tuple(record)
+            if len(first) < LOOK_AT or (names not in known and len(known) < LOOK_AT):
+                first.append(record)
+            known.add(names)
         present = list(dict.fromkeys(name for record in first for name in record))
         if not present:
             raise UserError("its records hold nothing" if first else "it holds no record")

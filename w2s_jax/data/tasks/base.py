@@ -102,7 +102,8 @@ def get(name: str, options: TableOptions | None = None, at_most: int | None = No
 
     Args:
       options: what the user says about a table.
-      at_most: about how many records of a table decide what it is, if it has many more; None is all.
+      at_most: about how many records of a table decide what it is, if it has many more and its classes are listed;
+        None is all.
 
     Raises:
       UserError: no such task or file, or a table that cannot be understood.
@@ -115,8 +116,10 @@ def get(name: str, options: TableOptions | None = None, at_most: int | None = No
     if not _is_table(name):
         raise errors.unknown("task", name, TASKS)
     source = sources.parse(name, NUMBERED if options.is_numbered else ())
+    # Labels that nobody lists are those of all records: a sample may lack one, and shift the numbers of the others.
+    looked_at = at_most if options.classes else None
     try:
-        found = tables.understand(lambda: source.open(at_most).records, options)
+        found = tables.understand(lambda: source.open(looked_at).records, options)
     except UserError as error:
         raise UserError(str(error) if name in str(error) else f"{name}: {error}") from error
     title = Path(name).name if isinstance(source, Local) else name

@@ -43,12 +43,17 @@ def numbered(record: Record, answers: Sequence[str], label: int, context: str) -
     """A `question` on a context whose right answer is given by number; -1 is a record without labels."""
     if label < 0:
         return
-    if label >= len(answers):
-        raise UserError(f"answer {label} is none of the {len(answers)} options")
+    check_place(label, answers)
     if _SAYS_NOTHING.search(answers[label]):
         return
     wrong = [answer for answer in answers if not _SAYS_NOTHING.search(answer)]
     yield from candidates(text_field(record, "question"), answers[label], wrong, context=context, group=context)
+
+
+def check_place(label: int, answers: Sequence[str]) -> None:
+    """Refuses the place of an answer that is not there."""
+    if not 0 <= label < len(answers):
+        raise UserError(f"answer {label} is none of the {len(answers)} options")
 
 
 def lettered(record: Record, question: str, context: str = "", group: str = "") -> Iterable[Example]:

@@ -3,20 +3,21 @@
 from collections.abc import Iterable
 
 from w2s_jax.data.example import Example, digest
-from w2s_jax.data.records import Record, class_field, list_field, text_field
+from w2s_jax.data.records import Record, class_field, is_absent, list_field, text_field
 from w2s_jax.data.sources import Hub, Tfds
 from w2s_jax.data.tasks.base import CONVERTED, TASKS, Card, Task
-from w2s_jax.data.tasks.choice import candidates, numbered, register_with_pairs
+from w2s_jax.data.tasks.choice import candidates, check_place, numbered, register_with_pairs
 
 
 def hellaswag(record: Record) -> Iterable[Example]:
     """Is this how the text continues? Endings of one video or article stay together."""
     context, endings = text_field(record, "ctx", "context").strip(), list_field(record, "endings")
-    label = record.get("label")
-    if label in ("", None, -1):
+    label = -1 if is_absent(record.get("label")) else class_field(record, "label")
+    if label < 0:
         return
+    check_place(label, endings)
     group = str(record.get("source_id") or context)
-    right = endings[class_field(record, "label")]
+    right = endings[label]
     for example in candidates(context, right, endings, group=group, ask="Text"):
         yield example._replace(text=str(example.text).replace("\nAnswer: ", "\nContinuation: "))
 
@@ -25,6 +26,7 @@ def piqa(record: Record) -> Iterable[Example]:
     """Does this reach the goal?"""
     solutions, label = [text_field(record, "sol1"), text_field(record, "sol2")], class_field(record, "label")
     if label >= 0:
+        check_place(label, solutions)
         yield from candidates(text_field(record, "goal"), solutions[label], solutions, ask="Goal")
 
 

@@ -6,6 +6,7 @@ from w2s_jax.data.example import Example, digest
 from w2s_jax.data.records import Record, class_field, text_field
 from w2s_jax.data.sources import Hub, Tfds
 from w2s_jax.data.tasks.base import TASKS, Card, Task
+from w2s_jax.runtime.errors import UserError
 
 
 def labelled(text: str, label: int) -> Iterable[Example]:
@@ -40,6 +41,8 @@ def anli(record: Record) -> Iterable[Example]:
     """Does the premise entail the hypothesis? Neutral and contradicted are 0; those of one premise stay together."""
     premise, hypothesis = text_field(record, "premise", "context"), text_field(record, "hypothesis")
     label = class_field(record, "label")
+    if label > 2:
+        raise UserError(f"label {label} is none of entailment (0), neutral (1) and contradiction (2)")
     if label >= 0:
         text = f"{premise.strip()}\n\nHypothesis: {hypothesis.strip()}\n\nDoes the premise entail the hypothesis?"
         yield Example(digest(text), text, int(label == 0), digest(premise))

@@ -72,6 +72,7 @@ def read_task(task: Task, config: TaskConfig, at_most: int | None = None) -> tup
         empty=read.empty,
         origin=opened.origin,
         available=None if opened.is_whole else opened.available,
+        is_sample=not opened.is_whole,
         layout=task.layout,
     )
 
