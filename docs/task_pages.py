@@ -6,7 +6,9 @@ Examples of tasks of the Hub are made of the invented records that the tests ser
 import fnmatch
 import functools
 import itertools
+import re
 import tempfile
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from w2s_jax.data.tokens import flatten
 from w2s_jax.report import table
 
 MOST_CLASSES = 6
+WIDTH = 200  # characters of a line of an example
 PAIRS = "_pairs"  # what ends the name of a task that is another one with two answers side by side
 
 
@@ -36,6 +39,8 @@ def _is_in_pairs(task: Task) -> bool:
 
 def _section(task: Task) -> str:
     names, (text, label) = answers(task), _example(task)
+    if task.candidates > 1:
+        names = tuple(f"candidate {number}" for number in range(task.n_classes))
     listed = ", ".join(f"{number} {name}" for number, name in enumerate(names[:MOST_CLASSES]))
     more = f", ... ({task.n_classes:,})" if task.n_classes > MOST_CLASSES else ""
     rows = [
@@ -50,10 +55,12 @@ def _section(task: Task) -> str:
     return "\n\n".join(
         (
             f"### {task.name}",
-            f"{task.description[:1].upper()}{task.description[1:]}",
+            re.sub(r"(^|\? )([a-z])", lambda found: found[1] + found[2].upper(), task.description),
             table.markdown_table(("", ""), rows),
             f"An example of class {label}, {names[label]}:",
-            "\n".join(f"    {line}".rstrip() for line in text.splitlines()),
+            "\n".join(
+                f"    {textwrap.shorten(line, WIDTH, placeholder=' ...')}".rstrip() for line in text.splitlines()
+            ),
         )
     )
 
@@ -92,9 +99,10 @@ def _columns(task: Task) -> list[str]:
 
 
 def _example(task: Task) -> tuple[str, int]:
-    """Text and label of the shortest example that a task makes of some records; candidates are shown apart."""
+    """Text and label of an example of middling length that a task makes of some records; candidates are apart."""
     examples = [example for record in _records(task) for example in task.format(record)]
-    found = min(examples, key=lambda example: (len("".join(flatten([example.text]))), example.text))
+    ordered = sorted(examples, key=lambda example: (len("".join(flatten([example.text]))), example.text))
+    found = ordered[len(ordered) // 2]
     return "\n---\n".join(flatten([found.text])), found.label
 
 

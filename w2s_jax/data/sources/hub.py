@@ -84,14 +84,7 @@ def _only_data(repository: Repository) -> list[str]:
         raise repository.unlisted()
     paths = [PurePosixPath(name) for name in repository.listing]
     found = [p for p in paths if suffix_of(p) in formats.suffixes() and p.name not in METADATA and p.name[0] != "."]
-    kinds = sorted(
-        {
-            f"{path.parent}/*{''.join(path.suffixes[-2:]) if suffix_of(path) != path.suffix else path.suffix}".removeprefix(
-                "./"
-            )
-            for path in found
-        }
-    )
+    kinds = sorted({f"{path.parent}/*{_ending(path)}".removeprefix("./") for path in found})
     if not kinds:
         raise UserError(f"{repository.describe()} has no data file that can be read; {repository.holds()}")
     if len(kinds) > 1:
@@ -100,3 +93,8 @@ def _only_data(repository: Repository) -> list[str]:
             f"as in hf:{repository.name}:{kinds[0]}"
         )
     return [str(path) for path in found]
+
+
+def _ending(path: PurePosixPath) -> str:
+    """`.csv.gz` of `a.csv.gz`."""
+    return suffix_of(path) if path.suffix == suffix_of(path) else f"{suffix_of(path)}{path.suffix}"

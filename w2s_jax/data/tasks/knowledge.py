@@ -70,7 +70,7 @@ register_with_pairs(
 register_with_pairs(
     Task(
         "sciq_with_support",
-        "sciq, with the passage that holds the answer",
+        "is this the answer to the science question? its passage is shown",
         Hub("allenai/sciq", ("data/*.parquet",)),
         sciq_with_support,
         card=Card("CC BY-NC 3.0", 13_679),
