@@ -505,5 +505,5 @@ def test_a_locked_config_reads_what_it_read_and_refuses_what_changed(tmp_path):
         refused = w2s(hub, home, "run", "config.py", "--lock", "other.json", "--out", "elsewhere")
         assert refused.returncode == 2
         assert "has SHA-256" in refused.stderr
-        assert "the lock has 000000000000; give it back what it was, or write the lock again" in refused.stderr
+        assert "the lock has 000000000000; restore it, or write the lock again" in refused.stderr
         assert not list(home.glob("elsewhere/stages/*/manifest.json"))

@@ -133,7 +133,11 @@ def test_without_truth_has_no_labels():
     ("examples", "sizes", "message"),
     [
         ([], SIZES, "the task has no examples"),
-        ([example._replace(label=1) for example in singles(300)], SIZES, r"only class \[1\] of 2"),
+        (
+            [example._replace(label=1) for example in singles(300)],
+            SIZES,
+            r"examples of 1 of its 2 classes alone \(\[1\]\)",
+        ),
         ([*singles(300), Example("x", "x", 2, "x")], SIZES, r"1 labels are not in 0..1, 2 of example 'x'"),
         ([*singles(300), singles(1)[0]], SIZES, "ids are not unique"),
         (singles(100), SIZES, r"the splits need 110 examples; the task has 100 \(\d+ when balanced\), so supervisor"),

@@ -552,7 +552,7 @@ def test_answers_of_every_kind(tmp_path, answer, suffix):
         ([{"choices": ["a", "b"], "answer": 0}, {"choices": ["a", "b"], "answer": 2}],
          "line 2: answer 2 is none of the 2: want its number, counted from 0, as in the records before"),
         ([{"choices": ["a", "b"], "answer": 0}, {"choices": ["a", "b", "c"], "answer": 2}],
-         "line 2 has 3 answers, and line 1 has 2; want equally many"),
+         "line 2 has 3 answers, and line 1 has 2; all questions of a table need equally many"),
         ([{"choices": "a, b", "answer": 0}], "line 1: choices 'a, b' are not a list; write them as JSON: "),
         ([{"choices": "[" * 10_000, "answer": 0}], "line 1: choices '[[[["),
         ([{"choices": ["a"], "answer": 0}], "line 1: choices must be a list of two or more answers, not ['a']"),
@@ -929,7 +929,7 @@ def test_check_says_what_was_understood(tmp_path, capsys):
         "text from 'review', label from 'mark'",
         "classes 0 = '1' (12), 1 = '2' (12), 2 = '3' (12)",
         "not read: by",
-        "no groups: every example is independent of the others",
+        "no groups: each example stands alone; if some belong together, columns={'group': ...} says which",
         "splits of seed 0:",
         "label 0 '1':",
     ):
@@ -978,3 +978,56 @@ def test_options_of_a_table_are_refused_where_there_is_none(tmp_path):
     (tmp_path / "mine.py").write_text("from w2s_jax.data.tasks import TASKS\nmine = TASKS['cities']\n")
     with pytest.raises(UserError, match=r"a task of your own Python, which takes no text, classes"):
         definition_of(TaskConfig(f"{tmp_path / 'mine.py'}:mine", text="{a}", classes=("a", "b")))
+
+
+def test_answers_of_which_the_first_is_always_right_are_rotated(tmp_path):
+    rows = [{"question": f"What is {n}?", "choices": [f"right {n}", "wrong", "bad"], "answer": 0} for n in range(90)]
+    found = tasks.load(str(written(tmp_path, "a.jsonl", rows)))
+    assert all("Answer: right" in example.text[example.label] for example in found)
+    assert min(sum(example.label == place for example in found) for place in range(3)) > 15
+    assert "rotated by a hash" in tasks.get(str(tmp_path / "a.jsonl")).layout[0]
+
+
+def test_three_classes_need_no_other_sizes_where_splits_shrink(tmp_path):
+    rows = [{"text": f"text {n}", "label": n % 3} for n in range(4500)]
+    path = str(written(tmp_path, "a.jsonl", rows))
+    sizes = TaskData(TaskConfig(path, shrink=True)).splits(0)
+    assert [len(getattr(sizes, name)) for name in ("supervisor", "transfer", "validation", "test")] == [
+        999,
+        999,
+        198,
+        498,
+    ]
+    with pytest.raises(UserError, match="classes, not 500; take 498 or 501, or shrink=True"):
+        TaskData(TaskConfig(path, supervisor=999, transfer=999, validation=198)).splits(0)
+
+
+def test_one_example_of_a_class_is_what_is_wrong(tmp_path):
+    rows = [{"text": f"text {n}", "label": n % 2} for n in range(400)] + [{"text": "rare", "label": 2}]
+    with pytest.raises(UserError, match="class 2 has 1 examples, and every split needs one"):
+        TaskData(TaskConfig(str(written(tmp_path, "a.jsonl", rows)), shrink=True)).splits(0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"columns": ("group", "sender")}, "columns must say which is which"),
+        ({"classes": "praise"}, "classes must be several names in quotes"),
+    ],
+)
+def test_options_of_another_type_are_one_line(options, message):
+    with pytest.raises(UserError, match=message):
+        TaskConfig("a.csv", **options)
+
+
+def test_three_names_for_minus_one_zero_and_one_are_no_guess(tmp_path):
+    path = str(written(tmp_path, "a.jsonl", [{"text": f"text {n}", "label": n % 3 - 1} for n in range(30)]))
+    with pytest.raises(UserError, match="-1 seems to be one of the 3 classes; list the labels themselves"):
+        tasks.get(path, TaskConfig(path, classes=("negative", "neutral", "positive")).table)
+    assert tasks.get(path, TaskConfig(path, classes=("-1", "0", "1")).table).answers == ("-1", "0", "1")
+
+
+def test_a_line_break_on_the_command_line_is_one(tmp_path):
+    path = str(written(tmp_path, "a.jsonl", [{"a": f"one {n}", "b": "two", "label": n % 2} for n in range(4)]))
+    task = tasks.get(path, TaskConfig(path, text="{a}\\n{b}").table)
+    assert {example.text for example in tasks.read_task(task, TaskConfig(path))[0]} >= {"one 0\ntwo"}

@@ -18,6 +18,9 @@ from w2s_jax.runtime.errors import UserError
 USABLE = 0.95  # of a task's examples, where splits shrink to fit; and what is left of them where they shrink further
 
 
+MANY = 5  # examples of a class in each split; with fewer of it, splits that cannot be filled are its fault
+
+
 class _TooFewError(UserError):
     """The examples do not fill the splits."""
 
@@ -136,14 +139,17 @@ def fitting(
     share = min(1.0, USABLE * usable / sum(sizes))
     step = n_classes if balance else 1
     while True:
-        found = SplitSizes(*(size if share == 1 else max(step, int(size * share) // step * step) for size in sizes))
+        found = SplitSizes(*(max(step, int(size * share) // step * step) for size in sizes))
         try:
             for seed in seeds:
                 make_splits(examples, found, seed, balance, n_classes)
             return found
         except _TooFewError as error:
             if max(found) == step:
-                raise UserError(f"splits of {step} examples cannot be filled: the task has too few groups") from error
+                rare = min(range(n_classes), key=lambda label: counts[label])
+                few = f"class {rare} has {counts[rare]:,} examples" if balance and counts[rare] < 4 * MANY else ""
+                reason = f"{few}, and every split needs one" if few else "the task has too few groups"
+                raise UserError(f"splits of {step} examples cannot be filled: {reason}") from error
             share *= USABLE
 
 
@@ -228,7 +234,8 @@ def _check(examples: Sequence[Example], sizes: SplitSizes, n_classes: int, balan
             below = size // n_classes * n_classes
             near = f"{below} or {below + n_classes}" if below > 0 else f"{n_classes}"
             raise UserError(
-                f"the {name} split must be a positive multiple of the {n_classes} classes, not {size}; take {near}"
+                f"the {name} split must be a positive multiple of the {n_classes} classes, not {size}; take {near}, "
+                "or shrink=True"
             )
         if size < 1:
             raise UserError(f"the {name} split must hold an example or more, not {size}")
@@ -243,7 +250,9 @@ def _check(examples: Sequence[Example], sizes: SplitSizes, n_classes: int, balan
         raise UserError("example ids are not unique; give each example an id of its own")
     present = {example.label for example in examples}
     if len(present) < (n_classes if balance else 2):
-        raise UserError(f"the task has only class {sorted(present)} of {n_classes}; there is nothing to learn")
+        raise UserError(
+            f"the task has examples of {len(present)} of its {n_classes} classes alone ({sorted(present)[:5]})"
+        )
 
 
 def _shortage(

@@ -100,7 +100,13 @@ def read(path: Path) -> Lock:
     Raises:
       UserError: it is none of this version.
     """
-    value: Any = files.read_json(path)
+    none = UserError(f"{path} is no lock of schema {SCHEMA}; write one: w2s lock CONFIG")
+    if not path.is_file():
+        raise UserError(f"{path} is no file; write a lock: w2s lock CONFIG")
+    try:
+        value: Any = files.read_json(path)
+    except UserError as error:
+        raise none from error
     try:
         if value["schema"] != SCHEMA:
             raise UserError(f"{path} has schema {value['schema']!r}; this version reads {SCHEMA!r}")
@@ -110,16 +116,18 @@ def read(path: Path) -> Lock:
             pins.append((str(kind), str(name), str(revision), str(commit)))
         return Lock(tuple(pins), *origins)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise UserError(f"{path} is no lock of schema {SCHEMA}; write it again: w2s lock CONFIG") from error
+        raise none from error
 
 
 def _compare(what: str, found: Origin, locked: Origin) -> None:
-    again = "give it back what it was, or write the lock again: w2s lock CONFIG"
+    again = "restore it, or write the lock again: w2s lock CONFIG"
     if (found.name, found.version) != (locked.name, locked.version):
         raise UserError(f"{what} is {found.describe()}; the lock has {locked.describe()}; {again}")
     # Of one commit or version, another pool may need more of the files, or fewer.
     names = found.files.keys() & locked.files.keys() if found.version else found.files.keys() | locked.files.keys()
     for name in sorted(names):
-        here, there = (each.get(name, "no such file")[:12] for each in (found.files, locked.files))
+        here, there = (each.get(name, "") for each in (found.files, locked.files))
+        if not here or not there:
+            raise UserError(f"{what}: {name} is {'new' if here else 'gone'} since the lock was written; {again}")
         if here != there:
-            raise UserError(f"{what}: {name} has SHA-256 {here}; the lock has {there}; {again}")
+            raise UserError(f"{what}: {name} has SHA-256 {here[:12]}; the lock has {there[:12]}; {again}")

@@ -59,7 +59,7 @@ def _inside(task: TaskData, seed: int, learners: Sequence[Learner]) -> Iterator[
     if most > 1:
         yield f"{len(groups):,} groups; the largest, {brief(name)}, has {most:,} examples"
     else:
-        yield "no groups: every example is independent of the others"
+        yield "no groups: each example stands alone; if some belong together, columns={'group': ...} says which"
     texts = flatten(task.texts)
     yield f"characters: {_spread([len(text) for text in texts])}"
     for learner in learners:

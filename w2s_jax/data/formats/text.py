@@ -73,8 +73,10 @@ def undecodable(path: Path, error: UnicodeDecodeError) -> ValueError:
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as found:
-                byte = f"byte 0x{line[found.start]:02x}"
+                byte = line[found.start]
+                name, code = ("Windows-1252", "cp1252") if 0x80 <= byte <= 0x9F else ("Latin-1", "latin1")
                 return ValueError(
-                    f"line {number} is not UTF-8 ({byte}); if the file is Latin-1: iconv -f latin1 -t utf-8 OLD > NEW"
+                    f"line {number} is not UTF-8 (byte 0x{byte:02x}); if the file is {name}: "
+                    f"iconv -f {code} -t utf-8 OLD > NEW"
                 )
     return ValueError("it is not UTF-8")

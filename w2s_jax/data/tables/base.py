@@ -83,10 +83,14 @@ def understand(read: Read, options: TableOptions) -> Layout:
             found = kind.layout(table)
             unused = sorted(set(table.present) - table.used)
             return found if not unused else replace(found, words=(*found.words, f"not read: {listing(unused)}"))
+    known = {what: column for what in ("text", "label") if (column := table.column(what)) is not None}
+    there = "".join(f"; the {what} is {brief(column)}" for what, column in known.items())
+    free = next((name for name in table.present if name not in known.values()), table.present[0])
+    lacking = "label" if "text" in known or options.text else "text"
     wanted = "; or ".join(kind.needs for kind in kinds)
     raise UserError(
-        f"its columns are {_quoted(columns.paths(table.first[0]))}; want {wanted}; or say which column is which: "
-        f"columns={{'text': {brief(table.present[0])}, ...}}{_headless(table.present)}"
+        f"its columns are {_quoted(columns.paths(table.first[0]))}; want {wanted}{there}; say which column is which: "
+        f"columns={{{lacking!r}: {brief(free)}, ...}}{_headless(table.present)}"
     )
 
 

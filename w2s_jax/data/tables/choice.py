@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from w2s_jax.data.example import Example, digest
+from w2s_jax.data.example import Example, digest, pick
 from w2s_jax.data.formats.json import from_cell
 from w2s_jax.data.records import ClassNumber, Record, as_whole, brief, is_absent, only, where
 from w2s_jax.data.tables import columns, extras
@@ -55,7 +55,7 @@ class Choice(Kind):
         if table.options.classes:
             raise UserError("a question has no classes to list: its label is the right answer's place")
         reader = _Reader(table)
-        how, count = reader.how()
+        how, count, in_one_place = reader.how()
         there = extras.columns_of(table)
         letters = table.options.choices == "letters"
         if letters and count > len(LETTERS):
@@ -66,17 +66,22 @@ class Choice(Kind):
             if found is None:
                 return
             asked, above = reader.asked(record), reader.above(record)
-            texts: Any = tuple(f"{above}Question: {asked}\nAnswer: {choice}" for choice in found.choices)
+            choices, label = found.choices, found.places[how]
+            if in_one_place:
+                turn = pick(count, asked, *choices)
+                choices, label = [*choices[turn:], *choices[:turn]], (label - turn) % count
+            texts: Any = tuple(f"{above}Question: {asked}\nAnswer: {choice}" for choice in choices)
             if letters:
-                listed = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, found.choices, strict=False)]
+                listed = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False)]
                 texts = "\n".join([f"{above}Question: {asked}", *listed, "Answer:"])
             if not (asked or above) or not all(choice.strip() for choice in found.choices):
                 texts = ""  # nothing is asked, or an answer says nothing
             more = extras.extra(record, there, digest(above, asked, *found.choices), digest(above or asked))
-            yield Example(more.id, texts, found.places[how], more.group, more.difficulty)
+            yield Example(more.id, texts, label, more.group, more.difficulty)
 
         shown = "shown together, with letters" if letters else "each scored by itself"
         words = f"questions from {brief(reader.column)}, {count} answers, {shown}; right: {HOW[how]}"
+        words += "; as it always stands in one place, answers are rotated by a hash" if in_one_place else ""
         names = tuple(LETTERS[:count]) if letters else ()
         return Layout(format, count, names, 1 if letters else count, (words, *extras.words(there)))
 
@@ -138,14 +143,16 @@ class _Reader:
             letters = list(LETTERS)
         return [columns.as_text(each, "choices") for each in value], list(map(str, letters))
 
-    def how(self) -> tuple[str, int]:
-        """What the column of the right answer says, the same in all records; and how many answers each has.
+    def how(self) -> tuple[str, int, bool]:
+        """What the column of the right answer says, the same in all records; how many answers each has; and whether the
+        right one is always in one place.
 
         Raises:
           UserError: no way of reading it fits all records, or several do and they do not agree.
         """
         ways: dict[str, None] = dict.fromkeys(HOW)
         count, first, same = 0, "", dict.fromkeys(((a, b) for a in HOW for b in HOW), True)
+        taken: dict[str, set[int]] = {way: set() for way in HOW}
         for number, record in enumerate(self._read(), start=1):
             here = where(record, number)
             try:
@@ -156,7 +163,10 @@ class _Reader:
                 continue
             count, first = count or len(found.choices), first or here
             if len(found.choices) != count:
-                raise UserError(f"{here} has {len(found.choices)} answers, and {first} has {count}; want equally many")
+                raise UserError(
+                    f"{here} has {len(found.choices)} answers, and {first} has {count}; all questions of a table need "
+                    "equally many: leave answers out, or make a table for each number"
+                )
             places = found.places
             fitting = {way: None for way in ways if way in places}
             if not fitting:
@@ -167,6 +177,7 @@ class _Reader:
                 )
             ways = fitting
             for a in ways:
+                taken[a].add(places[a])
                 for b in ways:
                     same[a, b] = same[a, b] and places[a] == places[b]
         if not count:
@@ -178,7 +189,8 @@ class _Reader:
             raise UserError(
                 f"column {self._answer!r} may be {' or '.join(HOW[way] for way in ways)}; write letters, as A"
             )
-        return next(iter(ways)), count
+        way = next(iter(ways))
+        return way, count, len(taken[way]) == 1
 
 
 def _places(said: Any, choices: list[str], letters: list[str]) -> dict[str, int]:

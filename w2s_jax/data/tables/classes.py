@@ -185,6 +185,12 @@ def _given(given: Sequence[str], labels: _Labels) -> Classes:
         number.update(dict.fromkeys(_spellings(name), place))
     if all(as_whole(name) is None for name in given):  # names of numbers
         number.update({place: place for place in range(len(given))})
+    numbers = {as_whole(key) for key in labels.counts}
+    if -1 in numbers and -1 not in number and len(numbers) == len(given) > 2:
+        raise UserError(
+            f"the labels are {_short(sorted(map(str, labels.counts)))}, so -1 seems to be one of the {len(given)} "
+            "classes; list the labels themselves: classes=('-1', '0', ...)"
+        )
     for key in labels.counts:
         if key not in number and as_whole(key) not in number and labels.places.get(key) not in number:
             if not _means_none(key):

@@ -110,13 +110,15 @@ def renamed(columns: Mapping[str, str]) -> Callable[[Record], Record]:
 def template(text: str) -> Callable[[Record], str]:
     """A function that fills `{column}` of a text from a record; `{{` is a brace. Nothing but blanks gives no text.
 
+    A backslash and an n, as a command line has them, are a line break.
+
     >>> template("{premise}\\n{hypothesis}")({"premise": "It rains.", "hypothesis": "It is wet."})
     'It rains.\\nIt is wet.'
 
     Raises:
       UserError: it names no column, or, when it is filled, one that the record lacks or that is no text.
     """
-    names = fields_of(text)
+    names, text = fields_of(text), text.replace("\\n", "\n")
     if not names:
         raise UserError(f"text {text!r} names no column; want one or more, as in '{{premise}}\\n{{hypothesis}}'")
 

@@ -35,8 +35,10 @@ class TableOptions:
     choices: Choices = "candidates"
 
     def __post_init__(self) -> None:
-        if not all(isinstance(name, str) for name in self.classes):
-            raise UserError(f"classes must be in quotes, as ('0', '1'), not {self.classes!r}")
+        if not isinstance(self.columns, Mapping) or not all(isinstance(each, str) for each in self.columns.values()):
+            raise UserError(f"columns must say which is which, as {{'text': 'review'}}, not {self.columns!r}")
+        if isinstance(self.classes, str) or not all(isinstance(name, str) for name in self.classes):
+            raise UserError(f"classes must be several names in quotes, as ('0', '1'), not {self.classes!r}")
         if len(set(self.classes)) < len(self.classes) or len(self.classes) == 1:
             raise UserError(f"classes must be two or more different labels, not {', '.join(self.classes)}")
         if self.choices not in get_args(Choices):
