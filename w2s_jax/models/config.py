@@ -14,17 +14,33 @@ class Rope:
     Attributes:
       theta: the base of the frequencies `theta ** (-2 i / d)`.
       fraction: the part of each head's dimensions that is rotated, in (0, 1].
-      scaling: how the frequencies are stretched beyond the length first trained on: `none`, `linear` (all divided by
-        `factor`) or `llama3` (only the low ones; the four numbers are those of Llama 3.1's config).
+      scaling: how the frequencies are stretched beyond the length first trained on, `original_max_positions`: `none`,
+        `linear` (all divided by `factor`), `llama3` (only the low ones; the four numbers are those of Llama 3.1's
+        config), `yarn` (Peng et al. 2023, arXiv 2309.00071: only those that turn less than `beta_fast` times in that
+        length, the more the closer to `beta_slow`) or `longrope` (Ding et al. 2024, arXiv 2402.13753: each divided by
+        its own factor, of which there are two lists: one for texts within that length and one for longer ones).
+      truncate: where yarn's ramp begins and ends is rounded to whole frequencies.
+      attention_factor: queries and keys are multiplied by it where they are rotated (yarn and longrope).
     """
 
     theta: float = 10000.0
     fraction: float = 1.0
-    scaling: Literal["none", "linear", "llama3"] = "none"
+    scaling: Literal["none", "linear", "llama3", "yarn", "longrope"] = "none"
     factor: float = 1.0
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
     original_max_positions: int = 8192
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    truncate: bool = True
+    attention_factor: float = 1.0
+    short_factors: tuple[float, ...] = ()
+    long_factors: tuple[float, ...] = ()
+
+    @property
+    def switches(self) -> bool:
+        """Texts longer than `original_max_positions` have other frequencies than shorter ones."""
+        return self.short_factors != self.long_factors
 
 
 @dataclass(frozen=True)
@@ -96,6 +112,13 @@ class ModelConfig:
     def is_encoder(self) -> bool:
         """Every token sees every other, as in BERT."""
         return not self.causal
+
+    @property
+    def switch_length(self) -> int | None:
+        """Texts of more tokens have other rotary frequencies, so that what they begin with cannot be read without
+        knowing how long they are; None: there is no such length."""
+        ropes = [rope for rope in (self.rope, self.window_rope) if rope is not None and rope.switches]
+        return min((rope.original_max_positions for rope in ropes), default=None)
 
     def cut(self, read_layer: int | None) -> "ModelConfig":
         """The model's first `read_layer` layers, whose output is the raw residual stream, as Hugging Face's

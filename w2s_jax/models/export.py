@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from w2s_jax import models
-from w2s_jax.models import Pretrained, families, tensor_table, weights
+from w2s_jax.models import Pretrained, families, gguf_files, tensor_table
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.params import path_of
 from w2s_jax.models.pooling import Pooling
@@ -97,7 +97,7 @@ def _special_ids(source: str) -> dict[str, Any]:
     token of a text does."""
     found = models.locate(source)
     if found.config is None:
-        given = weights.gguf(found.weights[0]).metadata
+        given = gguf_files.read(*found.weights).header.metadata
         theirs = {"bos": "bos", "eos": "eos", "pad": "padding"}
         ids = {f"{ours}_token_id": given.get(f"tokenizer.ggml.{name}_token_id") for ours, name in theirs.items()}
     else:

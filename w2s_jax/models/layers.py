@@ -13,6 +13,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
+from w2s_jax.models import rotary
 from w2s_jax.models.attention import Form, mix, xla
 from w2s_jax.models.cache import joined
 from w2s_jax.models.config import ModelConfig, Rope
@@ -249,10 +250,21 @@ def residual_dropout(x: Float[Array, "*s"], config: ModelConfig, settings: Setti
     return dropout(x, settings) if config.residual_dropout else x
 
 
-def rotary_table(rope: Rope, head_dim: int, positions: Int[Array, "*rows t"]) -> Float[Array, "2 *rows t r"]:
-    """Cosines and sines [2, ..., T, R / 2] of positions, float32, R the rotated dimensions of a head."""
+def rotary_table(
+    rope: Rope, head_dim: int, positions: Int[Array, "*rows t"], long: Bool[Array, " b"] | None = None
+) -> Float[Array, "2 *table t r"]:
+    """Cosines and sines [2, ..., T, R / 2] of positions, float32, R the rotated dimensions of a head.
+
+    Args:
+      long: the rows whose texts are longer than `rope.original_max_positions`; None is none. The table has rows then.
+    """
     rotated = int(head_dim * rope.fraction)
-    frequencies = rope.theta ** -(jnp.arange(0, rotated, 2, dtype=jnp.float32) / rotated)
+    if rope.scaling in ("yarn", "longrope"):
+        frequencies = jnp.asarray(rotary.frequencies(rope, rotated))
+        if long is not None and rope.switches:
+            frequencies = jnp.where(long[:, None, None], rotary.frequencies(rope, rotated, long=True), frequencies)
+    else:
+        frequencies = rope.theta ** -(jnp.arange(0, rotated, 2, dtype=jnp.float32) / rotated)
     if rope.scaling == "linear":
         frequencies = frequencies / rope.factor
     if rope.scaling == "llama3":
@@ -261,7 +273,8 @@ def rotary_table(rope: Rope, head_dim: int, positions: Int[Array, "*rows t"]) ->
         keep = jnp.clip((turns - rope.low_freq_factor) / span, 0.0, 1.0)
         frequencies = frequencies * (keep + (1 - keep) / rope.factor)
     angles = positions.astype(jnp.float32)[..., None] * frequencies
-    return jnp.stack([jnp.cos(angles), jnp.sin(angles)])
+    table = jnp.stack([jnp.cos(angles), jnp.sin(angles)])
+    return table if rope.attention_factor == 1.0 else table * rope.attention_factor
 
 
 def rotate(x: Float[Array, "b t h k"], table: Float[Array, "2 *rows t r"]) -> Float[Array, "b t h k"]:

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, Sharding
 from jaxtyping import Array, Float
 
-from w2s_jax.models import assembly, families, hub_files, onnx_weights, shapes, weights
+from w2s_jax.models import assembly, families, gguf_files, hub_files, onnx_weights, shapes, weights
 from w2s_jax.models import tokenizer as tokenizers
 from w2s_jax.models.catalogue import MODELS, ModelCard
 from w2s_jax.models.classifier import Classifier
@@ -107,9 +107,7 @@ def locate(source: str) -> Files:
         return _fetch(MODELS[source])
     path = Path(source)
     if path.suffix == ".gguf":
-        if not path.is_file():
-            raise UserError(f"{path} does not exist")
-        return Files((path,), None, path.parent)
+        return Files(gguf_files.parts(path), None, path.parent)
     if path.suffix in hub_files.PICKLES:
         raise UserError(f"{path}: reading a pickle can run anything, so it is refused; save the model as safetensors")
     if path.is_dir():
@@ -129,10 +127,9 @@ def outline(source: str) -> tuple[ModelConfig, TextTokenizer]:
         return found.config, tokenizers.from_folder(found.folder)
     if found.config is not None:
         return families.from_hf(files.read_json(found.config)), tokenizers.from_folder(found.folder)
-    content = weights.gguf(found.weights[0])
-    config = families.from_gguf(content.metadata, "output.weight" not in content.tensors.shapes)
-    beside = found.folder / "tokenizer.json"
-    return config, tokenizers.from_file(beside) if beside.exists() else tokenizers.from_gguf(content.metadata)
+    header = gguf_files.read(*found.weights).header
+    config, beside = families.from_gguf(header), found.folder / "tokenizer.json"
+    return config, tokenizers.from_file(beside) if beside.exists() else tokenizers.from_gguf(header.metadata)
 
 
 @files.cached(maxsize=32)
@@ -222,7 +219,7 @@ def _open(source: str) -> Iterator[tuple[Tensors, bool]]:
     """The checkpoint's tensors, and whether they have the names of GGUF."""
     found = locate(source)
     if found.config is None:
-        yield weights.gguf(found.weights[0]).tensors, True
+        yield gguf_files.read(*found.weights).tensors, True
         return
     family = families.of(outline(source)[0])
     if isinstance(found.config, ModelConfig):

@@ -99,7 +99,7 @@ def _same(array: np.ndarray, _: ModelConfig) -> np.ndarray:
 
 
 def _swapped(array: np.ndarray, *pairs: int) -> np.ndarray:
-    return array.reshape(-1, *pairs, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
+    return array.reshape(-1, *pairs, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
 
 
 SAME = TensorLayout(_same, lambda parts, _: parts[0])
@@ -115,6 +115,13 @@ SIDE_BY_SIDE = TensorLayout(
 )
 # GPT-NeoX keeps query, key and value of one head after the other.
 HEAD_BY_HEAD = TensorLayout(_same, _join_heads, transposed=True, turns=(0, lambda config: config.head_dim))
+# GGUF keeps query, key and value one after the other along the first axis.
+ONE_BY_ONE = TensorLayout(
+    _same,
+    lambda parts, _: np.concatenate([part.T for part in parts], axis=0),
+    transposed=True,
+    turns=(0, lambda config: config.n_heads * config.head_dim),
+)
 # Llama's GGUF keeps the rotary pairs of a head side by side; ours are half a head apart, as in Hugging Face's.
 PAIRED = TensorLayout(
     lambda array, config: _swapped(array, config.head_dim // 2, 2),
