@@ -100,7 +100,10 @@ def _piece(tensors: Tensors, row: TensorRow, part: int, shape: Shape, config: Mo
         return made
     flat = tensor_table.flat_spans(path, spans[1:], shape[1:])
     for place, layer in enumerate(spans[0]):
-        _fill(made[place], tensors, row, part, flat, config, row.name.format(i=layer))
+        if layer < row.first:
+            made[place] = 1.0
+        else:
+            _fill(made[place], tensors, row, part, flat, config, row.name.format(i=layer))
     return made
 
 
@@ -130,12 +133,12 @@ def _check(
 ) -> None:
     """Compares names and shapes, before anything is read."""
     family = families.of(full)
-    known = {row.name.format(i=layer) for row in table for layer in range(full.n_layers)}
+    known = {row.name.format(i=layer) for row in table for layer in row.layers(full.n_layers)}
     problems = [f"extra {name}" for name in tensors.shapes if name not in known and not family.ignores(name)]
     for row in table:
         if any(path in wanted for path in row.paths):
             expected = _their_shape(row, wanted, config)
-            for name in dict.fromkeys(row.name.format(i=layer) for layer in range(config.n_layers)):
+            for name in (row.name.format(i=layer) for layer in row.layers(config.n_layers)):
                 if name not in tensors.shapes:
                     problems.append(f"missing {name}")
                 elif tensors.shapes[name] != expected:

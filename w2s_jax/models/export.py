@@ -59,7 +59,7 @@ def write(
     """
     folder, config = Path(folder), pretrained.config
     family = families.of(config)
-    described = {**families.to_hf(config), "dtype": "float32", **_special_ids(pretrained.name)}
+    described = {**_special_ids(pretrained.name), **families.to_hf(config), "dtype": "float32"}
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty; give a new folder")
     scored = head is not None and family.classifier_class is not None and pooling in (None, "last")
@@ -84,7 +84,7 @@ def _backbone(params: Mapping[str, Any], config: ModelConfig) -> Iterator[tuple[
     """Every tensor of the backbone by plain name."""
     leaves = {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(params)}
     for row in families.of(config).tensors(config):
-        for layer in range(config.n_layers if row.stacked else 1):
+        for layer in row.layers(config.n_layers):
             parts = []
             for path in row.paths:
                 ours = np.asarray(leaves[path][layer] if row.stacked else leaves[path], np.float32)

@@ -17,6 +17,7 @@ from w2s_jax.models import rotary
 from w2s_jax.models.attention import Form, mix, xla
 from w2s_jax.models.cache import joined
 from w2s_jax.models.config import ModelConfig, Rope
+from w2s_jax.models.disentangled import position_scores
 from w2s_jax.models.packing import Layout, pack, spread
 from w2s_jax.runtime.errors import UserError
 
@@ -122,7 +123,7 @@ def _lora_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> 
 
 
 class Norm(nn.Module):
-    """RMS or layer norm over the last axis, in float32."""
+    """RMS or layer norm over the last axis, in float32; the kinds are those of `ModelConfig.norm`."""
 
     kind: str
     eps: float
@@ -137,10 +138,11 @@ class Norm(nn.Module):
         if self.kind == "rms":
             y = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + self.eps) * scale
         else:
-            bias = self.param("bias", named(nn.initializers.zeros, self.axis), shape)
             centred = x - jnp.mean(x, -1, keepdims=True)
             variance = jnp.mean(jnp.square(centred), -1, keepdims=True)
-            y = centred * jax.lax.rsqrt(variance + self.eps) * scale + bias
+            y = centred * jax.lax.rsqrt(variance + self.eps) * scale
+        if self.kind == "layer":
+            y = y + self.param("bias", named(nn.initializers.zeros, self.axis), shape)
         return y.astype(self.dtype)
 
 
@@ -175,24 +177,25 @@ class Attention(nn.Module):
         windowed: Int[Array, ""] | None = None,
         layout: Layout | None = None,
         past: Sequence[tuple[Array, Array]] = (),
+        relative: Float[Array, "r d"] | None = None,
     ) -> tuple[Float[Array, "g n d"], tuple[Array, Array]]:
         """Of rows [B, T, D], or, with a layout, of rows that lie packed. For the rest see `attention.mix`.
 
         Args:
           past: keys and values, rotated, that are before those of `x`; the mask then has their columns first.
+          relative: a vector for each distance, which queries and keys meet too (`models.disentangled`).
 
         Returns:
           What is to be added, and the keys and values of `x`.
         """
         config, settings = self.config, self.settings
 
-        def heads(name: str, count: int, axis: str) -> Array:
+        def heads(name: str, count: int, axis: str) -> Dense:
             axes, shape = ("embed", axis, "head_dim"), (count, config.head_dim)
-            return Dense(shape, axes, settings, config.qkv_bias, name=name)(x)
+            return Dense(shape, axes, settings, config.qkv_bias, name=name)
 
-        query = heads("query", config.n_heads, "heads")
-        key = heads("key", config.n_kv_heads, "kv_heads")
-        value = heads("value", config.n_kv_heads, "kv_heads")
+        to_query, to_key = heads("query", config.n_heads, "heads"), heads("key", config.n_kv_heads, "kv_heads")
+        query, key, value = to_query(x), to_key(x), heads("value", config.n_kv_heads, "kv_heads")(x)
         if config.qk_norm:
             query = Norm("rms", config.norm_eps, settings.dtype, "head_dim", name="query_norm")(query)
             key = Norm("rms", config.norm_eps, settings.dtype, "head_dim", name="key_norm")(key)
@@ -207,11 +210,15 @@ class Attention(nn.Module):
             softcap=config.attention_softcap,
         )
         drop = functools.partial(dropout, settings=settings) if settings.drops else None
+        bias = None
+        if relative is not None:
+            relative = residual_dropout(relative, config, settings)
+            bias = form.scale * position_scores(query, key, to_query(relative), to_key(relative))
         if past:  # of another length than the queries, and ragged: the mask alone says who sees whom
             keys, values = (joined(old, new) for old, new in zip(zip(*past, strict=True), (key, value), strict=True))
             mixed = xla(query, keys, values, mask, form, drop)
         else:
-            mixed = mix(query, key, value, mask, lengths, form, windowed, drop)
+            mixed = mix(query, key, value, mask, lengths, form, windowed, drop, bias)
         if layout is not None:
             mixed = pack(mixed, layout)
         axes = ("heads", "head_dim", "embed")

@@ -139,7 +139,7 @@ def to_hf(config: ModelConfig) -> HfConfig:
     Raises:
       UserError: this config was `cut`: Hugging Face has no model without a final norm.
     """
-    if not config.final_norm and not config.is_encoder:
+    if not config.final_norm and config.is_pre_norm:
         raise UserError("a config cut to its first layers has no Hugging Face form")
     return {"model_type": config.family, **of(config).write(config)}
 
