@@ -8,15 +8,20 @@ and peft for adapters. Every case and side is a process of its own, so that one 
 Bars, for a card whose peak is known: 50% of it for full finetuning, and 1.3 times PyTorch.
 
 Command:  python benchmarks/gpu.py --out gpu.json       (torch, transformers and peft are used where they are)
+          python benchmarks/gpu.py --budget 300         (no case starts after 300 seconds; the most telling are first)
+          python benchmarks/gpu.py --kernels 12         (also the twelve kernels that take most of our step)
           python benchmarks/gpu.py --dry-run            (tiny shapes, on any device)
 """
 
 import argparse
 import importlib.util
 import json
+import re
 import subprocess
 import sys
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,7 +42,7 @@ TINY = {
     "tie_word_embeddings": True,
 }
 MFU_BAR, RATIO_BAR = 0.5, 1.3
-LINE = "{:<14} {:<6} {:>6} {:>4}  {:<5} {:>9} {:>10} {:>6}  {}"
+LINE = "{:<14} {:<6} {:>6} {:>4}  {:<5} {:>9} {:>10} {:>6} {:>6}  {}"
 WARM_UP = 3
 
 
@@ -52,13 +57,13 @@ class Case(NamedTuple):
 
 
 CASES = [
-    Case("llama-3.2-1b", "full", 512, 32, "dots"),
     Case("llama-3.2-1b", "full", 1024, 16, "dots"),
-    Case("llama-3.2-1b", "full", 2048, 8, "dots"),
-    Case("llama-3.2-3b", "full", 1024, 16, "full"),
-    Case("llama-3.2-1b", "lora", 1024, 16, "dots"),
     Case("llama-3-8b", "lora", 512, 16, "full"),
+    Case("llama-3.2-3b", "full", 1024, 16, "full"),
+    Case("llama-3.2-1b", "full", 512, 32, "dots"),
+    Case("llama-3.2-1b", "lora", 1024, 16, "dots"),
     Case("llama-3-8b", "lora", 2048, 4, "full"),
+    Case("llama-3.2-1b", "full", 2048, 8, "dots"),
 ]
 DRY = [Case("tiny", parameters, 16, 4, "none") for parameters in ("full", "lora")]
 
@@ -69,33 +74,92 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--alone", action="store_true", help="do not compare with PyTorch")
     parser.add_argument("--out", type=Path, help="also write the table as JSON")
+    parser.add_argument("--timings-only", action="store_true", help="do not check attention first")
+    parser.add_argument("--budget", type=float, default=float("inf"), help="seconds after which no case is started")
+    parser.add_argument("--kernels", type=int, default=0, help="how many of our step's kernels are named")
     parser.add_argument("--one", nargs=2, metavar=("SIDE", "CASE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         side, case = options.one
-        print(json.dumps({"jax": jax_side, "torch": torch_side}[side](Case(*json.loads(case)), options.steps)))
+        made = Case(*json.loads(case))
+        found = jax_side(made, options.steps, options.kernels) if side == "jax" else torch_side(made, options.steps)
+        print(json.dumps(found))
         return
+    if not options.timings_only:
+        agreement()
     theirs = not options.alone and all(map(importlib.util.find_spec, ("torch", "transformers")))
     sides = ["jax", "torch"] if theirs else ["jax"]
     if not theirs and not options.alone:
         print("torch or transformers is not installed: nothing to compare with")
     rows = []
-    columns = ("model", "trains", "tokens", "rows", "side", "ms/step", "examples/s", "MFU")
+    columns = ("model", "trains", "tokens", "rows", "side", "ms/step", "tokens/s", "MFU", "GiB")
     print(LINE.format(*columns, "where"))
+    started = time.monotonic()
     for case in DRY if options.dry_run else CASES:
-        found = {side: measured(side, case, options.steps) for side in sides}
+        if time.monotonic() - started > options.budget:
+            print(f"not begun, for lack of time: {case.model} {case.parameters} {case.tokens}")
+            continue
+        found = {side: measured(side, case, options.steps, options.kernels) for side in sides}
         for side, result in found.items():
             rows.append({**case._asdict(), "side": side, **result})
             print(LINE.format(case.model, case.parameters, case.tokens, case.rows, side, *shown(case, result)))
+        for milliseconds, name in found["jax"].get("kernels", ()):
+            print(f"  {milliseconds:8.2f} ms  {name}")
         print(verdict(case, found), flush=True)
-    if options.out:
-        options.out.write_text(json.dumps(rows, indent=1))
+        if options.out:
+            options.out.write_text(json.dumps(rows, indent=1))
 
 
-def measured(side: str, case: Case, steps: int) -> dict[str, Any]:
+def agreement() -> None:
+    """What attention this device is given in bfloat16, beside the written-out one in float32."""
+    import jax.numpy as jnp
+
+    from w2s_jax.models import attention
+
+    shapes = {"8 heads of 64": (8, 8, 64), "8 heads of 128 over 2": (8, 2, 128), "4 heads of 256 over 1": (4, 1, 256)}
+    forms = {"causal": (True, None), "all": (False, None), "window of 100": (True, 100)}
+    for shape, (heads, groups, width) in shapes.items():
+        for name, (causal, window) in forms.items():
+            form = attention.Form(causal=causal, window=window, scale=width**-0.5)
+            apart = apart_by(form, heads, groups, width)
+            chosen = attention.choose(attention.target(), jnp.bfloat16, width, 384)
+            print(f"attention {shape:<22} {name:<14} {chosen:<7} apart by {apart:.1e}{'  TOO FAR' * (apart > 0.03)}")
+
+
+def apart_by(form: Any, heads: int, groups: int, width: int) -> float:
+    """The largest difference of any output or gradient at the real tokens of ragged rows, over the largest value."""
+    import jax
+    import jax.numpy as jnp
+
+    from w2s_jax.models import attention
+
+    lengths, columns = jnp.array([384, 200, 129, 3]), jnp.arange(384)
+    keys = jax.random.split(jax.random.key(0), 4)
+    *inputs, out = (
+        jax.random.normal(key, (len(lengths), len(columns), count, width))
+        for key, count in zip(keys, (heads, groups, groups, heads), strict=True)
+    )
+    back = columns[:, None] - columns
+    seen = (columns < lengths[:, None, None]) & (back >= 0 if form.causal else back > -len(columns))
+    seen &= back < (form.window or len(columns))
+    real = (columns < lengths[:, None])[:, :, None, None]
+
+    def results(dtype: Any, precision: str) -> list[jax.Array]:
+        def mixed(inputs: list[jax.Array]) -> jax.Array:
+            with jax.default_matmul_precision(precision):
+                query, key, value = (array.astype(dtype) for array in inputs)
+                return jnp.where(real, attention.mix(query, key, value, seen, lengths, form), 0).astype(jnp.float32)
+
+        return [jax.jit(mixed)(inputs), *jax.jit(jax.grad(lambda inputs: jnp.sum(mixed(inputs) * out)))(inputs)]
+
+    exact, ours = results(jnp.float32, "highest"), results(jnp.bfloat16, "default")
+    return max(float(jnp.abs(a - b).max() / jnp.abs(a).max()) for a, b in zip(exact, ours, strict=True))
+
+
+def measured(side: str, case: Case, steps: int, kernels: int) -> dict[str, Any]:
     """In a process of its own. A case that fails says why in its last line."""
-    command = [sys.executable, __file__, "--steps", str(steps), "--one", side, json.dumps(case)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, __file__, "--steps", str(steps), "--kernels", str(kernels)]
+    done = subprocess.run([*command, "--one", side, json.dumps(case)], capture_output=True, text=True)
     if done.returncode:
         return {"failed": (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:200]}
     return json.loads(done.stdout.splitlines()[-1])
@@ -103,10 +167,16 @@ def measured(side: str, case: Case, steps: int) -> dict[str, Any]:
 
 def shown(case: Case, result: dict[str, Any]) -> tuple[str, ...]:
     if "failed" in result:
-        return "", "", "", f"failed: {result['failed']}"
-    seconds, mfu = result["seconds"], result["mfu"]
+        return "", "", "", "", f"failed: {result['failed']}"
+    seconds, mfu, peak = result["seconds"], result["mfu"], result["peak_bytes"]
     where = f"{result['device']}, {result['with']}"
-    return f"{seconds * 1e3:.1f}", f"{case.rows / seconds:.1f}", "" if mfu is None else f"{mfu:.1%}", where
+    return (
+        f"{seconds * 1e3:.1f}",
+        f"{case.rows * case.tokens / seconds:.0f}",
+        "" if mfu is None else f"{mfu:.1%}",
+        "" if peak is None else f"{peak / 2**30:.1f}",
+        where,
+    )
 
 
 def verdict(case: Case, found: dict[str, dict[str, Any]]) -> str:
@@ -122,7 +192,7 @@ def verdict(case: Case, found: dict[str, dict[str, Any]]) -> str:
     return "  " + "; ".join(said)
 
 
-def result(case: Case, seconds: float, device: str, software: str) -> dict[str, Any]:
+def result(case: Case, seconds: float, peak_bytes: int | None, device: str, software: str) -> dict[str, Any]:
     """Seconds of a step with the share of the card's peak that the model's FLOPs are; None where that is not known."""
     from w2s_jax.plan import chips, lowering
     from w2s_jax.train.outputs import HeadOutput
@@ -130,7 +200,8 @@ def result(case: Case, seconds: float, device: str, software: str) -> dict[str, 
     peak = next((chip.flops for chip in chips.CHIPS.values() if chip.kind == device), None)
     flops = lowering.model_flops(HeadOutput(), learner(case), config(case), case.rows, case.tokens)
     mfu = None if peak is None else flops / seconds / peak
-    return {"seconds": seconds, "model_flops": flops, "mfu": mfu, "device": device, "with": software}
+    found = {"seconds": seconds, "model_flops": flops, "mfu": mfu, "peak_bytes": peak_bytes}
+    return {**found, "device": device, "with": software}
 
 
 def config(case: Case) -> Any:
@@ -170,7 +241,31 @@ def per_step(run: Callable[[], Any], wait: Callable[[Any], Any], steps: int) -> 
     return (time.perf_counter() - started) / steps
 
 
-def jax_side(case: Case, steps: int) -> dict[str, Any]:
+def costliest(
+    run: Callable[[], Any], wait: Callable[[Any], Any], count: int, steps: int = 3
+) -> list[tuple[float, str]]:
+    """The kernels that take most of a step, with their milliseconds; those of one kind are counted together."""
+    import jax
+    from jax.profiler import ProfileData
+
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            for _ in range(steps):
+                made = run()
+            wait(made)
+        (trace,) = Path(folder).rglob("*.xplane.pb")
+        profile = ProfileData.from_file(str(trace))
+    spent: Counter[str] = Counter()
+    for plane in profile.planes:
+        if plane.name.startswith("/device:GPU"):
+            for line in plane.lines:
+                if line.name.startswith("Stream"):
+                    for event in line.events:
+                        spent[re.sub(r"[_.]?\d+$", "", event.name)[:70]] += event.duration_ns
+    return [(nanoseconds / steps / 1e6, name) for name, nanoseconds in spent.most_common(count)]
+
+
+def jax_side(case: Case, steps: int, kernels: int) -> dict[str, Any]:
     import jax
     from flax import linen as nn
 
@@ -202,7 +297,10 @@ def jax_side(case: Case, steps: int) -> dict[str, Any]:
         return measured
 
     seconds = per_step(run, jax.block_until_ready, steps)
-    return result(case, seconds, jax.devices()[0].device_kind, f"jax {jax.__version__}")
+    device = jax.devices()[0]
+    peak = (device.memory_stats() or {}).get("peak_bytes_in_use")
+    found = result(case, seconds, peak, device.device_kind, f"jax {jax.__version__}")
+    return found | ({"kernels": costliest(run, jax.block_until_ready, kernels)} if kernels else {})
 
 
 def torch_side(case: Case, steps: int) -> dict[str, Any]:
@@ -242,7 +340,8 @@ def torch_side(case: Case, steps: int) -> dict[str, Any]:
 
     seconds = per_step(run, lambda loss: loss.item(), steps)
     device = torch.cuda.get_device_name() if cuda else "cpu"
-    return result(case, seconds, device, f"torch {torch.__version__}, {attention}")
+    peak = torch.cuda.max_memory_allocated() if cuda else None
+    return result(case, seconds, peak, device, f"torch {torch.__version__}, {attention}")
 
 
 if __name__ == "__main__":
