@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+from w2s_jax.models.pooling import Pooling
 from w2s_jax.runtime.errors import UserError
 
 
@@ -57,6 +58,7 @@ class ModelConfig:
       final_norm: whether the last hidden state is normalized; False after `cut`.
       causal: a token sees itself and those before it, in pre-norm blocks; otherwise every token sees every other, in
         the post-norm blocks of BERT.
+      pooling: the hidden state that the published model's vectors are, where it says so; None is that of the family.
     """
 
     family: str
@@ -91,6 +93,7 @@ class ModelConfig:
     token_types: int = 0
     final_norm: bool = True
     causal: bool = True
+    pooling: Pooling | None = None
 
     @property
     def is_encoder(self) -> bool:

@@ -53,6 +53,10 @@ class TensorRow(NamedTuple):
         """There is one in each layer."""
         return "{i}" in self.name
 
+    def layers(self, count: int) -> range:
+        """The layers of so many that have one; the only one there is counts as the first layer's."""
+        return range(count) if self.stacked else range(1)
+
 
 def flat_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a parameter, of one layer, on the flat side of a layout."""
