@@ -32,7 +32,9 @@ FORMS = {
     "softcap": Form(0.3, softcap=2.0),
     "window and softcap": Form(0.3, window=50, softcap=2.0),
     "bidirectional": Form(0.125, causal=False),
+    "window to both sides": Form(0.125, causal=False, window=50),
 }
+OF_CUDNN = ["causal", "window", "bidirectional"]
 SIZES = {"vocab_size": 50, "hidden_size": 32, "n_heads": 4, "head_dim": 16, "mlp_size": 48, "max_positions": 64}
 MODELS = {
     "gemma": ModelConfig(
@@ -47,6 +49,20 @@ MODELS = {
         **SIZES,
     ),
     "bert": ModelConfig(family="bert", n_layers=2, n_kv_heads=4, norm="layer", token_types=2, causal=False, **SIZES),
+    "modernbert": ModelConfig(
+        family="modernbert",
+        n_layers=3,
+        n_kv_heads=4,
+        norm="unbiased",
+        rope=Rope(),
+        window_rope=Rope(100.0),
+        sliding_window=5,
+        windowed=(False, True, True),
+        causal=False,
+        norm_first=True,
+        first_norm=False,
+        **SIZES,
+    ),
 }
 TPU = AbstractMesh(
     (1,),
@@ -66,16 +82,18 @@ def arrays(groups=GROUPS, seed=0):
 
 def mask_of(form):
     places = jnp.arange(LENGTH)[None]
-    return causal_mask(places, places, form.window) if form.causal else padding_mask(jnp.asarray(LENGTHS), LENGTH)
+    if form.causal:
+        return causal_mask(places, places, form.window)
+    near = jnp.abs(places.T - places) < (form.window or LENGTH)
+    return padding_mask(jnp.asarray(LENGTHS), LENGTH) & near
 
 
 def value_and_gradients(attend, inputs):
-    """Of a sum of real positions in which each counts differently."""
+    """Of real positions, and of a sum in which each counts differently. Padding that sees no token may be anything."""
 
     def total(query, key, value):
-        mixed = attend(query, key, value)
-        weights = jax.random.normal(jax.random.key(9), mixed.shape) * REAL[:, :, None, None]
-        return jnp.sum(mixed * weights), mixed
+        mixed = attend(query, key, value) * REAL[:, :, None, None]
+        return jnp.sum(mixed * jax.random.normal(jax.random.key(9), mixed.shape)), mixed
 
     (_, mixed), gradients = jax.jit(jax.value_and_grad(total, (0, 1, 2), has_aux=True))(*inputs)
     return mixed, *gradients
@@ -117,7 +135,7 @@ def test_cudnn_is_asked_for_what_xla_computes(name):
 
 
 @pytest.mark.skipif(attention.target().capability < 8, reason="needs an NVIDIA GPU of Ampere or later")
-@pytest.mark.parametrize("name", [name for name in FORMS if "softcap" not in name])
+@pytest.mark.parametrize("name", OF_CUDNN)
 def test_cudnn_equals_xla(name):
     form, inputs = FORMS[name], tuple(x.astype(jnp.bfloat16) for x in arrays())
     found = value_and_gradients(lambda *x: attention.cudnn(*x, jnp.asarray(LENGTHS), form), inputs)
@@ -125,7 +143,7 @@ def test_cudnn_equals_xla(name):
         np.testing.assert_allclose(np.float32(mine), np.float32(theirs), atol=0.05, rtol=0.05)
 
 
-@pytest.mark.parametrize("name", [name for name in FORMS if "softcap" not in name])
+@pytest.mark.parametrize("name", OF_CUDNN)
 def test_cudnn_is_lowered_for_gpus(monkeypatch, name):
     """From a machine that has none: JAX accepts shapes and layouts, and calls the kernels of both passes."""
     kernels = importlib.import_module("jax._src.cudnn.fused_attention_stablehlo")
@@ -179,6 +197,26 @@ def test_a_layer_has_the_window_or_not(windowed):
     np.testing.assert_allclose(found, by_xla(seen)(*arrays()), atol=2e-5)
 
 
+def test_scores_with_something_added_and_windows_to_both_sides_are_told_to_the_choice(monkeypatch):
+    """On a GPU neither is cuDNN's; a window that no text leaves is none."""
+    monkeypatch.setattr(attention, "target", lambda: HOPPER)
+    monkeypatch.setattr(attention, "cudnn", lambda query, *_, form: jnp.full_like(query, 7.0))
+    inputs = tuple(x.astype(jnp.bfloat16) for x in arrays())
+    bias = jax.random.normal(jax.random.key(3), (BATCH, HEADS, LENGTH, LENGTH))
+
+    def found(name, window=50, **more):
+        form = dataclasses.replace(FORMS[name], window=window)
+        return attention.mix(*inputs, mask_of(form), jnp.asarray(LENGTHS), form, **more), form
+
+    for name, window in (("bidirectional", None), ("window", 50), ("window to both sides", LENGTH)):
+        assert (found(name, window)[0] == 7).all()
+    for mixed, form, more in (
+        (*found("window to both sides"), {}),
+        (*found("bidirectional", None, bias=bias), {"bias": bias}),
+    ):
+        np.testing.assert_array_equal(mixed, attention.xla(*inputs, mask_of(form), form, **more))
+
+
 @pytest.mark.parametrize(("groups", "tensor"), [(1, 2), (2, 4), (4, 2)])
 def test_splash_on_a_mesh_equals_xla(groups, tensor):
     """Each device has its rows and heads; fewer key heads than pieces are copied."""
@@ -213,6 +251,8 @@ BF16, FP16, FP32 = jnp.bfloat16, jnp.float16, jnp.float32
         (HOPPER, BF16, 264, 4096, {}, "xla"),
         (HOPPER, BF16, 64, 4096, {"softcap": True}, "xla"),
         (HOPPER, BF16, 64, 4096, {"dropout": True}, "xla"),
+        (HOPPER, BF16, 64, 4096, {"bias": True}, "xla"),
+        (HOPPER, BF16, 64, 4096, {"ahead": True}, "xla"),
         (AMPERE, BF16, 128, 4096, {}, "cudnn"),
         (AMPERE, BF16, 256, 4096, {}, "xla"),
         (TURING, FP16, 64, 4096, {}, "xla"),
@@ -221,6 +261,8 @@ BF16, FP16, FP32 = jnp.bfloat16, jnp.float16, jnp.float32
         (Target("tpu"), BF16, 64, 512, {}, "xla"),
         (Target("tpu"), FP32, 64, 4096, {}, "xla"),
         (Target("tpu"), BF16, 64, 4096, {"dropout": True}, "xla"),
+        (Target("tpu"), BF16, 64, 4096, {"bias": True}, "xla"),
+        (Target("tpu"), BF16, 64, 4096, {"ahead": True}, "splash"),
     ],
 )
 def test_choice(target, dtype, head_dim, length, more, expected):
@@ -235,7 +277,9 @@ def test_the_target_is_the_mesh_that_is_set():
         assert attention.target() == Target("tpu")
 
 
-@pytest.mark.parametrize(("name", "remat"), [("gemma", "none"), ("gemma", "full"), ("bert", "none")])
+@pytest.mark.parametrize(
+    ("name", "remat"), [("gemma", "none"), ("gemma", "full"), ("bert", "none"), ("modernbert", "none")]
+)
 def test_a_whole_model_is_the_same_with_splash(monkeypatch, name, remat):
     model, tokens = Classifier(MODELS[name], remat=remat), jax.random.randint(jax.random.key(0), (3, 40), 0, 50)
     lengths = jnp.asarray([40, 17, 1])

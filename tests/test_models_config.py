@@ -109,7 +109,7 @@ def test_older_words_mean_what_transformers_makes_of_them(name):
         ("Gemma 3", {"use_bidirectional_attention": True}, "use_bidirectional_attention is not implemented"),
         ("Gemma 3", {"final_logit_softcapping": 30.0}, "final_logit_softcapping=30.0 is not implemented"),
         ("Gemma 2", {"attention_bias": True}, "attention_bias=True is not implemented for gemma2"),
-        ("Llama 3.2", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "rope scaling 'yarn' is not implemented"),
+        ("Llama 3.2", {"rope_scaling": {"rope_type": "dynamic", "factor": 4.0}}, "rope scaling 'dynamic' is not"),
         ("Qwen1.5", {"use_sliding_window": True}, "use_sliding_window is not implemented for qwen2"),
     ],
 )

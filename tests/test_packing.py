@@ -12,7 +12,7 @@ from tests import tiny as make
 from w2s_jax import losses
 from w2s_jax.data.batching import room
 from w2s_jax.models.classifier import Classifier
-from w2s_jax.models.config import ModelConfig, Rope
+from w2s_jax.models.config import ModelConfig, Relative, Rope
 from w2s_jax.models.language_model import LanguageModel
 from w2s_jax.models.packing import Packing, layout, pack, spread
 from w2s_jax.runtime import sharding
@@ -51,6 +51,23 @@ CONFIGS = {
         final_norm=False,
         causal=False,
     ),
+    "distances": dataclasses.replace(
+        LLAMA, rope=None, relative=Relative(4, 10), n_kv_heads=4, norm="layer", gated=False, causal=False
+    ),
+    "windows to both sides": dataclasses.replace(
+        LLAMA,
+        sliding_window=3,
+        windowed=(False, True),
+        window_rope=Rope(theta=100.0),
+        n_kv_heads=4,
+        norm="unbiased",
+        causal=False,
+        norm_first=True,
+        first_norm=False,
+    ),
+    "positions that leave an id out": dataclasses.replace(
+        LLAMA, rope=None, padding_id=3, n_kv_heads=4, norm="layer", causal=False
+    ),
 }
 SLOW_STEPS = [pytest.param(*case, marks=pytest.mark.slow) for case in ((None, 2), ((2, 2, 2), 1))]
 PACKINGS = [Packing(1, 39), Packing(1, 48), Packing(2, 21), Packing(4, 16)]
@@ -82,7 +99,10 @@ def test_tokens_lie_one_after_another(packing):
     np.testing.assert_array_equal(rows, np.where(np.arange(12) < LENGTHS[:, None], TOKENS, 0))
 
 
-@pytest.mark.parametrize("name", ["llama", *make.slow("learned positions", "windows", "encoder")])
+ENCODERS = ("encoder", "distances", "windows to both sides", "positions that leave an id out")
+
+
+@pytest.mark.parametrize("name", ["llama", *make.slow("learned positions", "windows", *ENCODERS)])
 def test_logits_and_gradients_are_those_of_padded_rows(name):
     module = Classifier(CONFIGS[name])
     params = parameters(module)
@@ -101,7 +121,7 @@ def test_logits_and_gradients_are_those_of_padded_rows(name):
         assert_close(gradient, expected_gradient, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["llama", *make.slow("learned positions", "windows", "encoder")])
+@pytest.mark.parametrize("name", ["llama", *make.slow("learned positions", "windows", *ENCODERS)])
 def test_no_token_meets_another_examples(name):
     module, params = Classifier(CONFIGS[name]), None
     params = parameters(module)

@@ -20,7 +20,7 @@ from w2s_jax.config import Experiment, MeshConfig, Method
 from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.data.tokens import Tokens
 from w2s_jax.models import weights
-from w2s_jax.models.config import ModelConfig, Rope
+from w2s_jax.models.config import ModelConfig, Relative, Rope
 from w2s_jax.models.preference import Preference
 from w2s_jax.plan import chips, compilation, counting, kernels, lowering, search
 from w2s_jax.plan.architectures import architecture
@@ -186,15 +186,16 @@ def test_a_loop_runs_as_often_as_its_counter_says():
 
 @pytest.mark.parametrize("length", [1024, 1536, 2048])
 @pytest.mark.parametrize("window", [None, 700, 513, 512, 1])
-def test_a_kernel_computes_the_blocks_of_its_own_table(length, window):
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_kernel_computes_the_blocks_of_its_own_table(length, window, causal):
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask, splash_attention_mask_info
 
     back = None if window is None else window - 1
-    mask = splash_attention_mask.LocalMask((length, length), (back, 0), 0)
+    mask = splash_attention_mask.LocalMask((length, length), (back, 0 if causal else back), 0)
     table, _ = splash_attention_mask_info.process_mask(splash_attention_mask.MultiHeadMask([mask]), (512, 256))
     many, others = length // 512, length // 256
-    assert kernels.pairs(many, others, 512, 256, causal=True, window=window) == np.count_nonzero(table.block_mask)
-    assert kernels.pairs(many, others, 512, 256, causal=False, window=None) == many * others
+    whole = many * others if table.block_mask is None else np.count_nonzero(table.block_mask)
+    assert kernels.pairs(many, others, 512, 256, causal=causal, window=window) == whole
 
 
 CHAIN = """%begin (x: bf16[256,64]) -> (bf16[256,64], bf16[1024,64]) {
@@ -389,6 +390,60 @@ def test_model_flops_count_pairs_of_tokens_that_see_each_other(length, changes, 
     expected = 16 * (2 * kernel * length + 2 * 2 * 4 * 8 * sum(seen))
     assert flops(Learner(), config, length, trains=False) == expected
     assert flops(Learner(), config, length) == 3 * expected
+
+
+ENCODER = dataclasses.replace(CONFIG, n_kv_heads=4, rope=None, window_rope=None, norm="layer", causal=False)
+
+
+@pytest.mark.parametrize("length", [5, 8, 32])
+@pytest.mark.parametrize(
+    ("changes", "windows"),
+    [
+        ({}, [None] * 6),
+        ({"sliding_window": 4, "windowed": (False, True, True) * 2}, [None, 4, 4] * 2),
+        ({"relative": Relative(4, 20)}, [None] * 6),
+    ],
+)
+def test_model_flops_of_encoders(length, changes, windows):
+    """Windows are to both sides; distances meet queries and keys, and are mapped once in a batch."""
+    config = dataclasses.replace(ENCODER, **changes)
+    seen = sum(kernels.pairs(length, length, 1, 1, causal=False, window=window) for window in windows)
+    kernel = sum(math.prod(shape) for name, shape in weights.shapes(config).items() if name.endswith("/kernel"))
+    expected = 16 * (2 * kernel * length + 2 * 2 * 4 * 8 * seen)
+    if config.relative:
+        expected += 6 * 2 * (16 * 2 * 32 * length * min(length, 8) + 2 * 32 * 32 * min(2 * length - 1, 8))
+    assert flops(Learner(), config, length, trains=False) == expected
+    assert flops(Learner(), config, length) == 3 * expected
+
+
+HF_ENCODERS = {
+    "deberta-v2": {
+        "relative_attention": True,
+        "share_att_key": True,
+        "pos_att_type": "p2c|c2p",
+        "norm_rel_ebd": "layer_norm",
+        "position_biased_input": False,
+        "position_buckets": 32,
+        "type_vocab_size": 0,
+        "layer_norm_eps": 1e-7,
+        "hidden_act": "gelu",
+    },
+    "modernbert": {"local_attention": 8, "norm_eps": 1e-5, "hidden_activation": "gelu"},
+}
+
+
+@pytest.mark.parametrize(("name", "scores"), [("modernbert", 1), ("deberta-v2", 1 + 4)])
+def test_an_encoder_is_planned(tmp_path, name, scores):
+    """Its matrices and all pairs of tokens are computed, and of a DeBERTa two products with 2 T - 1 distances each,
+    where half would do."""
+    sizes = {"vocab_size": 15, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3}
+    heads = {"num_attention_heads": 4, "max_position_embeddings": 64}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": name, **sizes, **heads, **HF_ENCODERS[name]}))
+    found = compilation.compile_here(request(str(tmp_path), "label"))
+    kernel = 3 * (4 * 32 * 32 + (3 if name == "modernbert" else 2) * 32 * 64)
+    expected = 64 * 8 * 32 * (2 * kernel + 3 * 2 * (1 + scores) * 32 * 32)
+    assert found.costs.flops * 8 == pytest.approx(expected, rel=0.03)
+    assert 0.4 * expected < found.model_flops < expected
 
 
 def flops(learner, config, length, **how):

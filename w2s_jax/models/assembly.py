@@ -102,7 +102,10 @@ def _piece(tensors: Tensors, row: TensorRow, part: int, shape: Shape, config: Mo
         return made
     flat = tensor_table.flat_spans(path, spans[1:], shape[1:])
     for place, layer in enumerate(spans[0]):
-        _fill(made[place], tensors, row, part, flat, config, row.name.format(i=layer))
+        if layer < row.first:
+            made[place] = 1.0
+        else:
+            _fill(made[place], tensors, row, part, flat, config, row.name.format(i=layer))
     return made
 
 

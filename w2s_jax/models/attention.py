@@ -46,7 +46,8 @@ class Form:
     Attributes:
       scale: of a query's product with a key.
       causal: a query sees itself and what is before it; otherwise every real token.
-      window: how many tokens back, itself included, a causal query sees; None is all.
+      window: how many tokens back, itself included, a query sees, and one that is not causal as many ahead; None is
+        all.
       softcap: c in `c tanh(score / c)`; None is none.
     """
 
@@ -57,28 +58,39 @@ class Form:
 
     @property
     def sees(self) -> str:
-        """What a query sees, as a name: `all`, `causal`, or `causal_W` with a window of W tokens."""
-        return ("causal" if self.window is None else f"causal_{self.window}") if self.causal else "all"
+        """What a query sees, as a name: `all` or `causal`, and `all_W` or `causal_W` with a window of W tokens."""
+        return ("causal" if self.causal else "all") + ("" if self.window is None else f"_{self.window}")
 
 
 def choose(
-    target: Target, dtype: Any, head_dim: int, length: int, *, softcap: bool = False, dropout: bool = False
+    target: Target,
+    dtype: Any,
+    head_dim: int,
+    length: int,
+    *,
+    softcap: bool = False,
+    dropout: bool = False,
+    bias: bool = False,
+    ahead: bool = False,
 ) -> Implementation:
     """The fastest implementation that can do it, `xla` where no other can.
 
-    Both others need 16-bit inputs, weights without dropout, and `SHORTEST` tokens or more to be worth it. cuDNN's also
-    needs an Ampere GPU, head dimensions that are multiples of 8 up to 128 (256 from Hopper on), and no softcap.
+    Both others need 16-bit inputs, scores of queries and keys alone, weights without dropout, and `SHORTEST` tokens or
+    more to be worth it. cuDNN's also needs an Ampere GPU, head dimensions that are multiples of 8 up to 128 (256 from
+    Hopper on), no softcap, and windows that end at the query.
 
     Args:
       dtype: of queries, keys and values.
       softcap, dropout: whether scores are capped, and whether weights are dropped.
+      bias: whether something is added to the scores.
+      ahead: whether there is a window that goes on after the query.
     """
-    if dropout:
+    if dropout or bias:
         return "xla"
     if target.platform == "tpu" and dtype == jnp.bfloat16 and length >= SHORTEST["splash"]:
         return "splash"
     widest = 256 if target.capability >= 9 else 128
-    fits = target.capability >= 8 and head_dim % 8 == 0 and head_dim <= widest and not softcap
+    fits = target.capability >= 8 and head_dim % 8 == 0 and head_dim <= widest and not (softcap or ahead)
     worth = length >= SHORTEST["cudnn"] and dtype in (jnp.bfloat16, jnp.float16)
     return "cudnn" if target.platform == "cuda" and fits and worth else "xla"
 
@@ -104,6 +116,7 @@ def mix(
     form: Form,
     windowed: Int[Array, ""] | None = None,
     dropout: Callable[[Array], Array] | None = None,
+    bias: Float[Array, "b h t t"] | None = None,
 ) -> Float[Array, "b t h k"]:
     """Each query's weighted mean of the values; query head i reads key head `i // (h / g)`.
 
@@ -112,6 +125,7 @@ def mix(
       lengths: how many tokens of each row are real; the others are on the right.
       windowed: 0 where `form.window` does not hold, for layers that differ in it; None is that it holds.
       dropout: of the weights, if any.
+      bias: what is added to the scores, if anything.
     """
     length, head_dim = query.shape[1], query.shape[-1]
     chosen = choose(
@@ -121,10 +135,12 @@ def mix(
         length,
         softcap=form.softcap is not None,
         dropout=dropout is not None,
+        bias=bias is not None,
+        ahead=not form.causal and form.window is not None and form.window < length,
     )
     _log(chosen, str(query.dtype), head_dim)
     if chosen == "xla":
-        return xla(query, key, value, mask, form, dropout)
+        return xla(query, key, value, mask, form, dropout, bias)
     return with_windows(cudnn if chosen == "cudnn" else splash, query, key, value, lengths, form, windowed)
 
 
@@ -175,12 +191,15 @@ def xla(
     mask: Bool[Array, "#b t s"],
     form: Form,
     dropout: Callable[[Array], Array] | None = None,
+    bias: Float[Array, "b h t s"] | None = None,
 ) -> Float[Array, "b t h k"]:
     """Heads that share a key are one longer query, so that each product is one larger matrix."""
     groups, length = key.shape[2], query.shape[1]
     query = rearrange(query * form.scale, "b t (g r) k -> b g (r t) k", g=groups)
     key, value = rearrange(key, "b s g k -> b g s k"), rearrange(value, "b s g k -> b g s k")
     scores = jnp.einsum("bgtk,bgsk->bgts", query, key).astype(jnp.float32)
+    if bias is not None:
+        scores = scores + rearrange(bias, "b (g r) t s -> b g (r t) s", g=groups)
     if form.softcap is not None:
         scores = softcap(scores, form.softcap)
     mask = repeat(mask, "b t s -> b 1 (r t) s", r=query.shape[2] // length)
@@ -210,7 +229,7 @@ def cudnn(
         scale=form.scale,
         is_causal=form.causal,
         key_value_seq_lengths=None if form.causal else lengths.astype(jnp.int32),
-        local_window_size=None if form.window is None else (form.window - 1, 0),
+        local_window_size=None if form.window is None else (form.window - 1, 0 if form.causal else form.window - 1),
         implementation=implementation,
     )
 
@@ -235,9 +254,9 @@ def splash(
     spare = -length % min(SPLASH_BLOCKS)
     size = length + spare
     blocks: Any = (next(block for block in SPLASH_BLOCKS if size % block == 0),) * 8  # in all three passes
-    if form.causal:
+    if form.causal or form.window is not None:
         back = None if form.window is None else form.window - 1
-        mask: Any = kernels.LocalMask((size, size), (back, 0), 0)
+        mask: Any = kernels.LocalMask((size, size), (back, 0 if form.causal else back), 0)
     else:
         mask = kernels.FullMask((size, size))
     kernel = kernels.make_splash_mha(

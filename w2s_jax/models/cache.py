@@ -1,7 +1,8 @@
 """What a decoder keeps of the tokens it has read: their keys and values, so that what follows them need not read them.
 
-A past is a tuple of caches, in any order: each key knows its position, and attention looks at that alone. So rows of
-different lengths lie side by side, and what all rows begin with is read and kept once.
+A past is a tuple of caches: each key knows its position, and attention looks at that alone. So rows of different
+lengths lie side by side, and what all rows begin with is read and kept once. The first one was read first
+(`first_read`); the others are in any order.
 """
 
 from collections.abc import Sequence
@@ -47,6 +48,18 @@ def positions_after(past: Past, lengths: Int[Array, " b"], length: int) -> Int[A
     before = sum((jnp.sum(cache.positions >= 0, axis=1) for cache in past), jnp.zeros(1, jnp.int32))
     place = jnp.arange(length)
     return jnp.where(place < lengths[:, None], before[:, None] + place, -1)
+
+
+def first_read(past: Past, lengths: Int[Array, " b"]) -> Int[Array, " b"]:
+    """How many tokens of each row were read first: those of the past's first cache, or these if it has none.
+
+    Where rotary positions depend on a text's length, this decides them, and what follows keeps them: keys and values of
+    the past could not be changed any more.
+    """
+    if not past:
+        return lengths
+    before = jnp.sum(past[0].positions >= 0, axis=1)
+    return jnp.where(before == 0, lengths, before)
 
 
 def joined(past: Sequence[Array], new: Array) -> Array:

@@ -7,6 +7,8 @@ from typing import Literal
 from w2s_jax.models.pooling import Pooling
 from w2s_jax.runtime.errors import UserError
 
+NormKind = Literal["rms", "layer", "unbiased"]
+
 
 @dataclass(frozen=True)
 class Rope:
@@ -15,17 +17,46 @@ class Rope:
     Attributes:
       theta: the base of the frequencies `theta ** (-2 i / d)`.
       fraction: the part of each head's dimensions that is rotated, in (0, 1].
-      scaling: how the frequencies are stretched beyond the length first trained on: `none`, `linear` (all divided by
-        `factor`) or `llama3` (only the low ones; the four numbers are those of Llama 3.1's config).
+      scaling: how the frequencies are stretched beyond the length first trained on, `original_max_positions`: `none`,
+        `linear` (all divided by `factor`), `llama3` (only the low ones; the four numbers are those of Llama 3.1's
+        config), `yarn` (Peng et al. 2023, arXiv 2309.00071: only those that turn less than `beta_fast` times in that
+        length, the more the closer to `beta_slow`) or `longrope` (Ding et al. 2024, arXiv 2402.13753: each divided by
+        its own factor, of which there are two lists: one for texts within that length and one for longer ones).
+      truncate: where yarn's ramp begins and ends is rounded to whole frequencies.
+      attention_factor: queries and keys are multiplied by it where they are rotated (yarn and longrope).
     """
 
     theta: float = 10000.0
     fraction: float = 1.0
-    scaling: Literal["none", "linear", "llama3"] = "none"
+    scaling: Literal["none", "linear", "llama3", "yarn", "longrope"] = "none"
     factor: float = 1.0
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
     original_max_positions: int = 8192
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    truncate: bool = True
+    attention_factor: float = 1.0
+    short_factors: tuple[float, ...] = ()
+    long_factors: tuple[float, ...] = ()
+
+    @property
+    def switches(self) -> bool:
+        """Texts longer than `original_max_positions` have other frequencies than shorter ones."""
+        return self.short_factors != self.long_factors
+
+
+@dataclass(frozen=True)
+class Relative:
+    """How far one token is from another, in buckets, each with a learned vector (DeBERTa, arXiv 2006.03654).
+
+    Attributes:
+      buckets: on each side; the nearer half of them are of one distance each, the others are ever wider.
+      furthest: the distance at which the last begins.
+    """
+
+    buckets: int
+    furthest: int
 
 
 @dataclass(frozen=True)
@@ -37,7 +68,7 @@ class ModelConfig:
         depend on it.
       mlp_size: width of the feed-forward layer.
       max_positions: the longest text, in tokens.
-      norm: `rms` (Zhang & Sennrich 2019) or `layer` (Ba et al. 2016).
+      norm: `rms` (Zhang & Sennrich 2019), `layer` (Ba et al. 2016) or `unbiased`, a layer norm without its bias.
       gated: the feed-forward layer is `down(activation(gate(x)) * up(x))` (Shazeer 2020) instead of
         `down(activation(up(x)))`.
       qkv_bias, output_bias, mlp_bias: whether those linear maps have one.
@@ -48,16 +79,20 @@ class ModelConfig:
       query_pre_attn_scalar: attention scores are divided by its square root; None is `head_dim`.
       attention_softcap, logits_softcap: c in `c tanh(x / c)` of attention scores and of the language-model head's
         logits; None is none.
-      rope: rotary positions; None is a learned table.
-      sliding_window: how many tokens back, itself included, a token sees; None is all.
+      rope: rotary positions.
+      relative: distances that an encoder's scores depend on. Without this and `rope`, positions are a learned table.
+      padding_id: an encoder's positions count a text's tokens other than this one, all of which lie at the position of
+        the same number; the first lies at the next, as in RoBERTa. None is that the first lies at 0.
+      sliding_window: how many tokens back, itself included, a token sees, and in an encoder as many ahead; None is all.
       windowed: for each layer, whether it has the window, where only some do.
       window_rope: rotary positions of those layers, where only some have the window.
       tied_embeddings: the language-model head is the embedding table.
       residual_dropout: the family drops embeddings and residual branches too, not only attention weights.
       token_types: size of BERT's segment table; 0 is none.
-      final_norm: whether the last hidden state is normalized; False after `cut`.
-      causal: a token sees itself and those before it, in pre-norm blocks; otherwise every token sees every other, in
-        the post-norm blocks of BERT.
+      final_norm: whether the last hidden state of pre-norm blocks is normalized; False after `cut`.
+      causal: a token sees itself and those before it, in pre-norm blocks; otherwise every token sees every other.
+      norm_first: an encoder's blocks are pre-norm too; otherwise they are the post-norm blocks of BERT.
+      first_norm: whether attention reads a normalized state in the first of an encoder's pre-norm blocks.
       pooling: the hidden state that the published model's vectors are, where it says so; None is that of the family.
     """
 
@@ -70,7 +105,7 @@ class ModelConfig:
     head_dim: int
     mlp_size: int
     max_positions: int
-    norm: Literal["rms", "layer"] = "rms"
+    norm: NormKind = "rms"
     norm_eps: float = 1e-5
     activation: str = "silu"
     gated: bool = True
@@ -85,6 +120,8 @@ class ModelConfig:
     attention_softcap: float | None = None
     logits_softcap: float | None = None
     rope: Rope | None = None
+    relative: Relative | None = None
+    padding_id: int | None = None
     sliding_window: int | None = None
     windowed: tuple[bool, ...] | None = None
     window_rope: Rope | None = None
@@ -94,11 +131,25 @@ class ModelConfig:
     final_norm: bool = True
     causal: bool = True
     pooling: Pooling | None = None
+    norm_first: bool = False
+    first_norm: bool = True
 
     @property
     def is_encoder(self) -> bool:
         """Every token sees every other, as in BERT."""
         return not self.causal
+
+    @property
+    def switch_length(self) -> int | None:
+        """Texts of more tokens have other rotary frequencies, so that what they begin with cannot be read without
+        knowing how long they are; None: there is no such length."""
+        ropes = [rope for rope in (self.rope, self.window_rope) if rope is not None and rope.switches]
+        return min((rope.original_max_positions for rope in ropes), default=None)
+
+    @property
+    def is_pre_norm(self) -> bool:
+        """Blocks normalize what attention and feed-forward layer read, and leave the residual stream raw."""
+        return self.causal or self.norm_first
 
     def cut(self, read_layer: int | None) -> "ModelConfig":
         """The model's first `read_layer` layers, whose output is the raw residual stream, as Hugging Face's

@@ -9,8 +9,8 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
-from w2s_jax.models.cache import Past, joined, positions_after
-from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.cache import Past, first_read, joined, positions_after
+from w2s_jax.models.config import ModelConfig, Rope
 from w2s_jax.models.layers import (
     Attention,
     Embedding,
@@ -116,8 +116,8 @@ class Decoder(nn.Module):
             x = x + table(jnp.maximum(positions, 0))
         x = constrain(residual_dropout(x, config, settings))
         fields = {"config": config, "settings": settings, "emit": emit}
-        rows = places if past else places[None]
-        mask, rotary, kinds = attention_inputs(config, places, joined([cache.positions for cache in past], rows))
+        keys = joined([cache.positions for cache in past], places if past else places[None])
+        mask, rotary, kinds = attention_inputs(config, places, keys, first_read(past, lengths))
         own = (tuple((cache.keys, cache.values) for cache in past), kinds)
         x, emitted = run_layers(
             DecoderBlock, fields, config.n_layers, self.scan, self.remat, x, mask, rotary, lengths, packed, own=own
@@ -128,17 +128,27 @@ class Decoder(nn.Module):
 
 
 def attention_inputs(
-    config: ModelConfig, places: Int[Array, "*rows t"], keys: Int[Array, "b s"]
+    config: ModelConfig, places: Int[Array, "*rows t"], keys: Int[Array, "b s"], lengths: Int[Array, " n"]
 ) -> tuple[Bool[Array, "*kinds b t s"], Float[Array, "... t r"] | None, Int[Array, " l"] | None]:
     """Mask and rotary table of tokens at `places` that may see those at `keys`, and, where layers differ in them, one
-    more axis and for each layer its index along that: 0 sees everything before it, 1 has the window."""
+    more axis and for each layer its index along that: 0 sees everything before it, 1 has the window.
+
+    Args:
+      lengths: of the texts; they decide where rotary positions depend on it.
+    """
     queries, ropes = places.reshape(-1, places.shape[-1]), [config.rope, config.window_rope]
     mask = causal_mask(queries, keys, config.sliding_window)
-    tables = [rotary_table(rope, config.head_dim, places) for rope in ropes if rope is not None]
+
+    def table(rope: Rope) -> Array:
+        # Where no text can be so long there is one table for all rows.
+        short = not rope.switches or keys.shape[1] <= rope.original_max_positions
+        return rotary_table(rope, config.head_dim, places, None if short else lengths > rope.original_max_positions)
+
+    tables = [table(rope) for rope in ropes if rope is not None]
     if config.windowed is None:
         return mask, tables[0] if tables else None, None
     kinds = jnp.asarray(config.windowed, jnp.int32)
-    return jnp.stack([causal_mask(queries, keys, None), mask]), jnp.stack(tables), kinds
+    return jnp.stack([causal_mask(queries, keys, None), mask]), jnp.stack(jnp.broadcast_arrays(*tables)), kinds
 
 
 def causal_mask(queries: Int[Array, "b t"], keys: Int[Array, "b s"], window: int | None) -> Bool[Array, "b t s"]:

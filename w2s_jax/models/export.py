@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from w2s_jax import models
-from w2s_jax.models import Pretrained, families, sentences, tensor_table, weights
+from w2s_jax.models import Pretrained, families, gguf_files, sentences, tensor_table
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.families import Family
 from w2s_jax.models.families.heads import HeadForm
@@ -61,7 +61,7 @@ def write(
     """
     folder, config = Path(folder), pretrained.config
     family = families.of(config)
-    described = {**families.to_hf(config), "dtype": "float32", **_special_ids(pretrained.name)}
+    described = {**_special_ids(pretrained.name), **families.to_hf(config), "dtype": "float32"}
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty; give a new folder")
     default: Pooling = "mean" if config.is_encoder else "last"
@@ -114,7 +114,7 @@ def _backbone(params: Mapping[str, Any], config: ModelConfig) -> Iterator[tuple[
     """Every tensor of the backbone by plain name."""
     leaves = {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(params)}
     for row in families.of(config).tensors(config):
-        for layer in range(config.n_layers if row.stacked else 1):
+        for layer in row.layers(config.n_layers):
             parts = []
             for path in row.paths:
                 ours = np.asarray(leaves[path][layer] if row.stacked else leaves[path], np.float32)
@@ -127,7 +127,7 @@ def _special_ids(source: str) -> dict[str, Any]:
     token of a text does."""
     found = models.locate(source)
     if found.config is None:
-        given = weights.gguf(found.weights[0]).metadata
+        given = gguf_files.read(*found.weights).header.metadata
         theirs = {"bos": "bos", "eos": "eos", "pad": "padding"}
         ids = {f"{ours}_token_id": given.get(f"tokenizer.ggml.{name}_token_id") for ours, name in theirs.items()}
     else:

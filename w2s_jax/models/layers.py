@@ -13,9 +13,11 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
+from w2s_jax.models import rotary
 from w2s_jax.models.attention import Form, mix, xla
 from w2s_jax.models.cache import joined
 from w2s_jax.models.config import ModelConfig, Rope
+from w2s_jax.models.disentangled import position_scores
 from w2s_jax.models.packing import Layout, pack, spread
 from w2s_jax.runtime.errors import UserError
 
@@ -121,7 +123,7 @@ def _lora_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> 
 
 
 class Norm(nn.Module):
-    """RMS or layer norm over the last axis, in float32."""
+    """RMS or layer norm over the last axis, in float32; the kinds are those of `ModelConfig.norm`."""
 
     kind: str
     eps: float
@@ -136,10 +138,11 @@ class Norm(nn.Module):
         if self.kind == "rms":
             y = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + self.eps) * scale
         else:
-            bias = self.param("bias", named(nn.initializers.zeros, self.axis), shape)
             centred = x - jnp.mean(x, -1, keepdims=True)
             variance = jnp.mean(jnp.square(centred), -1, keepdims=True)
-            y = centred * jax.lax.rsqrt(variance + self.eps) * scale + bias
+            y = centred * jax.lax.rsqrt(variance + self.eps) * scale
+        if self.kind == "layer":
+            y = y + self.param("bias", named(nn.initializers.zeros, self.axis), shape)
         return y.astype(self.dtype)
 
 
@@ -174,24 +177,25 @@ class Attention(nn.Module):
         windowed: Int[Array, ""] | None = None,
         layout: Layout | None = None,
         past: Sequence[tuple[Array, Array]] = (),
+        relative: Float[Array, "r d"] | None = None,
     ) -> tuple[Float[Array, "g n d"], tuple[Array, Array]]:
         """Of rows [B, T, D], or, with a layout, of rows that lie packed. For the rest see `attention.mix`.
 
         Args:
           past: keys and values, rotated, that are before those of `x`; the mask then has their columns first.
+          relative: a vector for each distance, which queries and keys meet too (`models.disentangled`).
 
         Returns:
           What is to be added, and the keys and values of `x`.
         """
         config, settings = self.config, self.settings
 
-        def heads(name: str, count: int, axis: str) -> Array:
+        def heads(name: str, count: int, axis: str) -> Dense:
             axes, shape = ("embed", axis, "head_dim"), (count, config.head_dim)
-            return Dense(shape, axes, settings, config.qkv_bias, name=name)(x)
+            return Dense(shape, axes, settings, config.qkv_bias, name=name)
 
-        query = heads("query", config.n_heads, "heads")
-        key = heads("key", config.n_kv_heads, "kv_heads")
-        value = heads("value", config.n_kv_heads, "kv_heads")
+        to_query, to_key = heads("query", config.n_heads, "heads"), heads("key", config.n_kv_heads, "kv_heads")
+        query, key, value = to_query(x), to_key(x), heads("value", config.n_kv_heads, "kv_heads")(x)
         if config.qk_norm:
             query = Norm("rms", config.norm_eps, settings.dtype, "head_dim", name="query_norm")(query)
             key = Norm("rms", config.norm_eps, settings.dtype, "head_dim", name="key_norm")(key)
@@ -206,11 +210,15 @@ class Attention(nn.Module):
             softcap=config.attention_softcap,
         )
         drop = functools.partial(dropout, settings=settings) if settings.drops else None
+        bias = None
+        if relative is not None:
+            relative = residual_dropout(relative, config, settings)
+            bias = form.scale * position_scores(query, key, to_query(relative), to_key(relative))
         if past:  # of another length than the queries, and ragged: the mask alone says who sees whom
             keys, values = (joined(old, new) for old, new in zip(zip(*past, strict=True), (key, value), strict=True))
             mixed = xla(query, keys, values, mask, form, drop)
         else:
-            mixed = mix(query, key, value, mask, lengths, form, windowed, drop)
+            mixed = mix(query, key, value, mask, lengths, form, windowed, drop, bias)
         if layout is not None:
             mixed = pack(mixed, layout)
         axes = ("heads", "head_dim", "embed")
@@ -249,10 +257,21 @@ def residual_dropout(x: Float[Array, "*s"], config: ModelConfig, settings: Setti
     return dropout(x, settings) if config.residual_dropout else x
 
 
-def rotary_table(rope: Rope, head_dim: int, positions: Int[Array, "*rows t"]) -> Float[Array, "2 *rows t r"]:
-    """Cosines and sines [2, ..., T, R / 2] of positions, float32, R the rotated dimensions of a head."""
+def rotary_table(
+    rope: Rope, head_dim: int, positions: Int[Array, "*rows t"], long: Bool[Array, " b"] | None = None
+) -> Float[Array, "2 *table t r"]:
+    """Cosines and sines [2, ..., T, R / 2] of positions, float32, R the rotated dimensions of a head.
+
+    Args:
+      long: the rows whose texts are longer than `rope.original_max_positions`; None is none. The table has rows then.
+    """
     rotated = int(head_dim * rope.fraction)
-    frequencies = rope.theta ** -(jnp.arange(0, rotated, 2, dtype=jnp.float32) / rotated)
+    if rope.scaling in ("yarn", "longrope"):
+        frequencies = jnp.asarray(rotary.frequencies(rope, rotated))
+        if long is not None and rope.switches:
+            frequencies = jnp.where(long[:, None, None], rotary.frequencies(rope, rotated, long=True), frequencies)
+    else:
+        frequencies = rope.theta ** -(jnp.arange(0, rotated, 2, dtype=jnp.float32) / rotated)
     if rope.scaling == "linear":
         frequencies = frequencies / rope.factor
     if rope.scaling == "llama3":
@@ -261,7 +280,8 @@ def rotary_table(rope: Rope, head_dim: int, positions: Int[Array, "*rows t"]) ->
         keep = jnp.clip((turns - rope.low_freq_factor) / span, 0.0, 1.0)
         frequencies = frequencies * (keep + (1 - keep) / rope.factor)
     angles = positions.astype(jnp.float32)[..., None] * frequencies
-    return jnp.stack([jnp.cos(angles), jnp.sin(angles)])
+    table = jnp.stack([jnp.cos(angles), jnp.sin(angles)])
+    return table if rope.attention_factor == 1.0 else table * rope.attention_factor
 
 
 def rotate(x: Float[Array, "b t h k"], table: Float[Array, "2 *rows t r"]) -> Float[Array, "b t h k"]:

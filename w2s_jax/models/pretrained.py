@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, Sharding
 from jaxtyping import Array, Float
 
-from w2s_jax.models import assembly, families, folders, hub_files, onnx_weights, reading, shapes, weights
+from w2s_jax.models import assembly, families, folders, gguf_files, hub_files, onnx_weights, reading, shapes, weights
 from w2s_jax.models import tokenizer as tokenizers
 from w2s_jax.models.catalogue import MODELS, ModelCard
 from w2s_jax.models.classifier import Classifier
@@ -97,10 +97,9 @@ def outline(source: str) -> tuple[ModelConfig, TextTokenizer]:
     if found.config is not None:
         folders.require_tokenizer(found)
         return _config(source, found, hub_files.settings(found.config)), tokenizers.from_folder(found.folder)
-    content = weights.gguf(found.weights[0])
-    config = families.from_gguf(content.metadata, "output.weight" not in content.tensors.shapes)
-    beside = found.folder / "tokenizer.json"
-    return config, tokenizers.from_file(beside) if beside.exists() else tokenizers.from_gguf(content.metadata)
+    header = gguf_files.read(*found.weights).header
+    config, beside = families.from_gguf(header), found.folder / "tokenizer.json"
+    return config, tokenizers.from_file(beside) if beside.exists() else tokenizers.from_gguf(header.metadata)
 
 
 @files.cached(maxsize=32, path_of=places)

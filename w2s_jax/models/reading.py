@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from w2s_jax.models import adapters, families, float8, hub_files, onnx_weights, tensor_names, weights
+from w2s_jax.models import adapters, families, float8, gguf_files, hub_files, onnx_weights, tensor_names, weights
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.families import Family, quantization
 from w2s_jax.models.folders import Files
@@ -28,7 +28,7 @@ def opened(source: str, found: Files, config: ModelConfig) -> Iterator[tuple[Ten
     """
     family = families.of(config)
     if found.config is None:
-        yield weights.checked(weights.gguf(found.weights[0]).tensors), True
+        yield weights.checked(gguf_files.read(*found.weights).tensors), True
     elif isinstance(found.config, ModelConfig):
         tensors = onnx_weights.read(found.weights[0], family)
         yield weights.checked(adapters.merged(tensors, found.adapter, config)), False

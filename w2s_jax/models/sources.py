@@ -4,7 +4,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from w2s_jax.models import adapters, folders, hub_files
+from w2s_jax.models import adapters, folders, gguf_files, hub_files
 from w2s_jax.models.catalogue import MODELS, ModelCard
 from w2s_jax.models.folders import Files
 from w2s_jax.runtime import downloads, errors, files
@@ -27,9 +27,7 @@ def locate(source: str) -> Files:
         return _fetch(MODELS[source])
     path = Path(source)
     if path.suffix == ".gguf":
-        if not path.is_file():
-            raise UserError(f"{path} does not exist")
-        return Files((path,), None, path.parent)
+        return Files(gguf_files.parts(path), None, path.parent)
     if path.suffix in hub_files.PICKLES:
         raise UserError(f"{path}: reading a pickle can run anything, so it is refused; save the model as safetensors")
     if path.is_dir():

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.config import ModelConfig, NormKind
 
 Axis = TypeVar("Axis")
 
@@ -42,11 +42,13 @@ class TensorRow(NamedTuple):
     Attributes:
       paths: of the parameters that it holds.
       name: its plain name, without a family's prefix.
+      first: the first layer that has one. What ours hold for those before it is a norm's scale of 1, and is not used.
     """
 
     paths: tuple[str, ...]
     name: str
     layout: TensorLayout
+    first: int = 0
 
     @property
     def stacked(self) -> bool:
@@ -55,7 +57,7 @@ class TensorRow(NamedTuple):
 
     def layers(self, count: int) -> range:
         """The layers of so many that have one; the only one there is counts as the first layer's."""
-        return range(count) if self.stacked else range(1)
+        return range(self.first, count) if self.stacked else range(1)
 
 
 def flat_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -102,8 +104,17 @@ def _same(array: np.ndarray, _: ModelConfig) -> np.ndarray:
     return array
 
 
+def _one_by_one(rows: Callable[[ModelConfig], int]) -> TensorLayout:
+    return TensorLayout(
+        _same,
+        lambda parts, _: np.concatenate([part.T for part in parts], axis=0),
+        transposed=True,
+        turns=(0, rows),
+    )
+
+
 def _swapped(array: np.ndarray, *pairs: int) -> np.ndarray:
-    return array.reshape(-1, *pairs, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
+    return array.reshape(-1, *pairs, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
 
 
 SAME = TensorLayout(_same, lambda parts, _: parts[0])
@@ -119,6 +130,10 @@ SIDE_BY_SIDE = TensorLayout(
 )
 # GPT-NeoX keeps query, key and value of one head after the other.
 HEAD_BY_HEAD = TensorLayout(_same, _join_heads, transposed=True, turns=(0, lambda config: config.head_dim))
+# GGUF and ModernBERT keep query, key and value one after the other along the first axis.
+ONE_BY_ONE = _one_by_one(lambda config: config.n_heads * config.head_dim)
+# ModernBERT's gate is before what it gates.
+GATE_AND_UP = _one_by_one(lambda config: config.mlp_size)
 # Llama's GGUF keeps the rotary pairs of a head side by side; ours are half a head apart, as in Hugging Face's.
 PAIRED = TensorLayout(
     lambda array, config: _swapped(array, config.head_dim // 2, 2),
@@ -144,7 +159,7 @@ def fused_qkv(path: str, name: str, bias: bool, layout: TensorLayout) -> list[Te
     ]
 
 
-def norm(path: str, name: str, kind: Literal["rms", "layer"], layout: TensorLayout = SAME) -> list[TensorRow]:
+def norm(path: str, name: str, kind: NormKind, layout: TensorLayout = SAME) -> list[TensorRow]:
     """The scale of a norm, and the bias of a layer norm."""
     found = [TensorRow((f"{path}/scale",), f"{name}.weight", layout)]
     return found + ([TensorRow((f"{path}/bias",), f"{name}.bias", SAME)] if kind == "layer" else [])

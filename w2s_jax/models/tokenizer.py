@@ -4,13 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from w2s_jax.models import families
+from w2s_jax.models import gguf_tokenizer
 from w2s_jax.models.families.gguf import Metadata
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
-
-# llama.cpp's names for how a BPE tokenizer cuts text into words, and whether each digit stands alone.
-PRE_TOKENIZERS = {"smollm": True, "gpt-2": False}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,66 +53,12 @@ def from_file(path: Path) -> TextTokenizer:
 
 
 def from_gguf(metadata: Metadata) -> TextTokenizer:
-    """From a GGUF file's metadata: byte-level BPE, or Gemma's SentencePiece.
+    """From a GGUF file's metadata: byte-level BPE, Gemma's SentencePiece or BERT's WordPiece.
 
     Raises:
-      UserError: another kind of tokenizer, by name.
+      UserError: another kind of tokenizer, by name, or one of whose settings one is missing.
     """
-    from tokenizers import AddedToken, processors
-
-    kind, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
-    sentencepiece = kind == "llama"
-    if kind not in families.of_gguf(metadata).gguf_tokenizers or (kind == "gpt2" and pre not in PRE_TOKENIZERS):
-        raise UserError(f"GGUF tokenizer {kind!r} ({pre!r}) is not implemented; put a tokenizer.json next to the file")
-    tokens = metadata["tokenizer.ggml.tokens"]
-    if sentencepiece:
-        inner = _sentencepiece(tokens)
-    else:
-        inner = _byte_level(tokens, metadata["tokenizer.ggml.merges"], PRE_TOKENIZERS[str(pre)])
-    types = list(zip(tokens, metadata["tokenizer.ggml.token_type"], strict=True))
-    inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token, type in types if type == 3])
-    if sentencepiece:
-        whole = [token for token, type in types if type == 4 and inner.token_to_id(token) is not None]
-        inner.add_tokens([AddedToken(token, special=False, normalized=False) for token in whole])
-    if metadata.get("tokenizer.ggml.add_bos_token", False):
-        first = metadata["tokenizer.ggml.bos_token_id"]
-        inner.post_processor = processors.TemplateProcessing(
-            single=f"{tokens[first]} $A", special_tokens=[(tokens[first], first)]
-        )
-    return _finished(inner)
-
-
-def _byte_level(tokens: list[str], merges: list[str], single_digits: bool) -> Any:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    vocabulary = {token: index for index, token in enumerate(tokens)}
-    pairs = [(first, second) for first, _, second in (merge.partition(" ") for merge in merges)]
-    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=pairs))
-    digits = [pre_tokenizers.Digits(individual_digits=True)] if single_digits else []
-    inner.pre_tokenizer = pre_tokenizers.Sequence([*digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    inner.decoder = decoders.ByteLevel()
-    return inner
-
-
-def _sentencepiece(tokens: list[str]) -> Any:
-    """The file lists no merges: every split of a token into two is one, and they rank as the tokens are listed."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
-
-    # Runs of spaces are listed as they are, though the text that they are found in is already spelled with ▁.
-    spelled = [token if token.strip(" ") else "▁" * len(token) for token in tokens]
-    vocabulary = {token: index for index, token in enumerate(spelled)}
-    merges = [
-        (token[:cut], token[cut:])
-        for token in spelled
-        for cut in range(len(token) - 1, 0, -1)
-        if token[:cut] in vocabulary and token[cut:] in vocabulary
-    ]
-    bpe = models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
-    inner = Tokenizer(bpe)
-    inner.normalizer = normalizers.Replace(" ", "▁")
-    inner.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
-    inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    return inner
+    return _finished(gguf_tokenizer.build(metadata))
 
 
 def from_folder(folder: Path) -> TextTokenizer:

@@ -1,4 +1,4 @@
-"""Reads pretrained tensors from safetensors or GGUF."""
+"""Reads pretrained tensors from safetensors."""
 
 import contextlib
 import json
@@ -17,9 +17,7 @@ from flax import linen as nn
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.decoder import Decoder
 from w2s_jax.models.encoder import Encoder
-from w2s_jax.models.families.gguf import Metadata
 from w2s_jax.models.params import path_of
-from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
 
 FLOAT8 = {
@@ -103,40 +101,6 @@ def checked(tensors: Tensors) -> Tensors:
         return values
 
     return tensors._replace(read=read)
-
-
-class Gguf(NamedTuple):
-    metadata: Metadata
-    tensors: Tensors
-
-
-@files.cached(maxsize=1)  # the index of a large vocabulary takes seconds to read
-def gguf(path: Path) -> Gguf:
-    """A GGUF file: metadata, and tensors that are dequantized to float32 when read."""
-    import gguf as library
-
-    try:
-        reader = library.GGUFReader(path)
-    except (ValueError, OSError, IndexError) as error:
-        raise UserError(f"{path} is not a whole GGUF file: {error}") from error
-    by_name = {tensor.name: tensor for tensor in reader.tensors}
-    shapes = {name: tuple(int(size) for size in reversed(tensor.shape)) for name, tensor in by_name.items()}
-
-    def read(name: str, *index: slice) -> np.ndarray:
-        tensor, (size, *rest) = by_name[name], shapes[name]
-        if not rest:
-            return library.dequantize(tensor.data, tensor.tensor_type)[index].astype(np.float32, copy=False)
-        rows, columns = (*index, *[slice(None)] * (2 - len(index)))
-        start, stop, _ = columns.indices(math.prod(rest))
-        together, width = library.GGML_QUANT_SIZES[tensor.tensor_type]  # a row is whole blocks of quantized numbers
-        data = tensor.data.reshape(size, -1)
-        first, width = start // together, width // data.itemsize
-        data = data[rows, first * width : -(-stop // together) * width]
-        values = library.dequantize(data, tensor.tensor_type).astype(np.float32, copy=False)
-        return values.reshape(len(data), -1)[:, start - first * together : stop - first * together]
-
-    metadata = {key: field.contents() for key, field in reader.fields.items()}
-    return Gguf(metadata, Tensors(shapes, read))
 
 
 def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:

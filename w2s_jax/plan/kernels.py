@@ -59,10 +59,9 @@ def pairs(many: int, others: int, rows: int, columns: int, *, causal: bool, wind
       rows, columns: what one block of them holds.
       window: as in `models.attention.Form`.
     """
-    if not causal:
-        return many * others
     first_query, first_key = np.arange(many)[:, None] * rows, np.arange(others)[None, :] * columns
-    seen = first_query + rows - 1 >= first_key
+    seen = first_query + rows - 1 >= first_key if causal else np.full((many, others), True)
     if window is not None:
         seen &= first_query - (first_key + columns - 1) < window
+        seen &= first_key - (first_query + rows - 1) < window
     return int(seen.sum())

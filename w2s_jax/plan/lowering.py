@@ -143,7 +143,9 @@ def model_flops(
     pairs of tokens of which one sees the other, over all layers. `passes` is 1 to label; 3 to train all, 2 to train
     adapters and 1 to train a head. The language-model head, a matrix V x D, works on S places: all where texts are
     scored (a preference, generative finetuning), those of the answer where answers are written. DPO's reference is one
-    more pass. What is rematerialized does not count (Chowdhery et al. 2022, App. B).
+    more pass. Where scores depend on distances, which have B buckets a side, two products of each layer are of tokens
+    and distances, `4 H T min(T, 2 B)`, and distances go through two matrices, once in a batch. What is rematerialized
+    does not count (Chowdhery et al. 2022, App. B).
 
     Args:
       rows: texts, candidates being one each.
@@ -155,15 +157,20 @@ def model_flops(
     head = config.vocab_size * config.hidden_size
     width = config.n_heads * config.head_dim
     row = 2 * kernels * length + 2 * head * output.places(length) + 4 * width * _pairs(config, length)
-    return float(passes * rows * row)
+    once = 0
+    if config.relative is not None:
+        vectors = 2 * config.relative.buckets
+        row += 4 * width * config.n_layers * length * min(length, vectors)
+        once = 4 * width * config.n_layers * config.hidden_size * min(2 * length - 1, vectors)
+    return float(passes * (rows * row + once))
 
 
 def _pairs(config: ModelConfig, length: int) -> int:
     """Pairs of tokens of which one sees the other, over all layers."""
-    if config.is_encoder:
-        return config.n_layers * length**2
     whole, back = length * (length + 1) // 2, min(config.sliding_window or length, length)
     narrow = whole - (length - back) * (length - back + 1) // 2
+    if config.is_encoder:  # what a token sees before it, and as much after it
+        whole, narrow = 2 * whole - length, 2 * narrow - length
     windowed = config.windowed or (config.sliding_window is not None,) * config.n_layers
     return sum(narrow if each else whole for each in windowed)
 

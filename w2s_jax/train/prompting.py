@@ -121,8 +121,10 @@ def _fill(template: str, text: Text) -> str:
 def _answer_scores(
     learner: Learner, model: Inference, prompts: Sequence[str], answers: Sequence[str], progress: Progress | None
 ) -> Float[np.ndarray, "n c"]:
-    """What all prompts begin with is read once, and what all answers of one prompt follow is read once a prompt."""
-    _, tokenizer = models.outline(learner.model)
+    """What all prompts begin with is read once, and what all answers of one prompt follow is read once a prompt; not
+    where the model's positions depend on the length of what follows."""
+    config, tokenizer = models.outline(learner.model)
+    alone = config.switch_length or np.inf  # longer texts are read whole
     longest = reading.longest(learner)
     asked = tokenizer.encode(list(prompts))
     whole = [tokenizer.encode([prompt + answer for prompt in prompts]) for answer in answers]
@@ -134,7 +136,7 @@ def _answer_scores(
     if one_token:
         ids = np.array([next(iter(found))[0] for found in following], np.int32)
         rows = _cut(asked, longest, learner)
-        shared = _shared(rows, [len(row) - 1 for row in rows])
+        shared = _shared(rows, [len(row) - 1 if len(row) <= alone else 0 for row in rows])
         past = _prefix(model, rows[0][:shared])
         for batch in model.batches(ragged([row[shared:] for row in rows]), ROWS, progress):
             real = batch.rows >= 0
@@ -152,6 +154,7 @@ def _answer_scores(
         functools.reduce(lambda first, row: first[: _common(first, row)], rows) for rows in zip(*kept, strict=True)
     ]
     own = np.maximum(np.minimum(starts.min(axis=0), [len(row) for row in alike]) - 1, 0)
+    own = np.where([max(map(len, rows)) > alone for rows in zip(*kept, strict=True)], 0, own)
     shared = _shared(alike, own)
     prefix = _prefix(model, alike[0][:shared])
     between = ragged([row[shared:end] for row, end in zip(alike, own, strict=True)])

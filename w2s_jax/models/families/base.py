@@ -70,9 +70,9 @@ class Family(abc.ABC):
     def tensors(self, config: ModelConfig) -> list[TensorRow]:
         """Every tensor of the backbone, for the parameters that this config has."""
 
-    def gguf_config(self, metadata: gguf.Metadata) -> HfConfig:
-        """A GGUF file's metadata under the names that `read` expects."""
-        return gguf.config(metadata)
+    def gguf_config(self, header: gguf.Header) -> HfConfig:
+        """What a GGUF file says of its model, under the names that `read` expects."""
+        return gguf.config(header)
 
     def gguf_tensors(self, config: ModelConfig) -> list[TensorRow]:
         """Every tensor of the backbone in a GGUF file."""
@@ -122,7 +122,7 @@ def of_gguf(metadata: gguf.Metadata) -> Family:
       UserError: an architecture that is not implemented.
     """
     by_name = {family.gguf_name: family for family in FAMILIES.values() if family.gguf_name is not None}
-    architecture = metadata["general.architecture"]
+    architecture = metadata.get("general.architecture")
     if architecture not in by_name:
         raise UserError(f"GGUF architecture {architecture!r} is not implemented; supported: {', '.join(by_name)}")
     return by_name[architecture]
@@ -151,19 +151,16 @@ def to_hf(config: ModelConfig) -> HfConfig:
     Raises:
       UserError: this config was `cut`: Hugging Face has no model without a final norm.
     """
-    if not config.final_norm and not config.is_encoder:
+    if not config.final_norm and config.is_pre_norm:
         raise UserError("a config cut to its first layers has no Hugging Face form")
     return {"model_type": config.family, **of(config).write(config)}
 
 
-def from_gguf(metadata: gguf.Metadata, tied_embeddings: bool) -> ModelConfig:
-    """The model that a GGUF file's metadata describes.
-
-    Args:
-      tied_embeddings: the file has no `output.weight`.
+def from_gguf(header: gguf.Header) -> ModelConfig:
+    """The model that a GGUF file describes.
 
     Raises:
-      UserError: an architecture or a rotary scaling that is not implemented.
+      UserError: an architecture or a setting that is not implemented, or one that is missing, by name.
     """
-    family = of_gguf(metadata)
-    return from_hf({"model_type": family.name, **family.gguf_config(metadata), "tie_word_embeddings": tied_embeddings})
+    family, tied = of_gguf(header.metadata), gguf.UNEMBEDDING not in header.shapes
+    return from_hf({"model_type": family.name, **family.gguf_config(header), "tie_word_embeddings": tied})

@@ -1,7 +1,7 @@
 """BERT encoders, the MiniLMs among them."""
 
 from w2s_jax.models.config import ModelConfig
-from w2s_jax.models.families import settings
+from w2s_jax.models.families import gguf, settings
 from w2s_jax.models.families.base import FAMILIES, Family
 from w2s_jax.models.families.heads import HeadForm
 from w2s_jax.models.families.settings import HfConfig
@@ -47,6 +47,29 @@ class Bert(Family):
         table += linear(f"{ours}mlp/down", f"{layer}output.dense", True)
         return table + norm(f"{ours}mlp_norm", f"{layer}output.LayerNorm", "layer")
 
+    def gguf_config(self, header: gguf.Header) -> HfConfig:
+        return {
+            **gguf.sizes(header),
+            "layer_norm_eps": header.small("attention.layer_norm_epsilon"),
+            "type_vocab_size": header.shapes.get("token_types.weight", (0,))[0],
+            "hidden_act": "gelu",
+        }
+
+    def gguf_tensors(self, config: ModelConfig) -> list[TensorRow]:
+        layer, ours = "blk.{i}.", "layers/"
+        table = [
+            TensorRow(("embed/embedding",), "token_embd.weight", SAME),
+            TensorRow(("positions/embedding",), "position_embd.weight", SAME),
+            TensorRow(("token_types/embedding",), "token_types.weight", SAME),
+            *norm("embed_norm", "token_embd_norm", "layer"),
+        ]
+        for part, short in (("query", "q"), ("key", "k"), ("value", "v"), ("output", "output")):
+            table += linear(f"{ours}attention/{part}", f"{layer}attn_{short}", True)
+        table += norm(f"{ours}attention_norm", f"{layer}attn_output_norm", "layer")
+        for part in ("up", "down"):
+            table += linear(f"{ours}mlp/{part}", f"{layer}ffn_{part}", True)
+        return table + norm(f"{ours}mlp_norm", f"{layer}layer_output_norm", "layer")
+
 
 FAMILIES.register(
     Bert(
@@ -56,5 +79,7 @@ FAMILIES.register(
         prefix="",
         other_prefixes=("bert.", "model.", "model.0.auto_model."),  # the last is sentence-transformers'
         ignored=(r"^cls\.", r"^pooler\.", r"position_ids$"),
+        gguf_name="bert",
+        gguf_tokenizers=("bert",),
     )
 )

@@ -18,8 +18,8 @@ class Gemma(Family):
     def tensors(self, config: ModelConfig) -> list[TensorRow]:
         return gated_decoder(config, MINUS_ONE)
 
-    def gguf_config(self, metadata: gguf.Metadata) -> HfConfig:
-        shared = super().gguf_config(metadata)
+    def gguf_config(self, header: gguf.Header) -> HfConfig:
+        shared = super().gguf_config(header)
         # The 27B models alone scale queries by width, which the file does not state.
         largest = shared["num_hidden_layers"] in (46, 62)
         width, heads = shared["hidden_size"], shared["num_attention_heads"]
@@ -27,9 +27,6 @@ class Gemma(Family):
             **shared,
             "hidden_act": "gelu_pytorch_tanh",
             "query_pre_attn_scalar": width // heads if largest else shared["head_dim"],
-            "sliding_window": gguf.setting(metadata, "attention.sliding_window"),
-            "attn_logit_softcapping": gguf.setting(metadata, "attn_logit_softcapping"),
-            "final_logit_softcapping": gguf.setting(metadata, "final_logit_softcapping"),
         }
 
 
@@ -51,6 +48,15 @@ class Gemma2(Gemma):
         assert config.rope is not None
         return _write(config, settings.hf_rope(config.rope))
 
+    def gguf_config(self, header: gguf.Header) -> HfConfig:
+        return {
+            **super().gguf_config(header),
+            # The first files do not state these.
+            "sliding_window": header.setting("attention.sliding_window", 4096),
+            "attn_logit_softcapping": header.setting("attn_logit_softcapping", 50.0),
+            "final_logit_softcapping": header.setting("final_logit_softcapping", 30.0),
+        }
+
 
 class Gemma3(Gemma):
     """Gemma 3 (arXiv 2503.19786): normalized queries and keys, a window with its own rotary base on 5 layers of 6."""
@@ -66,6 +72,14 @@ class Gemma3(Gemma):
         assert config.window_rope is not None
         ropes = {"full_attention": config.rope, "sliding_attention": config.window_rope}
         return _write(config, {kind: settings.hf_rope(rope) for kind, rope in ropes.items()})
+
+    def gguf_config(self, header: gguf.Header) -> HfConfig:
+        return {
+            **super().gguf_config(header),
+            "rope_local_base_freq": header.setting("rope.freq_base_swa", 10000.0),
+            "sliding_window": header.needed("attention.sliding_window"),
+            "final_logit_softcapping": header.setting("final_logit_softcapping"),
+        }
 
 
 class Gemma3WithVision(Gemma3):
@@ -119,9 +133,10 @@ def _ropes(config: HfConfig) -> tuple[Rope, Rope]:
     """Of layers without and with a window."""
     given = config.get("rope_parameters")
     if given:
+        sizes = {key: config.get(key) for key in ("max_position_embeddings", "head_dim")}
         return (
-            settings.rope({"rope_parameters": given["full_attention"]}, theta=1e6),
-            settings.rope({"rope_parameters": given["sliding_attention"]}),
+            settings.rope({**sizes, "rope_parameters": given["full_attention"]}, theta=1e6),
+            settings.rope({**sizes, "rope_parameters": given["sliding_attention"]}),
         )
     return settings.rope(config, theta=1e6), Rope(config.get("rope_local_base_freq", 10000.0))
 

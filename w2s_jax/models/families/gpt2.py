@@ -1,7 +1,7 @@
 """GPT-2."""
 
 from w2s_jax.models.config import ModelConfig
-from w2s_jax.models.families import settings
+from w2s_jax.models.families import gguf, settings
 from w2s_jax.models.families.base import FAMILIES, Family
 from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.models.tensor_table import SAME, SIDE_BY_SIDE, TensorRow, fused_qkv, linear, norm
@@ -62,6 +62,22 @@ class GPT2(Family):
         table += norm(f"{ours}mlp_norm", f"{layer}ln_2", "layer")
         return table + norm("final_norm", "ln_f", "layer")
 
+    def gguf_config(self, header: gguf.Header) -> HfConfig:
+        sizes = gguf.sizes(header)
+        return {
+            "vocab_size": sizes["vocab_size"],
+            "n_embd": sizes["hidden_size"],
+            "n_layer": sizes["num_hidden_layers"],
+            "n_head": sizes["num_attention_heads"],
+            "n_inner": sizes["intermediate_size"],
+            "n_positions": sizes["max_position_embeddings"],
+            "layer_norm_epsilon": header.small("attention.layer_norm_epsilon"),
+            "activation_function": "gelu_new",
+        }
+
+    def gguf_tensors(self, config: ModelConfig) -> list[TensorRow]:
+        return gguf.fused_tensors(config)
+
 
 FAMILIES.register(
     GPT2(
@@ -69,6 +85,7 @@ FAMILIES.register(
         model_class="GPT2LMHeadModel",
         classifier_class="GPT2ForSequenceClassification",
         prefix="transformer.",
+        gguf_name="gpt2",
         ignored=(r"attn\.(masked_)?bias$",),  # the constant causal mask
     )
 )

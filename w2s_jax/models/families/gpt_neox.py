@@ -1,7 +1,7 @@
 """GPT-NeoX, the architecture of Pythia."""
 
 from w2s_jax.models.config import ModelConfig
-from w2s_jax.models.families import settings
+from w2s_jax.models.families import gguf, settings
 from w2s_jax.models.families.base import FAMILIES, Family
 from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.models.tensor_table import HEAD_BY_HEAD, SAME, TensorRow, fused_qkv, linear, norm
@@ -48,6 +48,19 @@ class GPTNeoX(Family):
         table += norm(f"{ours}mlp_norm", f"{layer}post_attention_layernorm", "layer")
         return table + norm("final_norm", "final_layer_norm", "layer")
 
+    def gguf_config(self, header: gguf.Header) -> HfConfig:
+        return {
+            **gguf.sizes(header),
+            **gguf.rotary(header),
+            "layer_norm_eps": header.small("attention.layer_norm_epsilon"),
+            "attention_bias": "blk.0.attn_qkv.bias" in header.shapes,
+            "use_parallel_residual": header.setting("use_parallel_residual", True),
+            "hidden_act": "gelu",
+        }
+
+    def gguf_tensors(self, config: ModelConfig) -> list[TensorRow]:
+        return gguf.fused_tensors(config)
+
 
 FAMILIES.register(
     GPTNeoX(
@@ -56,6 +69,7 @@ FAMILIES.register(
         classifier_class="GPTNeoXForSequenceClassification",
         prefix="gpt_neox.",
         unembedding="embed_out.weight",
+        gguf_name="gptneox",
         ignored=(r"attention\.(masked_)?bias$",),  # the constant causal mask
     )
 )

@@ -113,6 +113,7 @@ FAMILIES.register(
         "qwen2",
         model_class="Qwen2ForCausalLM",
         classifier_class="Qwen2ForSequenceClassification",
+        gguf_name="qwen2",
         qkv_bias=True,
     )
 )
@@ -121,6 +122,7 @@ FAMILIES.register(
         "qwen3",
         model_class="Qwen3ForCausalLM",
         classifier_class="Qwen3ForSequenceClassification",
+        gguf_name="qwen3",
         qk_norm=True,
     )
 )

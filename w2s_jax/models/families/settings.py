@@ -1,6 +1,8 @@
 """Settings that most families' config.json names alike: read from Hugging Face's words, and written in them."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from w2s_jax.models.config import ModelConfig, Rope
@@ -51,7 +53,8 @@ def rope(config: HfConfig, theta: float = 10000.0, fraction: float = 1.0) -> Rop
       theta, fraction: the family's defaults.
 
     Raises:
-      UserError: a scaling that is not implemented.
+      KeyError: a setting of the scaling is missing.
+      UserError: a scaling that is not implemented, or whose factors are not one a frequency.
     """
     given: dict[str, Any] = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
     defaults: dict[str, float] = {
@@ -59,29 +62,90 @@ def rope(config: HfConfig, theta: float = 10000.0, fraction: float = 1.0) -> Rop
         "partial_rotary_factor": config.get("rotary_pct") or config.get("partial_rotary_factor") or fraction,
     }
     given = {**defaults, **given}
-    theta, fraction = given["rope_theta"], given["partial_rotary_factor"]
+    plain = Rope(given["rope_theta"], given["partial_rotary_factor"])
     match given.get("rope_type", given.get("type", "default")):
         case "default":
-            return Rope(theta, fraction)
+            return plain
         case "linear":
-            return Rope(theta, fraction, "linear", given["factor"])
+            return replace(plain, scaling="linear", factor=given["factor"])
         case "llama3":
-            return Rope(
-                theta,
-                fraction,
-                "llama3",
-                given["factor"],
-                given["low_freq_factor"],
-                given["high_freq_factor"],
-                given["original_max_position_embeddings"],
+            return replace(
+                plain,
+                scaling="llama3",
+                factor=given["factor"],
+                low_freq_factor=given["low_freq_factor"],
+                high_freq_factor=given["high_freq_factor"],
+                original_max_positions=_first_trained_on(config, given),
+            )
+        case "yarn":
+            return _yarn(plain, config, given)
+        case "longrope" | "su":
+            return _longrope(plain, config, given)
+        case "dynamic":
+            raise UserError(
+                "rope scaling 'dynamic' is not implemented: its frequencies follow the longest text of a batch, so a "
+                f"text's result would depend on its neighbours; supported: {_SCALINGS}"
             )
         case other:
-            raise UserError(f"rope scaling {other!r} is not implemented; supported: default, linear, llama3")
+            raise UserError(f"rope scaling {other!r} is not implemented; supported: {_SCALINGS}")
+
+
+_SCALINGS = "default, linear, llama3, yarn, longrope"
+
+
+def _first_trained_on(config: HfConfig, given: HfConfig) -> int:
+    """The length before it was stretched; a setting beside those of the scaling goes before one among them."""
+    name = "original_max_position_embeddings"
+    return config.get(name) or given.get(name) or config["max_position_embeddings"]
+
+
+def _yarn(plain: Rope, config: HfConfig, given: HfConfig) -> Rope:
+    original = _first_trained_on(config, given)
+    factor = given["factor"] or config["max_position_embeddings"] / original
+
+    def scale(weight: float) -> float:
+        return 1.0 if factor <= 1 else 0.1 * weight * math.log(factor) + 1.0
+
+    attention, above, below = (given.get(name) for name in ("attention_factor", "mscale", "mscale_all_dim"))
+    if attention is None:
+        attention = scale(above) / scale(below) if above and below else scale(1.0)
+    return replace(
+        plain,
+        scaling="yarn",
+        factor=factor,
+        original_max_positions=original,
+        beta_fast=given.get("beta_fast") or 32.0,
+        beta_slow=given.get("beta_slow") or 1.0,
+        truncate=given.get("truncate", True),
+        attention_factor=attention,
+    )
+
+
+def _longrope(plain: Rope, config: HfConfig, given: HfConfig) -> Rope:
+    original, attention = _first_trained_on(config, given), given.get("attention_factor")
+    factor = given.get("factor") or config["max_position_embeddings"] / original
+    if attention is None:
+        attention = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(original))
+    head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    count = int(head_dim * plain.fraction) // 2
+    for name in ("short_factor", "long_factor"):
+        if len(given[name]) != count:
+            raise UserError(f"rope scaling 'longrope' has {len(given[name])} numbers in {name}, not {count}")
+    return replace(
+        plain,
+        scaling="longrope",
+        original_max_positions=original,
+        attention_factor=attention,
+        short_factors=tuple(map(float, given["short_factor"])),
+        long_factors=tuple(map(float, given["long_factor"])),
+    )
 
 
 def hf_rope(rope: Rope) -> HfConfig:
     """The `rope_parameters` that `rope` reads as this."""
     parameters: dict[str, Any] = {"rope_theta": rope.theta, "partial_rotary_factor": rope.fraction}
+    if rope.scaling not in ("none", "linear"):
+        parameters["original_max_position_embeddings"] = rope.original_max_positions
     match rope.scaling:
         case "none":
             return {"rope_type": "default", **parameters}
@@ -93,7 +157,24 @@ def hf_rope(rope: Rope) -> HfConfig:
                 "factor": rope.factor,
                 "low_freq_factor": rope.low_freq_factor,
                 "high_freq_factor": rope.high_freq_factor,
-                "original_max_position_embeddings": rope.original_max_positions,
+                **parameters,
+            }
+        case "yarn":
+            return {
+                "rope_type": "yarn",
+                "factor": rope.factor,
+                "beta_fast": rope.beta_fast,
+                "beta_slow": rope.beta_slow,
+                "truncate": rope.truncate,
+                "attention_factor": rope.attention_factor,
+                **parameters,
+            }
+        case "longrope":
+            return {
+                "rope_type": "longrope",
+                "short_factor": list(rope.short_factors),
+                "long_factor": list(rope.long_factors),
+                "attention_factor": rope.attention_factor,
                 **parameters,
             }
 
