@@ -22,10 +22,14 @@ class Export(Command):
             "Hub id",
         )
 
+        parser.add_argument(
+            "--adapters", action="store_true", help="what LoRA trained as PEFT adapters, without the model they are of"
+        )
+
     def run(self, options: argparse.Namespace, overrides: Sequence[str]) -> int:
         from w2s_jax.evaluation.export import export
 
-        written, refused = export(options.folder, options.out, options.model)
+        written, refused = export(options.folder, options.out, options.model, adapters=options.adapters)
         print("\n".join(f"wrote {path}" for path in written))
         for reason in refused:
             print(f"not exported: {reason}", file=sys.stderr)

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from w2s_jax import models
 from w2s_jax.evaluation import storage
-from w2s_jax.models import Pretrained
+from w2s_jax.models import Pretrained, adapter_export
 from w2s_jax.models import export as hugging_face
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.catalogue import MODELS
@@ -21,12 +20,15 @@ from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages.base import model_fingerprint
 
 
-def export(folder: Path, out: Path, model: str | None = None) -> tuple[list[Path], list[str]]:
+def export(
+    folder: Path, out: Path, model: str | None = None, *, adapters: bool = False
+) -> tuple[list[Path], list[str]]:
     """Writes a stage to `out`, or every stage of a run that can be to a folder of its own in `out`.
 
     Args:
       folder: of a stage (`runs/stages/...`) or of a run (`runs/quickstart`).
       model: the pretrained model that a stage started from, where it has no name. A run's config says it.
+      adapters: what LoRA trained is written as PEFT adapters, without the model that they are of.
 
     Returns:
       The folders that were written, and one line for each stage of a run that was not.
@@ -36,14 +38,14 @@ def export(folder: Path, out: Path, model: str | None = None) -> tuple[list[Path
     """
     folder, sources = Path(folder), [*MODELS] if model is None else [model]
     if (folder / MANIFEST).exists():
-        export_stage(folder, out, sources)
+        export_stage(folder, out, sources, adapters=adapters)
         return [out], []
     found = storage.load(folder)
     sources += _models(found.config)
     written, refused = [], []
     for name in dict.fromkeys(name for cell in found.cells for name in cell.stages.values()):
         try:
-            export_stage(folder.parent / "stages" / name, out / name, sources)
+            export_stage(folder.parent / "stages" / name, out / name, sources, adapters=adapters)
             written.append(out / name)
         except UserError as error:
             refused.append(f"{name}: {error}")
@@ -52,19 +54,30 @@ def export(folder: Path, out: Path, model: str | None = None) -> tuple[list[Path
     return written, refused
 
 
-def export_stage(folder: Path, out: Path, sources: Sequence[str]) -> None:
-    """Writes what one stage trained, adapters merged.
+def export_stage(folder: Path, out: Path, sources: Sequence[str], *, adapters: bool = False) -> None:
+    """Writes what one stage trained, adapters merged, or these alone.
 
     Args:
       sources: names, folders or files of models, among which its own is found by its hash.
     """
     identity = _identity(folder)
-    trained, head = _trained(folder, identity, sources)
-    hugging_face.write(trained, out, pooling=identity["learner"]["pooling"], head=head)
+    learner = identity["learner"]
+    if not adapters:
+        trained, head = _trained(folder, identity, sources)
+        hugging_face.write(trained, out, pooling=learner["pooling"], head=head)
+        return
+    if learner["parameters"] != "lora" or identity["body"] is not None:
+        raise UserError(
+            f"{folder} trained no adapters of a published model: parameters='lora' without generative finetuning does; "
+            "leave out --adapters to write the whole model"
+        )
+    params, lora = Store(folder.parent).params(folder.name), Lora(learner["lora_rank"])
+    start = _start(folder, identity, sources)
+    adapter_export.write(start, params["backbone"], lora, out, pooling=learner["pooling"], head=params.get("head"))
 
 
-def _trained(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> tuple[Pretrained, np.ndarray | None]:
-    """The backbone and the language-model head as they were trained, and the kernel of a classifier's head."""
+def _trained(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> tuple[Pretrained, Any]:
+    """The backbone and the language-model head as they were trained, and a classifier's head."""
     learner = identity["learner"]
     if learner["parameters"] == "probe":
         raise UserError(f"{folder} is a probe on a published model; only what was finetuned can be exported")
@@ -79,7 +92,7 @@ def _trained(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> 
     elif backbone:
         backbone = models.cut(backbone, start.config)
     trained = dataclasses.replace(start, params=backbone or start.params, unembedding=unembedding)
-    return trained, params.get("head", {}).get("kernel")
+    return trained, params.get("head")
 
 
 def _start(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> Pretrained:

@@ -1,10 +1,15 @@
 """Models in Flax, and checkpoints in and out.
 
-`pretrained` finds, reads and hashes published models; `build` puts them under a head or makes language models of them.
-`classifier`, `language_model` and `preference` are those modules, of `decoder`, `encoder`, `layers`, `attention`;
-`families` has one file for each family of models (its config and the names of its tensors), `config` what they have in
-common, and `catalogue` the models that have a name. `params` groups and merges parameters; `weights`, `assembly`,
-`tensor_table` and `export` read and write tensors, `tokenizer` texts.
+`pretrained` reads and hashes published models, which `sources` finds; `build` puts them under a head or makes language
+models of them. `classifier`, `language_model` and `preference` are those modules, of `decoder`, `encoder`, `layers`,
+`attention`; `families` has one file for each family of models (its config and the names of its tensors), `config` what
+they have in common, and `catalogue` the models that have a name. `params` groups and merges parameters.
+
+How a model is found and read: `sources` says what a name stands for, `folders`, `hub_files` and `sentences` which files
+of a folder or a repository are the model; `reading` opens its tensors under plain names (`tensor_names`), whatever they
+are kept in (`weights`, `onnx_weights`, `float8`), with `adapters` merged; `assembly` lays them out by a `tensor_table`.
+`heads` reads what a published classifier was trained with. `export` and `adapter_export` write folders, `tokenizer`
+reads texts.
 """
 
 from w2s_jax.models.build import (
@@ -15,8 +20,11 @@ from w2s_jax.models.build import (
     with_pretrained,
 )
 from w2s_jax.models.catalogue import MODELS
+from w2s_jax.models.folders import Files
+from w2s_jax.models.heads import check as check_head
+from w2s_jax.models.heads import classes
+from w2s_jax.models.heads import form as head_form
 from w2s_jax.models.pretrained import (
-    Files,
     Pretrained,
     cut,
     describe,
@@ -24,13 +32,13 @@ from w2s_jax.models.pretrained import (
     forget,
     load,
     load_sharded,
-    locate,
     origin,
     outline,
     size,
     unembedding,
 )
 from w2s_jax.models.shapes import Model, boxed_shapes, placed_shapes, shardings
+from w2s_jax.models.sources import locate
 
 __all__ = [
     "MODELS",
@@ -41,11 +49,14 @@ __all__ = [
     "build_classifier",
     "build_language_model",
     "build_preference_model",
+    "check_head",
     "check_preference",
+    "classes",
     "cut",
     "describe",
     "fingerprint",
     "forget",
+    "head_form",
     "load",
     "load_sharded",
     "locate",

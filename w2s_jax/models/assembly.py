@@ -1,20 +1,21 @@
 """Lays a checkpoint's tensors out as our parameters: on the host, or straight onto devices."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Sharding
 
-from w2s_jax.models import families, tensor_table, weights
+from w2s_jax.models import families, tensor_names, tensor_table, weights
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.tensor_table import SAME, TensorRow
 from w2s_jax.models.weights import Tensors
 from w2s_jax.runtime.errors import UserError
 
 CHUNK = 1 << 20  # numbers that are read at once
+SHOWN = 5  # problems in a message
 
 Shape = tuple[int, ...]
 Index = tuple[slice, ...]
@@ -29,7 +30,8 @@ def on_host(tensors: Tensors, config: ModelConfig, full: ModelConfig, gguf: bool
       gguf: its tensors have the names of GGUF.
 
     Raises:
-      UserError: listing every tensor that is missing, of another shape, or that this family does not have.
+      UserError: naming the first tensors that are missing, of another shape, or that this family does not have, and
+        counting the others.
     """
     return _assembled(tensors, config, full, gguf, lambda path, shape, piece: piece((slice(None),) * len(shape)))
 
@@ -134,19 +136,35 @@ def _check(
     """Compares names and shapes, before anything is read."""
     family = families.of(full)
     known = {row.name.format(i=layer) for row in table for layer in row.layers(full.n_layers)}
-    problems = [f"extra {name}" for name in tensors.shapes if name not in known and not family.ignores(name)]
+    extra = [f"extra {name}" for name in tensors.shapes if name not in known and not family.ignores(name)]
+    missing, shaped = [], []
     for row in table:
         if any(path in wanted for path in row.paths):
             expected = _their_shape(row, wanted, config)
-            for name in (row.name.format(i=layer) for layer in row.layers(config.n_layers)):
+            for name in [row.name.format(i=layer) for layer in row.layers(config.n_layers)]:
                 if name not in tensors.shapes:
-                    problems.append(f"missing {name}")
+                    missing.append(f"missing {name}")
                 elif tensors.shapes[name] != expected:
-                    problems.append(f"{name} of shape {tensors.shapes[name]}, which should be {expected}")
+                    shaped.append(f"{name} of shape {tensors.shapes[name]}, which should be {expected}")
     covered = {path for row in table for path in row.paths}
-    problems += [f"no tensor for {path}" for path in wanted if path not in covered]
-    if problems:
-        raise UserError(f"the checkpoint is not a whole {config.family}: {'; '.join(problems)}")
+    missing += [f"no tensor for {path}" for path in wanted if path not in covered]
+    if missing or shaped or extra:
+        said = _some([shaped, missing, extra]) if known & tensors.shapes.keys() else _unknown(tensors.shapes.keys())
+        raise UserError(f"the checkpoint is not a whole {config.family}: {said}")
+
+
+def _some(kinds: Sequence[Sequence[str]]) -> str:
+    """The first few problems, of every kind some, and how many more there are."""
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*kinds))
+    problems = [problem for problem in turns if problem is not None]
+    more = len(problems) - SHOWN
+    return "; ".join(problems[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _unknown(names: Collection[str]) -> str:
+    prefix, first = tensor_names.shared_prefix(names), min(names, default="")
+    begin = f"; all names begin with {prefix!r}" if prefix else ""
+    return f"none of its {len(names)} tensors is known{begin}, as {first}"
 
 
 def _their_shape(row: TensorRow, wanted: Mapping[str, Shape], config: ModelConfig) -> Shape:

@@ -1,14 +1,14 @@
 """Modules with their parameters: a pretrained backbone under a head over classes, or as a language model."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from w2s_jax.models import shapes
+from w2s_jax.models import heads, shapes
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.language_model import LanguageModel
@@ -32,9 +32,10 @@ def build_classifier(
     remat: str = "none",
     dtype: str = "float32",
     lora: Lora | None = None,
+    head: Literal["new", "pretrained"] = "new",
     mesh: Mesh | None = None,
 ) -> tuple[Classifier, dict[str, Any]]:
-    """The pretrained backbone under a new head, and adapters if asked for.
+    """The pretrained backbone under a new head, or that of a published classifier, and adapters if asked for.
 
     Args:
       rng: of what is new.
@@ -42,8 +43,12 @@ def build_classifier(
 
     Returns:
       The module, and its parameters `{"backbone": ..., "head": ...}`; pretrained ones that are in place are not copied.
+
+    Raises:
+      UserError: the pretrained head is not there, or is one of other classes.
     """
-    module = Classifier(pretrained.config, n_classes, pooling, None, dropout, scan, remat, dtype, lora)
+    form = heads.form(pretrained.config) if head == "pretrained" else None
+    module = Classifier(pretrained.config, n_classes, pooling, None, dropout, scan, remat, dtype, lora, form)
     return module, with_pretrained(module, pretrained, rng=rng, mesh=mesh)
 
 
@@ -117,12 +122,17 @@ def with_pretrained(
       rng, mesh: as for `build_classifier`.
 
     Raises:
-      UserError: the module is a language model, and those of `build_language_model`.
+      UserError: as `build_classifier` and `build_language_model`.
     """
     if isinstance(module, LanguageModel):
         _check_language_model(pretrained.name, pretrained.config)
     where = shapes.shardings(module, mesh)
     known: dict[str, Any] = {"backbone": pretrained.params}
+    if isinstance(module, LanguageModel) or module.form is None:
+        heads.say_left_out(pretrained.name, isinstance(module, LanguageModel))
+    else:
+        known["head"] = heads.read(pretrained.name)
+        heads.check_outputs(pretrained.name, known["head"]["kernel"].shape[1], module.n_classes)
     if "unembed" in where:
         known["unembed"] = {"embedding": pretrained.unembedding}
         if pretrained.unembedding is None:

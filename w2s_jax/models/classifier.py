@@ -11,27 +11,32 @@ from jaxtyping import Array, Float, Int
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.decoder import Decoder
 from w2s_jax.models.encoder import Encoder
-from w2s_jax.models.layers import Lora, Settings
+from w2s_jax.models.families.heads import HeadForm
+from w2s_jax.models.layers import ACTIVATIONS, Lora, Settings, named
 from w2s_jax.models.packing import Packing
 from w2s_jax.models.pooling import Pooling, pool
 from w2s_jax.runtime import errors
 
 POOLINGS = ("last", "mean", "cls")
+_ZEROS: Any = nn.initializers.zeros
+_ACTIVATIONS = {**ACTIVATIONS, "tanh": jnp.tanh}
 
 
 class Classifier(nn.Module):
-    """Logits over classes from one pooled hidden state a row: `logits = pool(hidden) W`.
+    """Logits over classes from one pooled hidden state a row: `logits = pool(hidden) W`, or by a published head.
 
     Attributes:
       config: the backbone.
       n_classes: outputs; 1 is a scalar reward.
-      pooling: the hidden state that the head reads; None is the last real token (decoder) or the mean (encoder).
+      pooling: the hidden state that the head reads; None is that of the head's form, or else what the config says, or
+        else the last real token (decoder) or the mean (encoder).
       read_layer: how many layers are run and have parameters; None is all. See `ModelConfig.cut`.
       dropout: rate, where the family has dropout.
       scan: layers in a compiled loop.
       remat: what the backward pass rematerializes: `none`, `dots` or `full`.
       dtype: of the computation; norms, softmax and logits are float32.
       lora: adapters, or None.
+      form: of a head that a published classifier was trained with; None is a linear map.
     """
 
     config: ModelConfig
@@ -43,6 +48,7 @@ class Classifier(nn.Module):
     remat: str = "none"
     dtype: str = "float32"
     lora: Lora | None = None
+    form: HeadForm | None = None
 
     def setup(self) -> None:
         if self.pooling is not None and self.pooling not in POOLINGS:
@@ -51,7 +57,7 @@ class Classifier(nn.Module):
         settings = Settings(jnp.dtype(self.dtype), self.dropout, lora=self.lora)
         backbone = Encoder if config.is_encoder else Decoder
         self.backbone = backbone(config, settings, self.scan, self.remat)
-        self.head = Head(self.n_classes)
+        self.head = Head(self.n_classes, self.form)
 
     def __call__(
         self,
@@ -98,16 +104,30 @@ class Classifier(nn.Module):
 
     @property
     def _pooling(self) -> Pooling:
-        return self.pooling or ("mean" if self.config.is_encoder else "last")
+        stated = self.config.pooling if self.form is None else self.form.pooling
+        return self.pooling or stated or ("mean" if self.config.is_encoder else "last")
 
 
 class Head(nn.Module):
-    """A linear map without bias, zero at first, in float32."""
+    """A linear map without bias, zero at first, in float32; or a published classifier's head, of its form."""
 
     n_classes: int
+    form: HeadForm | None = None
 
     @nn.compact
     def __call__(self, features: Float[Array, "b d"]) -> Float[Array, "b c"]:
-        init: Any = nn.with_logical_partitioning(nn.initializers.zeros, ("embed", "classes"))
-        kernel = self.param("kernel", init, (features.shape[-1], self.n_classes))
-        return features.astype(jnp.float32) @ kernel
+        x, form = features.astype(jnp.float32), self.form
+        if form is not None and form.dense is not None:
+            x = _ACTIVATIONS[form.activation](Affine(name="dense")(x))
+        logits = x @ self.param("kernel", named(_ZEROS, "embed", "classes"), (x.shape[-1], self.n_classes))
+        return logits if form is None or not form.bias else logits + self.param("bias", _ZEROS, (self.n_classes,))
+
+
+class Affine(nn.Module):
+    """A linear map with bias between vectors of one size, in float32."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
+        size = x.shape[-1]
+        kernel = self.param("kernel", named(_ZEROS, "embed", None), (size, size))
+        return x @ kernel + self.param("bias", _ZEROS, (size,))

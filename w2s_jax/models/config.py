@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+from w2s_jax.models.pooling import Pooling
 from w2s_jax.runtime.errors import UserError
 
 NormKind = Literal["rms", "layer", "unbiased"]
@@ -92,6 +93,7 @@ class ModelConfig:
       causal: a token sees itself and those before it, in pre-norm blocks; otherwise every token sees every other.
       norm_first: an encoder's blocks are pre-norm too; otherwise they are the post-norm blocks of BERT.
       first_norm: whether attention reads a normalized state in the first of an encoder's pre-norm blocks.
+      pooling: the hidden state that the published model's vectors are, where it says so; None is that of the family.
     """
 
     family: str
@@ -128,6 +130,7 @@ class ModelConfig:
     token_types: int = 0
     final_norm: bool = True
     causal: bool = True
+    pooling: Pooling | None = None
     norm_first: bool = False
     first_norm: bool = True
 

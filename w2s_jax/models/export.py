@@ -10,14 +10,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from w2s_jax import models
-from w2s_jax.models import Pretrained, families, gguf_files, tensor_table
+from w2s_jax.models import Pretrained, families, gguf_files, sentences, tensor_table
 from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.families import Family
+from w2s_jax.models.families.heads import HeadForm
 from w2s_jax.models.params import path_of
 from w2s_jax.models.pooling import Pooling
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
 
-CLASSIFIER = "score.weight"  # the head of transformers' classifiers
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -34,7 +35,7 @@ def write(
     pretrained: Pretrained,
     folder: Path,
     *,
-    head: Float[Array | np.ndarray, "d c"] | None = None,
+    head: Float[Array | np.ndarray, "d c"] | Mapping[str, Any] | None = None,
     pooling: Pooling | None = None,
 ) -> bool:
     """Writes config.json, model.safetensors (float32) and the tokenizer's files.
@@ -47,12 +48,13 @@ def write(
     Args:
       pretrained: its parameters, and its unembedding, may have been trained since; adapters must be merged
         (`params.merge_lora`).
-      head: the kernel of a classifier's head.
-      pooling: the hidden state that the head reads; None is the family's default, as in `Classifier`.
+      head: the kernel of a classifier's head, or the parameters of a pretrained one (`heads.read`).
+      pooling: the hidden state that the head reads; None is the model's own, as in `Classifier`. Where it is not the
+        family's, the folder is one of sentence-transformers, too.
 
     Returns:
-      Whether transformers scores `head` alike. Where it does not (encoders, which it gives one more layer, and heads
-      on a mean or on the first token) the head is written as `head.npy`, [dimensions, classes].
+      Whether transformers scores `head` alike. Where it does not (new heads of encoders, which it gives one more layer,
+      and heads on a mean or on the first token) the head is written as `head.npy`, [dimensions, classes].
 
     Raises:
       UserError: the model was cut to its first layers, or the folder is not empty.
@@ -62,22 +64,50 @@ def write(
     described = {**_special_ids(pretrained.name), **families.to_hf(config), "dtype": "float32"}
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty; give a new folder")
-    scored = head is not None and family.classifier_class is not None and pooling in (None, "last")
-    described["architectures"] = [family.classifier_class if scored else family.model_class]
-    tensors = {family.prefix + name: array for name, array in _backbone(pretrained.params, config)}
+    default: Pooling = "mean" if config.is_encoder else "last"
+    stated = pooling or config.pooling
+    form = form_of(family, head, stated or default)
+    described["architectures"] = [family.model_class if form is None else form.model_class or family.classifier_class]
+    prefix = family.prefix if form is None or form.prefix is None else form.prefix
+    tensors = {prefix + name: array for name, array in _backbone(pretrained.params, config)}
     if not config.is_encoder and not config.tied_embeddings:
         trained = pretrained.unembedding
         tensors[family.unembedding] = np.asarray(models.unembedding(pretrained.name) if trained is None else trained)
-    if head is not None and scored:
-        tensors[CLASSIFIER] = np.asarray(head, np.float32).T
-        described["id2label"] = {str(label): f"LABEL_{label}" for label in range(head.shape[1])}
-    _write_tensors(folder / "model.safetensors", tensors)
-    if head is not None and not scored:
-        with files.atomic(folder / "head.npy") as temporary, temporary.open("wb") as handle:
-            np.save(handle, np.asarray(head, np.float32), allow_pickle=False)
-    _write_tokenizer(pretrained, folder, described)
+    if head is not None and form is not None:
+        tensors |= head_tensors(form, head)
+        count = len(tensors[form.tensors["kernel"]])
+        described["id2label"] = {str(label): f"LABEL_{label}" for label in range(count)}
+    write_tensors(folder / "model.safetensors", tensors)
+    if stated is not None and (stated != default or config.pooling is not None) and not (form and form.dense):
+        sentences.write(folder, stated, config.hidden_size)
+    if head is not None and form is None:
+        write_head(folder, head)
+    write_tokenizer(pretrained, folder, described)
     files.write_json(folder / "config.json", described)
-    return scored
+    return form is not None
+
+
+def head_tensors(form: HeadForm, head: Any) -> dict[str, np.ndarray]:
+    """A head's tensors by name: of a kernel, or of all parameters of a pretrained head."""
+    params = head if isinstance(head, Mapping) else {"kernel": head}
+    leaves = {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(dict(params))}
+    return {form.tensors[path]: np.ascontiguousarray(np.asarray(leaf, np.float32).T) for path, leaf in leaves.items()}
+
+
+def write_head(folder: Path, head: Any) -> None:
+    """Writes the kernel of a head that transformers would compute otherwise, [dimensions, classes]."""
+    kernel = np.asarray(head["kernel"] if isinstance(head, Mapping) else head, np.float32)
+    with files.atomic(folder / "head.npy") as temporary, temporary.open("wb") as handle:
+        np.save(handle, kernel, allow_pickle=False)
+
+
+def form_of(family: Family, head: Any, pooling: Pooling) -> HeadForm | None:
+    """The form in which transformers scores a head alike, if there is one."""
+    form = family.head_form()
+    if head is None or form is None:
+        return None
+    whole = isinstance(head, Mapping) and form.dense is not None and "dense" in head
+    return form if whole or (form.dense is None and pooling == form.pooling) else None
 
 
 def _backbone(params: Mapping[str, Any], config: ModelConfig) -> Iterator[tuple[str, np.ndarray]]:
@@ -109,7 +139,7 @@ def _special_ids(source: str) -> dict[str, Any]:
     return {name: value for name, value in ids.items() if value is not None}
 
 
-def _write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     from safetensors.numpy import save_file
 
     whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
@@ -117,7 +147,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
         save_file(whole, temporary, metadata={"format": "pt"})
 
 
-def _write_tokenizer(pretrained: Pretrained, folder: Path, described: Mapping[str, Any]) -> None:
+def write_tokenizer(pretrained: Pretrained, folder: Path, described: Mapping[str, Any]) -> None:
     """The source's own files; of what it lacks, what our tokenizer knows."""
     source = models.locate(pretrained.name).folder
     for name in TOKENIZER_FILES:

@@ -2,15 +2,24 @@
 
 import functools
 import logging
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from w2s_jax.models import sentences
+from w2s_jax.models.families import quantization
 from w2s_jax.runtime import files, hub
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.runtime.hub import Repository
 
 CONFIG = "config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # of PEFT
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+BESIDE = ("training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt")  # what trainers leave
+FOREIGN = (".h5", ".msgpack", ".ot", ".npz", ".onnx", ".nemo", ".tflite")  # other frameworks' weights
+SHOWN = 3  # names in a message
 
 # tokenizer.json says all there is; without it, transformers makes a tokenizer of the others.
 TOKENIZER = "tokenizer.json"
@@ -29,33 +38,65 @@ TOKENIZER_PARTS = (
 )
 
 _LOG = logging.getLogger(__name__)
+_SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors")
 
 
 def fetch(name: str, revision: str) -> Path:
-    """The folder of a Hub model, with its config, tokenizer and weights, at one commit.
+    """The folder of a Hub model, with its config, tokenizer and weights, or of an adapter, at one commit.
 
     Raises:
       UserError: as `hub.repository`, or the repository holds no weights that can be read.
     """
     repository = hub.repository(name, revision, "model")
-    there = set(repository.listing)
-    if CONFIG not in there:
-        raise UserError(f"{repository.describe()} has no {CONFIG}; {repository.holds()}")
-    if not repository.is_listed and not (TOKENIZER in there and there & {INDEX, WEIGHTS}):
+    there, inside, wanted = set(repository.listing), "", []
+    if sentences.MODULES in there:
+        wanted = [sentences.MODULES, *(each for each in sentences.ABOUT if each in there)]
+        found = sentences.modules(hub.fetch(repository, wanted)[sentences.MODULES])
+        inside = f"{found.model}/" if found.model else ""
+        wanted += found.wanted[1:]
+    if ADAPTER in there:
+        if ADAPTER_WEIGHTS not in there:
+            raise no_adapter(there, repository.describe())
+        wanted += [ADAPTER, ADAPTER_WEIGHTS]
+    names = {each.removeprefix(inside) for each in there if each.startswith(inside)}
+    parts = [each for each in (TOKENIZER, *TOKENIZER_PARTS) if each in names]
+    if ADAPTER not in there or CONFIG in names:
+        parts = [*_model(repository, inside, names, ADAPTER in there), *parts]
+    wanted += [inside + each for each in parts]
+    top = min(wanted, key=lambda each: each.count("/"))
+    return hub.fetch(repository, wanted)[top].parents[top.count("/")]
+
+
+def _model(repository: Repository, inside: str, names: Collection[str], has_adapter: bool) -> list[str]:
+    """The config and the weights among a repository's files, of which those of one folder are looked at."""
+    if CONFIG not in names:
+        raise UserError(f"{repository.describe()} has no {inside}{CONFIG}; {repository.holds()}")
+    if not repository.is_listed and not (TOKENIZER in names and {INDEX, WEIGHTS} & set(names)) and not has_adapter:
         raise UserError(
             f"{repository.describe()}: the Hub cannot be reached, and the cache does not hold the whole model: "
             f"{repository.holds()}"
         )
-    wanted = [CONFIG, *(each for each in (TOKENIZER, *TOKENIZER_PARTS) if each in there)]
-    if INDEX in there:
-        wanted += [INDEX, *indexed(hub.fetch(repository, [INDEX])[INDEX])]
-    else:
-        wanted.append(single(there, repository.describe()))
-    return hub.fetch(repository, wanted)[CONFIG].parent
+    quantization.scales(settings(hub.fetch(repository, [inside + CONFIG])[inside + CONFIG]))  # before gigabytes
+    if INDEX in names:
+        return [CONFIG, INDEX, *indexed(hub.fetch(repository, [inside + INDEX])[inside + INDEX])]
+    if has_adapter and not holds_weights(names):
+        return [CONFIG]
+    return [CONFIG, *among(names, repository.describe())]
+
+
+def no_adapter(names: Collection[str], where: str) -> UserError:
+    """The line for an adapter whose tensors are not there, or are a pickle."""
+    pickled = ADAPTER_WEIGHTS.replace(".safetensors", ".bin")
+    if pickled in names:
+        return UserError(
+            f"{where} has only {pickled}: reading a pickle can run anything, so it is refused; save the adapter as "
+            "safetensors"
+        )
+    return UserError(f"{where} has an {ADAPTER} and no {ADAPTER_WEIGHTS}")
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a folder: those that its index names, or else the one that holds the model.
+    """The safetensors files of a folder: those that its index names, or else those that hold the model.
 
     Raises:
       UserError: there is none, or no telling which; for a folder with only pickled weights it says why those are not
@@ -63,20 +104,34 @@ def weight_files(folder: Path) -> list[Path]:
     """
     if (folder / INDEX).exists():
         named = [folder / name for name in indexed(folder / INDEX)]
-        missing = [path.name for path in named if not path.exists()]
+        missing = [path.name for path in named if not path.exists() and not path.is_symlink()]
         if missing:
             raise UserError(f"{folder / INDEX} names {missing[0]}, which is not there")
     else:
-        named = [folder / single({path.name for path in folder.iterdir()}, str(folder))]
-    others = sorted(path.name for path in folder.glob("*.safetensors") if path not in named)
+        named = [folder / name for name in among({path.name for path in folder.iterdir()}, str(folder))]
+    known = [*named, folder / ADAPTER_WEIGHTS]
+    others = sorted(path.name for path in folder.glob("*.safetensors") if path not in known)
     if others:
-        _say(f"{folder}: {', '.join(others)} left out; the model is {', '.join(path.name for path in named)}")
+        say(f"{folder}: {', '.join(others)} left out; the model is {', '.join(path.name for path in named)}")
     return named
 
 
 @functools.cache  # once, however often a model is looked up
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """A warning that is given once in a process."""
     _LOG.warning(text)
+
+
+def settings(config: Path) -> Mapping[str, Any]:
+    """The contents of a config.json.
+
+    Raises:
+      UserError: it is not whole, or holds no settings.
+    """
+    content = files.read_json(config)
+    if not isinstance(content, dict):
+        raise UserError(f"{config} holds no settings; give the model's own {CONFIG}")
+    return content
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
@@ -99,26 +154,48 @@ def indexed(index: Path) -> list[str]:
     return sorted(set(named.values()))
 
 
-def single(names: Collection[str], where: str) -> str:
-    """The one file of weights among these.
+def holds_weights(names: Collection[str]) -> bool:
+    """Whether there is a safetensors file of a whole model among these."""
+    return any(name.endswith(".safetensors") and "/" not in name and name != ADAPTER_WEIGHTS for name in names)
+
+
+def among(names: Collection[str], where: str) -> list[str]:
+    """The files of weights among these: the only one, or all the shards of a model without an index.
 
     Raises:
-      UserError: there is none, or there are several.
+      UserError: there is none, or there is no telling which are the model.
     """
-    found = sorted(name for name in names if name.endswith(".safetensors") and "/" not in name)
+    found = sorted(name for name in names if holds_weights([name]))
     if WEIGHTS in found:
-        return WEIGHTS
+        return [WEIGHTS]
+    shards = [match for match in map(_SHARD.fullmatch, found) if match]
+    if found and len(shards) == len(found) and len({(match["name"], match["count"]) for match in shards}) == 1:
+        name, count = shards[0]["name"], int(shards[0]["count"])
+        for number in range(1, count + 1):
+            wanted = f"{name}-{number:05d}-of-{count:05d}.safetensors"
+            if wanted not in found:
+                raise UserError(f"{where}: {found[0]} is one of {count} files, and {wanted} is not there")
+        return found
     if len(found) == 1:
-        return found[0]
+        return found
     if found:
-        raise UserError(f"{where} has {', '.join(found)}, and no {INDEX} that says which are the model")
-    pickled = sorted(name for name in names if Path(name).suffix in PICKLES and "/" not in name)
+        raise UserError(f"{where} has {some(found)}, and no {INDEX} that says which are the model")
+    pickled = sorted(name for name in names if Path(name).suffix in PICKLES and "/" not in name and name not in BESIDE)
     if pickled:
         raise UserError(
-            f"{where} has only {', '.join(pickled)}: reading a pickle can run anything, so it is refused; save the "
+            f"{where} has only {some(pickled)}: reading a pickle can run anything, so it is refused; save the "
             "model as safetensors"
         )
     quantized = sorted(name for name in names if name.endswith(".gguf"))
     if quantized:
         raise UserError(f"{where} has no {WEIGHTS}, but {quantized[0]}: download that file, and name it")
-    raise UserError(f"{where} has no *.safetensors file")
+    others = sorted(name for name in names if name.endswith(FOREIGN) and "/" not in name)
+    raise UserError(
+        f"{where} has no *.safetensors file" + (f", but {some(others)}: save it as safetensors" if others else "")
+    )
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,11 +1,10 @@
 """Pretrained models by name, folder, file or Hub id: their weights, configs, tokenizers, hashes and sizes."""
 
 import contextlib
+import dataclasses
 import math
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,20 +12,19 @@ import numpy as np
 from jax.sharding import Mesh, Sharding
 from jaxtyping import Array, Float
 
-from w2s_jax.models import assembly, families, gguf_files, hub_files, onnx_weights, shapes, weights
+from w2s_jax.models import assembly, families, folders, gguf_files, hub_files, onnx_weights, reading, shapes, weights
 from w2s_jax.models import tokenizer as tokenizers
 from w2s_jax.models.catalogue import MODELS, ModelCard
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.folders import Files
 from w2s_jax.models.params import path_of
+from w2s_jax.models.sources import locate, on_hub, places
 from w2s_jax.models.tokenizer import TextTokenizer
 from w2s_jax.models.weights import Tensors
-from w2s_jax.runtime import downloads, errors, files, hub
-from w2s_jax.runtime.downloads import WheelFile
+from w2s_jax.runtime import files, hub
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.origin import Origin
-
-ACCEPT_TERMS = "W2S_ACCEPT_GEMMA_TERMS"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,32 +46,18 @@ class Pretrained:
     unembedding: Float[Array | np.ndarray, "v d"] | None = None
 
 
-@dataclass(frozen=True)
-class Files:
-    """Where a model's files are.
-
-    Attributes:
-      config: config.json; None where a .gguf file holds it, and the config itself for an .onnx file.
-      folder: of the tokenizer's files, if there are any.
-    """
-
-    weights: tuple[Path, ...]
-    config: Path | ModelConfig | None
-    folder: Path
-
-
 def describe() -> list[ModelCard]:
     """The models that have a name."""
     return list(MODELS.values())
 
 
-@files.cached(maxsize=2)
+@files.cached(maxsize=2, path_of=places)
 def load(source: str, *, read_layer: int | None = None) -> Pretrained:
     """A pretrained model.
 
     Args:
-      source: a name from `describe`, a folder with config.json and safetensors, a .gguf file, or a Hub id
-        `org/name` or `org/name@revision`.
+      source: a name from `describe`, a folder with config.json and safetensors, a .gguf file, a Hub id `org/name` or
+        `org/name@revision`, or the folder or Hub id of a PEFT adapter of any of these but a .gguf file.
       read_layer: only the first so many layers; None is all.
 
     Raises:
@@ -81,7 +65,8 @@ def load(source: str, *, read_layer: int | None = None) -> Pretrained:
     """
     full, tokenizer = outline(source)
     config = full.cut(read_layer)
-    with _open(source) as (tensors, gguf):
+    with opened(source) as (tensors, gguf):
+        reading.check_tied(tensors, full)
         return Pretrained(source, config, assembly.on_host(tensors, config, full, gguf), tokenizer)
 
 
@@ -97,28 +82,12 @@ def load_sharded(source: str, mesh: Mesh | None, *, read_layer: int | None = Non
     config = full.cut(read_layer)
     placed = shapes.shardings(Classifier(config), mesh)["backbone"]
     by_path = {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(placed)}
-    with _open(source) as (tensors, gguf):
+    with opened(source) as (tensors, gguf):
+        reading.check_tied(tensors, full)
         return Pretrained(source, config, assembly.on_devices(tensors, config, full, by_path, gguf), tokenizer)
 
 
-def locate(source: str) -> Files:
-    """The model's files, fetched if need be. Sources and errors are those of `load`."""
-    if source in MODELS:
-        return _fetch(MODELS[source])
-    path = Path(source)
-    if path.suffix == ".gguf":
-        return Files(gguf_files.parts(path), None, path.parent)
-    if path.suffix in hub_files.PICKLES:
-        raise UserError(f"{path}: reading a pickle can run anything, so it is refused; save the model as safetensors")
-    if path.is_dir():
-        return _folder(path)
-    hub_name = _on_hub(source)
-    if hub_name is not None:
-        return _folder(hub_files.fetch(*hub_name))
-    raise errors.unknown("model", source, MODELS)
-
-
-@files.cached(maxsize=8)
+@files.cached(maxsize=8, path_of=places)
 def outline(source: str) -> tuple[ModelConfig, TextTokenizer]:
     """The model's config and tokenizer, without reading its weights. Sources and errors are those of `load`."""
     found = locate(source)
@@ -126,13 +95,14 @@ def outline(source: str) -> tuple[ModelConfig, TextTokenizer]:
         onnx_weights.require(found.weights[0])
         return found.config, tokenizers.from_folder(found.folder)
     if found.config is not None:
-        return families.from_hf(files.read_json(found.config)), tokenizers.from_folder(found.folder)
+        folders.require_tokenizer(found)
+        return _config(source, found, hub_files.settings(found.config)), tokenizers.from_folder(found.folder)
     header = gguf_files.read(*found.weights).header
     config, beside = families.from_gguf(header), found.folder / "tokenizer.json"
     return config, tokenizers.from_file(beside) if beside.exists() else tokenizers.from_gguf(header.metadata)
 
 
-@files.cached(maxsize=32)
+@files.cached(maxsize=32, path_of=places)
 def fingerprint(source: str) -> str:
     """SHA-256 of the model's files; that of a named model is pinned, so nothing is fetched."""
     if source in MODELS:
@@ -150,30 +120,10 @@ def origin(source: str) -> Origin:
         return Origin(
             f"PyPI {used[0].package}", used[0].version, {f"{f.package}-{f.version}.whl": f.sha256 for f in used}
         )
-    hub_name = _on_hub(source)
+    hub_name = on_hub(source)
     if hub_name is None:
         return Origin(source, files=_hashes(source))
     return Origin(f"Hub {hub_name[0]}", hub.repository(*hub_name, "model").commit, _hashes(source))
-
-
-@files.cached(maxsize=32)
-def _hashes(source: str) -> dict[str, str]:
-    """SHA-256 of each of the model's files, by name."""
-    found = locate(source)
-    parts = [*found.weights, *([found.config] if isinstance(found.config, Path) else [])]
-    if found.config is None:
-        parts += [path for path in [found.folder / hub_files.TOKENIZER] if path.exists()]  # beside a .gguf file
-    else:
-        parts += hub_files.tokenizer_files(found.folder)
-    return {path.name: files.sha256_file(path) for path in parts}
-
-
-def _on_hub(source: str) -> tuple[str, str] | None:
-    """Repository and revision of a Hub id; None for another source."""
-    if source in MODELS or Path(source).exists() or source.count("/") != 1 or source.startswith((".", "/")):
-        return None
-    name, _, revision = source.partition("@")
-    return name, revision or "main"
 
 
 def forget() -> None:
@@ -205,7 +155,7 @@ def unembedding(source: str, where: Sharding | None = None) -> np.ndarray | jax.
       UserError: the checkpoint has none.
     """
     config = outline(source)[0]
-    with _open(source) as (tensors, gguf):
+    with opened(source) as (tensors, gguf):
         name = families.of(config).unembedding_name(gguf)
         if name not in tensors.shapes:
             raise UserError(f"{source} has no language-model head: {name}")
@@ -215,37 +165,34 @@ def unembedding(source: str, where: Sharding | None = None) -> np.ndarray | jax.
 
 
 @contextlib.contextmanager
-def _open(source: str) -> Iterator[tuple[Tensors, bool]]:
-    """The checkpoint's tensors, and whether they have the names of GGUF."""
-    found = locate(source)
-    if found.config is None:
-        yield gguf_files.read(*found.weights).tensors, True
-        return
-    family = families.of(outline(source)[0])
-    if isinstance(found.config, ModelConfig):
-        yield onnx_weights.read(found.weights[0], family), False
-    else:
-        with weights.safetensors(found.weights, family) as tensors:
-            yield tensors, False
+def opened(source: str) -> Iterator[tuple[Tensors, bool]]:
+    """The checkpoint's tensors by plain name, and whether these are the names of GGUF. Errors are those of `load`."""
+    with reading.opened(source, locate(source), outline(source)[0]) as found:
+        yield found
 
 
-def _fetch(card: ModelCard) -> Files:
-    def fetch(file: WheelFile) -> Path:
-        return downloads.wheel_file(*file)
+def _config(source: str, found: Files, settings: Mapping[str, Any]) -> ModelConfig:
+    """A folder's config, and what is said of it."""
+    try:
+        config = families.from_hf(settings)
+    except UserError as error:
+        if found.adapter is None:
+            raise
+        raise UserError(
+            f"{source} is an adapter, and of its base {found.config}: {error}; say as base_model_name_or_path in "
+            f"{hub_files.ADAPTER} which model to use instead"
+        ) from error
+    code = settings.get("auto_map")
+    if isinstance(code, Mapping) and code:
+        named = sorted({str(name) for name in code.values()})
+        hub_files.say(
+            f"{source}: its own code ({', '.join(named)}) is not run; it is read as a plain {config.family}, which is "
+            "the same only if that code computes the same"
+        )
+    return config if found.pooling is None else dataclasses.replace(config, pooling=found.pooling)
 
-    if card.terms is not None and os.environ.get(ACCEPT_TERMS) != "1":
-        raise UserError(f"{card.name} has terms of use: read {card.terms}, then set {ACCEPT_TERMS}=1 to accept them")
-    if card.joined_sha256 is None:
-        path = fetch(card.weights[0])
-    else:
-        path = downloads.joined_file(card.weights, card.joined_sha256, Path(card.weights[0].member).stem)
-    config = fetch(card.config) if card.config else card.architecture
-    folder = fetch(card.tokenizer).parent if card.tokenizer else path.parent
-    return Files((path,), config, folder)
 
-
-def _folder(folder: Path) -> Files:
-    config = folder / "config.json"
-    if not config.exists():
-        raise UserError(f"{folder} has no config.json")
-    return Files(tuple(hub_files.weight_files(folder)), config, folder)
+@files.cached(maxsize=32, path_of=places)
+def _hashes(source: str) -> dict[str, str]:
+    """SHA-256 of each of the model's files, by name."""
+    return {name: files.sha256_file(path) for name, path in locate(source).all()}

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -76,7 +76,7 @@ def read_json(path: Path) -> Any:
       UserError: the file is missing or is not whole JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))  # Windows programs may begin a file with a mark
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -91,15 +91,18 @@ def as_json(value: Any) -> Any:
 def version(path: Path) -> tuple[tuple[str, int, int], ...]:
     """Changes whenever a file, or a file of a folder, does: name, size and time of each; empty where there is none."""
     files = sorted(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
-    return tuple((file.name, info.st_size, info.st_mtime_ns) for file in files if (info := file.stat()))
+    infos = [file.stat() if file.exists() else file.lstat() for file in files]  # a link may lead to nothing
+    return tuple((file.name, info.st_size, info.st_mtime_ns) for file, info in zip(files, infos, strict=True))
 
 
-def cached(maxsize: int, path_of: Callable[[str], str] = str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def cached(
+    maxsize: int, path_of: Callable[[str], str | Sequence[str]] = str
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """A decorator: a function of a file's or folder's name is computed again only when that has changed.
 
     Args:
       maxsize: how many results are kept.
-      path_of: the path in the function's first argument.
+      path_of: the path in the function's first argument, or all paths that it stands for.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
@@ -107,8 +110,9 @@ def cached(maxsize: int, path_of: Callable[[str], str] = str) -> Callable[[Calla
 
         @functools.wraps(function)
         def looked_up(*args: P.args, **options: P.kwargs) -> T:
-            now = version(Path(path_of(str(args[0]))))
-            return kept(now, *args, **options)  # type: ignore[arg-type]
+            paths = path_of(str(args[0]))
+            now = [version(Path(path)) for path in ([paths] if isinstance(paths, str) else paths)]
+            return kept(tuple(now), *args, **options)  # type: ignore[arg-type]
 
         looked_up.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
         return looked_up

@@ -363,6 +363,8 @@ def learner_identity(learner: Learner) -> dict[str, Any]:
     """What a stage's key says of a learner: its model by content, and nothing that changes no bit."""
     found = files.as_json(learner)
     del found["loop"]["checkpoint_seconds"]
+    if found["head"] == "new":  # as it was before there was a choice
+        del found["head"]
     return {**found, "model": model_fingerprint(learner.model)}
 
 

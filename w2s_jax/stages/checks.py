@@ -40,6 +40,9 @@ def learner(task: TaskData, learner: Learner, mesh: Mesh | None) -> None:
         tokens = tokenize(learner, task.texts)
         if learner.preference is not None:
             models.check_preference(learner.model, model, tokens.candidates)
+        if learner.head == "pretrained":
+            alone = tokens.candidates == 1
+            models.check_head(learner.model, task.n_classes if alone else 1, task.answers if alone else ())
     ways = learner.microbatches * batch_ways(mesh)
     if learner.parameters != "probe" and learner.batch_size % ways:
         raise UserError(

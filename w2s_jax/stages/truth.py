@@ -182,6 +182,7 @@ class TruthProbe(_OnTruth):
         return replace(
             trained,
             parameters="probe",
+            head="new",
             preference=None,
             output="head",
             epochs=PROBE_EPOCHS,

@@ -52,7 +52,7 @@ def finetune(
     progress: Progress | None = None,
     answers: Sequence[str] = (),
 ) -> Outcome:
-    """Trains `learner` on (texts, class probabilities) and labels the texts of `predict`.
+    """Trains `learner` on (texts, class probabilities) and labels the texts of `predict`; with `epochs=0` only labels.
 
     Where an example is not one text but candidates, one scalar head scores each, and the scores are the example's
     logits: with two, `P(second is better) = sigmoid(score of the second - score of the first)`, a reward model. With
@@ -110,7 +110,7 @@ def finetune(
         progress=progress,
     )
     logits = {name: label(trained.params, split_tokens) for name, split_tokens in tokens.items()}
-    return Outcome(logits, trained.history, trained.params, batches.padding_share())
+    return Outcome(logits, trained.history, trained.params, batches.padding_share() if len(batches) else None)
 
 
 def softmax(logits: Float[np.ndarray, "*n c"]) -> Float[np.ndarray, "*n c"]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from w2s_jax.models.preference import Preference
+from w2s_jax.runtime import errors
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.loop import LoopSettings
 from w2s_jax.train.optimizer import OptimizerConfig
@@ -43,10 +44,12 @@ class Learner:
         features that are computed once and cached. A probe is trained by `train.probe` to the end: of the optimizer
         only `learning_rate` and `weight_decay` (there an L2 penalty) apply, and there is one evaluation, the last.
       read_layer: how many layers are run; None is all. Middle layers often know more than the last.
-      pooling: which hidden state the head reads; None is the last real token (decoder) or the mean (encoder).
+      pooling: which hidden state the head reads; None is what the model's folder says (sentence-transformers), or else
+        the last real token (decoder) or the mean (encoder).
       max_tokens: the longest text.
       too_long: what happens to a longer one.
-      epochs: passes over the training split.
+      epochs: passes over the training split. With 0, nothing is trained: a published classifier labels as it is
+        (`head="pretrained"`, `parameters="head"`).
       batch_size: examples a step; the loss sees all of them at once.
       microbatches: pieces a batch is split into to save memory; the result is the same.
       dtype: of the computation; parameters and optimizer state are float32.
@@ -55,7 +58,9 @@ class Learner:
       generative: finetune the backbone on text alone first; None does not.
       preference: for a task whose examples are candidates: the language model scores them itself, as DPO or SimPO do,
         with `parameters` full or lora; None scores them with a new head. DPO's reference is what training starts from.
-      output: a new `head` over classes, or the answer as `text`, under the model's own language-model head: what the
+      head: a `new` one, or the `pretrained` one of a published classifier (transformers'
+        `AutoModelForSequenceClassification`), to start from; the task must have as many classes, and number them alike.
+      output: a `head` over classes, or the answer as `text`, under the model's own language-model head: what the
         task calls its classes (`Task.answers`), after the prompt. So Burns et al. 2023 learn chess (App. A.2); with
         answers like Yes and No it is label-as-token. Answers of one token each learn soft labels with any loss; longer
         ones learn the most probable class, by token (see `train.answering`). `parameters` is then `full` or `lora`.
@@ -76,6 +81,7 @@ class Learner:
     remat: Literal["none", "dots", "full"] = "none"
     lora_rank: int = 8
     generative: Generative | None = None
+    head: Literal["new", "pretrained"] = "new"
     preference: Preference | None = None
     output: Literal["head", "text"] = "head"
     template: str = TEMPLATE
@@ -83,9 +89,11 @@ class Learner:
     loop: LoopSettings = field(default_factory=LoopSettings)
 
     def __post_init__(self) -> None:
-        for name in ("max_tokens", "epochs", "batch_size", "microbatches", "lora_rank"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        least = {"max_tokens": 1, "epochs": 0, "batch_size": 1, "microbatches": 1, "lora_rank": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise UserError(f"{name} must be {value} or more, not {getattr(self, name)}")
+        self._check_head()
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout must be in [0, 1), not {self.dropout}")
         if self.batch_size % self.microbatches:
@@ -111,3 +119,24 @@ class Learner:
                 raise UserError(f"a learner with {what} reads every layer and token: no read_layer, no pooling")
         if self.output == "text" and "{text}" not in self.template:
             raise UserError(f"the template must hold {{text}}; it is {self.template!r}")
+
+    def _check_head(self) -> None:
+        if self.head not in ("new", "pretrained"):
+            raise errors.unknown("head", self.head, ("new", "pretrained"))
+        if self.epochs == 0 and (self.head, self.parameters) != ("pretrained", "head"):
+            raise UserError(
+                "epochs=0 trains nothing, which only a published classifier can do without: head='pretrained' and "
+                "parameters='head'; or give epochs=1 or more"
+            )
+        if self.epochs == 0 and self.generative is not None:
+            raise UserError("epochs=0 trains nothing: leave generative at None")
+        if self.head == "new":
+            return
+        if self.parameters == "probe":
+            raise UserError("a probe fits a head of its own: parameters='head' trains the pretrained one alone")
+        if self.read_layer is not None or self.pooling is not None:
+            raise UserError("a pretrained head reads what it was trained on: no read_layer, no pooling")
+        if self.preference is not None or self.output == "text":
+            raise UserError(
+                "a learner with a preference or output='text' has no head over classes: leave head at 'new'"
+            )

@@ -110,7 +110,7 @@ def fit(
     profile: Path | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Trains until the batches or the patience end, and returns the selected parameters.
+    """Trains until the batches or the patience end, and returns the selected parameters; without batches the initial.
 
     Interrupted anywhere and called again with the same arguments and `folder`, it ends with the same bits. Several
     processes call it together; every few seconds they agree on whether to save or to stop.
@@ -175,6 +175,10 @@ def fit(
                     saver.wait()
                 raise Interrupted(f"stopped at step {index + 1} of {total}; the same command resumes from there")
 
+    if not total:  # nothing is trained: the model is looked at as it is
+        run.evaluated.append(0)
+        run.probs.append(np.asarray(evaluate(state.params), np.float32))
+        run.scores.append(_score(run.probs[0], validation_targets, settings.select))
     best = len(run.scores) - 1 if settings.select == "final" else run.best()
     assert best is not None
     history = History(run.losses, run.evaluated, run.scores, np.stack(run.probs), best)

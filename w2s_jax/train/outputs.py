@@ -104,11 +104,13 @@ class Output(abc.ABC):
 
 @dataclass(frozen=True)
 class HeadOutput(Output):
-    """A new linear head: over classes, or, where an example is candidates, one scalar that scores each of them."""
+    """A head, new or a published classifier's: over classes, or, where an example is candidates, one scalar that scores
+    each of them."""
 
     def module(self, learner: Learner, config: ModelConfig, n_classes: int, candidates: int) -> Model:
         outputs = n_classes if candidates == 1 else 1
-        return Classifier(config, outputs, learner.pooling, **_settings(learner))
+        form = models.head_form(config) if learner.head == "pretrained" else None
+        return Classifier(config, outputs, learner.pooling, **_settings(learner), form=form)
 
 
 @dataclass(frozen=True)

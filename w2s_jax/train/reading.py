@@ -17,10 +17,10 @@ def tokenize(learner: Learner, texts: Sequence[Text]) -> Tokens:
     """Texts as token ids.
 
     Raises:
-      UserError: one is longer than `longest`, and the learner does not truncate.
+      UserError: one is longer than `longest`, and the learner does not truncate; or the model has no such token.
     """
     _, tokenizer = models.outline(learner.model)
-    return encode(tokenizer, texts, max_tokens=longest(learner), too_long=learner.too_long)
+    return _known(learner, encode(tokenizer, texts, max_tokens=longest(learner), too_long=learner.too_long))
 
 
 def longer(learner: Learner, texts: Sequence[Text]) -> int:
@@ -39,4 +39,16 @@ def encode_prompts(learner: Learner, prompts: Sequence[str], room: int) -> Token
     left = longest(learner) - room
     if left < 1:
         raise UserError(f"{room} tokens to write leave no room for a prompt; raise max_tokens")
-    return encode(tokenizer, prompts, max_tokens=left, too_long=learner.too_long, keep="last")
+    return _known(learner, encode(tokenizer, prompts, max_tokens=left, too_long=learner.too_long, keep="last"))
+
+
+def _known(learner: Learner, tokens: Tokens) -> Tokens:
+    """The tokens, all of which the model has embeddings of."""
+    config, tokenizer = models.outline(learner.model)
+    beyond = tokens.ids[tokens.ids >= config.vocab_size]
+    if len(beyond):
+        raise UserError(
+            f"{learner.model}: token {tokenizer.spell([int(beyond[0])])!r} has the number {beyond[0]}, and the model "
+            f"has embeddings of {config.vocab_size} tokens: the tokenizer is another model's, or tokens were added"
+        )
+    return tokens

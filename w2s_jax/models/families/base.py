@@ -5,13 +5,15 @@ import re
 from dataclasses import dataclass
 
 from w2s_jax.models.config import ModelConfig
-from w2s_jax.models.families import gguf
+from w2s_jax.models.families import gguf, quantization
+from w2s_jax.models.families.heads import HeadForm
 from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.models.tensor_table import TensorRow
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.registry import Registry
 
 _IGNORED = (r"^lm_head\.", r"^score\.", r"^classifier\.", r"rotary_emb\.inv_freq$")
+_OTHER_HEADS = (r"^qa_outputs\.", r"^v_head\.")  # of extractive question answering, and of TRL's values
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Family(abc.ABC):
       name: the `model_type`.
       model_class: the transformers class that an exported folder names: a causal language model, or an encoder.
       classifier_class: the one that scores a head alike, on the last token; None where there is none.
+      head: the head of its classifiers, where it is not a linear map of the last token.
       prefix: what stands before the backbone's tensors in a checkpoint that also holds a head.
       other_prefixes: what else may stand there in checkpoints that are read.
       unembedding: the tensor of a language-model head that is not tied.
@@ -42,6 +45,7 @@ class Family(abc.ABC):
     name: str
     model_class: str
     classifier_class: str | None = None
+    head: HeadForm | None = None
     prefix: str = "model."
     other_prefixes: tuple[str, ...] = ()
     unembedding: str = "lm_head.weight"
@@ -78,6 +82,10 @@ class Family(abc.ABC):
         """The plain name of the table of a language-model head that is not tied."""
         return gguf.UNEMBEDDING if from_gguf else self.unembedding
 
+    def head_form(self) -> HeadForm | None:
+        """The head of its classifiers; None where none is known."""
+        return HeadForm() if self.head is None and self.classifier_class is not None else self.head
+
     def plain_name(self, name: str) -> str:
         """A tensor's name without the prefix that depends on the head that the checkpoint was saved with."""
         for prefix in sorted((self.prefix, *self.other_prefixes), key=len, reverse=True):
@@ -87,8 +95,12 @@ class Family(abc.ABC):
 
     def ignores(self, plain_name: str) -> bool:
         """Whether a tensor of a checkpoint, GGUF or not, is none of the backbone's."""
-        patterns = (*_IGNORED, *self.ignored, *gguf.IGNORED)
+        patterns = (*_IGNORED, *_OTHER_HEADS, *self.ignored, *gguf.IGNORED)
         return plain_name == self.unembedding or any(re.search(pattern, plain_name) for pattern in patterns)
+
+    def is_other_head(self, plain_name: str) -> bool:
+        """Whether a tensor is of a head that was trained for what nothing here computes."""
+        return any(re.search(pattern, plain_name) for pattern in _OTHER_HEADS)
 
 
 FAMILIES = Registry[Family]("model family")
@@ -120,13 +132,13 @@ def from_hf(config: HfConfig) -> ModelConfig:
     """The model that a Hugging Face `config.json` describes, of transformers 4 or 5.
 
     Raises:
-      UserError: a model type or a setting that is not implemented, or one that is missing, by name.
+      UserError: a model type, a setting or a quantization that is not implemented, or a setting that is missing, by
+        name.
     """
     name = config.get("model_type")
     if not isinstance(name, str) or name not in FAMILIES:
         raise UserError(f"model type {name!r} is not implemented; supported: {', '.join(sorted(FAMILIES))}")
-    if config.get("quantization_config"):
-        raise UserError("quantization_config is not implemented; use the unquantized safetensors")
+    quantization.scales(config)
     try:
         return FAMILIES[name].read(config)
     except KeyError as error:

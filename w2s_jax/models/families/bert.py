@@ -3,6 +3,7 @@
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.families import gguf, settings
 from w2s_jax.models.families.base import FAMILIES, Family
+from w2s_jax.models.families.heads import HeadForm
 from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.models.tensor_table import SAME, TensorRow, linear, norm
 
@@ -74,6 +75,7 @@ FAMILIES.register(
     Bert(
         "bert",
         model_class="BertModel",
+        head=HeadForm("classifier", True, "bert.pooler.dense", "tanh", "cls", "BertForSequenceClassification", "bert."),
         prefix="",
         other_prefixes=("bert.", "model.", "model.0.auto_model."),  # the last is sentence-transformers'
         ignored=(r"^cls\.", r"^pooler\.", r"position_ids$"),
