@@ -42,30 +42,33 @@ TINY = {
     "tie_word_embeddings": True,
 }
 MFU_BAR, RATIO_BAR = 0.5, 1.3
-LINE = "{:<14} {:<6} {:>6} {:>4}  {:<5} {:>9} {:>10} {:>6} {:>6}  {}"
+LINE = "{:<14} {:<6} {:<8} {:>6} {:>4}  {:<5} {:>9} {:>10} {:>6} {:>6}  {}"
 WARM_UP = 3
 
 
 class Case(NamedTuple):
-    """What is trained; `remat` as in a learner."""
+    """What is trained; `remat` and `base` as in a learner. PyTorch checkpoints where `remat` is `full`."""
 
     model: str
     parameters: str
     tokens: int
     rows: int
     remat: str
+    base: str = "float32"
 
 
 CASES = [
     Case("llama-3.2-1b", "full", 1024, 16, "dots"),
-    Case("llama-3-8b", "lora", 512, 16, "full"),
+    Case("llama-3-8b", "lora", 512, 16, "dots", "bfloat16"),
+    Case("llama-3-8b", "lora", 512, 16, "dots", "nf4"),
     Case("llama-3.2-3b", "full", 1024, 16, "full"),
     Case("llama-3.2-1b", "full", 512, 32, "dots"),
-    Case("llama-3.2-1b", "lora", 1024, 16, "dots"),
-    Case("llama-3-8b", "lora", 2048, 4, "full"),
+    Case("llama-3.2-1b", "lora", 1024, 16, "dots", "bfloat16"),
+    Case("llama-3-8b", "lora", 2048, 4, "dots", "bfloat16"),
+    Case("llama-3-8b", "lora", 512, 16, "dots", "int8"),
     Case("llama-3.2-1b", "full", 2048, 8, "dots"),
 ]
-DRY = [Case("tiny", parameters, 16, 4, "none") for parameters in ("full", "lora")]
+DRY = [Case("tiny", "full", 16, 4, "none"), Case("tiny", "lora", 16, 4, "none", "nf4")]
 
 
 def main() -> None:
@@ -74,6 +77,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--alone", action="store_true", help="do not compare with PyTorch")
     parser.add_argument("--out", type=Path, help="also write the table as JSON")
+    parser.add_argument("--cases", nargs="+", type=int, metavar="N", help="only these, counted from 1")
     parser.add_argument("--timings-only", action="store_true", help="do not check attention first")
     parser.add_argument("--budget", type=float, default=float("inf"), help="seconds after which no case is started")
     parser.add_argument("--kernels", type=int, default=0, help="how many of our step's kernels are named")
@@ -92,17 +96,19 @@ def main() -> None:
     if not theirs and not options.alone:
         print("torch or transformers is not installed: nothing to compare with")
     rows = []
-    columns = ("model", "trains", "tokens", "rows", "side", "ms/step", "tokens/s", "MFU", "GiB")
+    columns = ("model", "trains", "base", "tokens", "rows", "side", "ms/step", "tokens/s", "MFU", "GiB")
     print(LINE.format(*columns, "where"))
     started = time.monotonic()
-    for case in DRY if options.dry_run else CASES:
+    cases = DRY if options.dry_run else CASES
+    for case in [cases[number - 1] for number in options.cases or range(1, len(cases) + 1)]:
         if time.monotonic() - started > options.budget:
             print(f"not begun, for lack of time: {case.model} {case.parameters} {case.tokens}")
             continue
         found = {side: measured(side, case, options.steps, options.kernels) for side in sides}
         for side, result in found.items():
             rows.append({**case._asdict(), "side": side, **result})
-            print(LINE.format(case.model, case.parameters, case.tokens, case.rows, side, *shown(case, result)))
+            shape = case.model, case.parameters, case.base, case.tokens, case.rows
+            print(LINE.format(*shape, side, *shown(case, result)))
         for milliseconds, name in found["jax"].get("kernels", ()):
             print(f"  {milliseconds:8.2f} ms  {name}")
         print(verdict(case, found), flush=True)
@@ -221,6 +227,7 @@ def learner(case: Case) -> Any:
         batch_size=case.rows,
         dtype="bfloat16",
         remat=case.remat,  # type: ignore[arg-type]
+        lora_base=case.base,  # type: ignore[arg-type]
     )
 
 
@@ -271,6 +278,7 @@ def jax_side(case: Case, steps: int, kernels: int) -> dict[str, Any]:
 
     from w2s_jax import losses
     from w2s_jax.models import params as parameter_sets
+    from w2s_jax.models import quantized, shapes
     from w2s_jax.models.classifier import Classifier
     from w2s_jax.models.layers import Lora
     from w2s_jax.train import prepare, state
@@ -278,11 +286,12 @@ def jax_side(case: Case, steps: int, kernels: int) -> dict[str, Any]:
 
     ours = learner(case)
     lora = Lora(ours.lora_rank) if case.parameters == "lora" else None
-    module = Classifier(config(case), remat=ours.remat, dtype=ours.dtype, lora=lora)
+    module = Classifier(config(case), remat=ours.remat, dtype=ours.dtype, lora=lora, base=ours.lora_base)
     tokens, labels = batches(case)
     lengths = np.full(case.rows, case.tokens, np.int32)
-    init = jax.jit(lambda key: nn.unbox(module.init(key, tokens[:1, :2], lengths[:1] * 0 + 2)["params"]))
-    params = init(jax.random.key(0))
+    plain = module.clone(base="float32")
+    params = jax.jit(lambda key: nn.unbox(shapes.initial(plain, key)))(jax.random.key(0))
+    params = quantized.keep(params, shapes.placed_shapes(module, None), shapes.shardings(module, None))
     trainable, frozen = parameter_sets.partition(params, parameter_sets.TRAINABLE[ours.parameters])
     del params
     tx = prepare.optimizer(ours, 1000)
@@ -324,7 +333,7 @@ def torch_side(case: Case, steps: int) -> dict[str, Any]:
 
         adapters = peft.LoraConfig(r=8, lora_alpha=8, target_modules="all-linear", task_type="SEQ_CLS")
         model = peft.get_peft_model(model, adapters)
-    if case.remat != "none":
+    if case.remat == "full":
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
     model.train()

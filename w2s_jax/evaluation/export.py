@@ -87,7 +87,7 @@ def _trained(folder: Path, identity: dict[str, Any], sources: Sequence[str]) -> 
     backbone = params.get("backbone", {})
     paths = [parameter_sets.path_of(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(backbone)]
     if any(path.endswith("/lora_a") for path in paths):
-        whole = parameter_sets.combine(start.params, backbone)
+        whole = parameter_sets.combine(models.rounded(start, learner.get("lora_base", "float32")), backbone)
         backbone = parameter_sets.merge_lora(whole, Lora(learner["lora_rank"]).scale)
     elif backbone:
         backbone = models.cut(backbone, start.config)

@@ -34,6 +34,8 @@ from w2s_jax.models.pretrained import (
     load_sharded,
     origin,
     outline,
+    plain,
+    rounded,
     size,
     unembedding,
 )
@@ -63,6 +65,8 @@ __all__ = [
     "origin",
     "outline",
     "placed_shapes",
+    "plain",
+    "rounded",
     "shardings",
     "size",
     "unembedding",

@@ -33,11 +33,20 @@ def on_host(tensors: Tensors, config: ModelConfig, full: ModelConfig, gguf: bool
       UserError: naming the first tensors that are missing, of another shape, or that this family does not have, and
         counting the others.
     """
-    return _assembled(tensors, config, full, gguf, lambda path, shape, piece: piece((slice(None),) * len(shape)))
+
+    def whole(path: str, shape: Shape, piece: Callable[[Index], np.ndarray]) -> Mapping[str, np.ndarray]:
+        return {_last(path): piece((slice(None),) * len(shape))}
+
+    return _assembled(tensors, config, full, gguf, whole)
 
 
 def on_devices(
-    tensors: Tensors, config: ModelConfig, full: ModelConfig, shardings: Mapping[str, Sharding], gguf: bool = False
+    tensors: Tensors,
+    config: ModelConfig,
+    full: ModelConfig,
+    shardings: Mapping[str, Sharding],
+    gguf: bool = False,
+    keep: Callable[[str, Mapping[str, jax.Array]], Mapping[str, jax.Array]] = lambda path, placed: placed,
 ) -> dict[str, Any]:
     """Our nested parameters as arrays of which each device holds its piece.
 
@@ -45,10 +54,14 @@ def on_devices(
 
     Args:
       shardings: of each path.
+      keep: given a path and the array that was placed there, by the last part of its path, gives what is kept of it.
       Others, and errors: those of `on_host`.
     """
 
-    return _assembled(tensors, config, full, gguf, lambda path, shape, piece: _placed(shape, shardings[path], piece))
+    def placed(path: str, shape: Shape, piece: Callable[[Index], np.ndarray]) -> Mapping[str, jax.Array]:
+        return keep(path, {_last(path): _placed(shape, shardings[path], piece)})
+
+    return _assembled(tensors, config, full, gguf, placed)
 
 
 def table_on_devices(tensors: Tensors, name: str, config: ModelConfig, sharding: Sharding) -> jax.Array:
@@ -75,7 +88,7 @@ def _assembled(
     config: ModelConfig,
     full: ModelConfig,
     gguf: bool,
-    make: Callable[[str, Shape, Callable[[Index], np.ndarray]], object],
+    make: Callable[[str, Shape, Callable[[Index], np.ndarray]], Mapping[str, object]],
 ) -> dict[str, Any]:
     family, wanted = families.of(full), weights.shapes(config)
     table = family.gguf_tensors(full) if gguf else family.tensors(full)
@@ -88,7 +101,7 @@ def _assembled(
                 def piece(index: Index, row: TensorRow = row, part: int = part, path: str = path) -> np.ndarray:
                     return _piece(tensors, row, part, wanted[path], config, index)
 
-                _put(params, path, make(path, wanted[path], piece))
+                _branch(params, path).update(make(path, wanted[path], piece))
     return params
 
 
@@ -173,8 +186,12 @@ def _their_shape(row: TensorRow, wanted: Mapping[str, Shape], config: ModelConfi
     return row.layout.theirs([np.broadcast_to(np.int8(0), shape) for shape in flat], config).shape
 
 
-def _put(tree: dict[str, Any], path: str, value: object) -> None:
-    *branches, leaf = path.split("/")
-    for branch in branches:
-        tree = tree.setdefault(branch, {})
-    tree[leaf] = value
+def _branch(params: dict[str, Any], path: str) -> dict[str, Any]:
+    """The branch that a leaf is on; it is made where it is missing."""
+    for part in path.split("/")[:-1]:
+        params = params.setdefault(part, {})
+    return params
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]

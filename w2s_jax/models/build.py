@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from w2s_jax.models import heads, shapes
+from w2s_jax.models import heads, quantized, shapes
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.language_model import LanguageModel
@@ -48,7 +48,7 @@ def build_classifier(
       UserError: the pretrained head is not there, or is one of other classes.
     """
     form = heads.form(pretrained.config) if head == "pretrained" else None
-    module = Classifier(pretrained.config, n_classes, pooling, None, dropout, scan, remat, dtype, lora, form)
+    module = Classifier(pretrained.config, n_classes, pooling, None, dropout, scan, remat, dtype, lora, form=form)
     return module, with_pretrained(module, pretrained, rng=rng, mesh=mesh)
 
 
@@ -128,6 +128,9 @@ def with_pretrained(
         _check_language_model(pretrained.name, pretrained.config)
     where = shapes.shardings(module, mesh)
     known: dict[str, Any] = {"backbone": pretrained.params}
+    kept = nn.unbox(shapes.boxed_shapes(module))
+    if module.base != "float32":
+        known = quantized.keep(known, kept, where)
     if isinstance(module, LanguageModel) or module.form is None:
         heads.say_left_out(pretrained.name, isinstance(module, LanguageModel))
     else:
@@ -137,6 +140,8 @@ def with_pretrained(
         known["unembed"] = {"embedding": pretrained.unembedding}
         if pretrained.unembedding is None:
             known["unembed"] = {"embedding": unembedding(pretrained.name, where["unembed"]["embedding"])}
+        if module.base != "float32":
+            known |= quantized.keep({"unembed": known["unembed"]}, kept, where)
     if "reference" in where:  # what trains is donated
         known["reference"] = jax.tree.map(lambda leaf: jnp.copy(leaf) if isinstance(leaf, jax.Array) else leaf, known)
 

@@ -15,6 +15,7 @@ from w2s_jax.models.families.heads import HeadForm
 from w2s_jax.models.layers import ACTIVATIONS, Lora, Settings, named
 from w2s_jax.models.packing import Packing
 from w2s_jax.models.pooling import Pooling, pool
+from w2s_jax.models.quantized import Base
 from w2s_jax.runtime import errors
 
 POOLINGS = ("last", "mean", "cls")
@@ -36,6 +37,7 @@ class Classifier(nn.Module):
       remat: what the backward pass rematerializes: `none`, `dots` or `full`.
       dtype: of the computation; norms, softmax and logits are float32.
       lora: adapters, or None.
+      base: how the backbone's weights are kept (`models.quantized`); only those of adapters train if not as float32.
       form: of a head that a published classifier was trained with; None is a linear map.
     """
 
@@ -48,13 +50,14 @@ class Classifier(nn.Module):
     remat: str = "none"
     dtype: str = "float32"
     lora: Lora | None = None
+    base: Base = "float32"
     form: HeadForm | None = None
 
     def setup(self) -> None:
         if self.pooling is not None and self.pooling not in POOLINGS:
             raise errors.unknown("pooling", self.pooling, POOLINGS)
         config = self.config.cut(self.read_layer)
-        settings = Settings(jnp.dtype(self.dtype), self.dropout, lora=self.lora)
+        settings = Settings(jnp.dtype(self.dtype), self.dropout, lora=self.lora, base=self.base)
         backbone = Encoder if config.is_encoder else Decoder
         self.backbone = backbone(config, settings, self.scan, self.remat)
         self.head = Head(self.n_classes, self.form)

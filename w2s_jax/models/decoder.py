@@ -108,11 +108,11 @@ class Decoder(nn.Module):
             tokens, positions = pack(tokens, packed), packed.positions
         if past:
             positions = places = positions_after(past, lengths, length)
-        x = Embedding(config.vocab_size, config.hidden_size, settings.dtype, name="embed")(tokens)
+        x = Embedding(config.vocab_size, config.hidden_size, settings, name="embed")(tokens)
         if config.embedding_scale != 1.0:
             x = x * config.embedding_scale
         if config.rope is None:
-            table = Embedding(config.max_positions, config.hidden_size, settings.dtype, None, name="positions")
+            table = Embedding(config.max_positions, config.hidden_size, settings, None, name="positions")
             x = x + table(jnp.maximum(positions, 0))
         x = constrain(residual_dropout(x, config, settings))
         fields = {"config": config, "settings": settings, "emit": emit}

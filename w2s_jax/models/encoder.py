@@ -96,7 +96,7 @@ class Encoder(nn.Module):
             tokens = pack(tokens, packed)
 
         def table(name: str, size: int, axis: str | None = None) -> Embedding:
-            return Embedding(size, config.hidden_size, settings.dtype, axis, name=name)
+            return Embedding(size, config.hidden_size, settings, axis, name=name)
 
         def norm(name: str, value: Array) -> Array:
             return Norm(config.norm, config.norm_eps, settings.dtype, name=name)(value)

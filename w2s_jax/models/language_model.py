@@ -14,6 +14,7 @@ from w2s_jax.models.decoder import Decoder
 from w2s_jax.models.layers import Embedding, Lora, Settings
 from w2s_jax.models.packing import Packing, layout, pack, spread
 from w2s_jax.models.pooling import pool
+from w2s_jax.models.quantized import Base
 
 CHUNK = 128  # positions whose logits over the vocabulary exist at once
 
@@ -28,7 +29,7 @@ class LanguageModel(nn.Module):
 
     Attributes:
       config: of a decoder.
-      dropout, scan, remat, dtype, lora: as in `Classifier`.
+      dropout, scan, remat, dtype, lora, base: as in `Classifier`.
     """
 
     config: ModelConfig
@@ -37,12 +38,13 @@ class LanguageModel(nn.Module):
     remat: str = "none"
     dtype: str = "float32"
     lora: Lora | None = None
+    base: Base = "float32"
 
     def setup(self) -> None:
-        settings = Settings(jnp.dtype(self.dtype), self.dropout, lora=self.lora)
+        settings = Settings(jnp.dtype(self.dtype), self.dropout, lora=self.lora, base=self.base)
         self.backbone = Decoder(self.config, settings, self.scan, self.remat)
         if not self.config.tied_embeddings:
-            self.unembed = Embedding(self.config.vocab_size, self.config.hidden_size, settings.dtype)
+            self.unembed = Embedding(self.config.vocab_size, self.config.hidden_size, settings)
 
     def __call__(self, tokens: Tokens, lengths: Lengths, *, deterministic: bool = True) -> Float[Array, "b t v"]:
         """Logits at every position, float32: all of them exist at once."""

@@ -13,12 +13,13 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
-from w2s_jax.models import rotary
+from w2s_jax.models import quantized, rotary
 from w2s_jax.models.attention import Form, mix, xla
 from w2s_jax.models.cache import joined
 from w2s_jax.models.config import ModelConfig, Rope
 from w2s_jax.models.disentangled import position_scores
 from w2s_jax.models.packing import Layout, pack, spread
+from w2s_jax.models.quantized import Base
 from w2s_jax.runtime.errors import UserError
 
 ACTIVATIONS = {
@@ -62,16 +63,23 @@ class Settings:
       dropout: rate, where the family has dropout.
       deterministic: no dropout.
       lora: adapters to add, or None.
+      base: how the weights under adapters are kept (`models.quantized`).
     """
 
     dtype: Any = jnp.float32
     dropout: float = 0.0
     deterministic: bool = True
     lora: Lora | None = None
+    base: Base = "float32"
 
     @property
     def drops(self) -> bool:
         return not self.deterministic and self.dropout > 0
+
+    @property
+    def kept(self) -> Any:
+        """The type of weights that have no codes."""
+        return jnp.float32 if self.base == "float32" else jnp.bfloat16
 
 
 def named(init: Any, *axes: str | None) -> Any:
@@ -97,8 +105,7 @@ class Dense(nn.Module):
         inputs, names, dtype = x.shape[-self.n_inputs :], self.axes, self.settings.dtype
         flat = x.reshape(*x.shape[: -self.n_inputs], math.prod(inputs)).astype(dtype)
         width = math.prod(self.outputs)
-        kernel = self._param("kernel", _INIT, names, (*inputs, *self.outputs))
-        y = flat @ kernel.reshape(-1, width).astype(dtype)
+        y = self._product(flat, (*inputs, *self.outputs))
         lora = self.settings.lora
         if lora is not None and re.search(lora.targets, "/".join(self.path)):
             down = self._param("lora_a", _lora_init, (*names[: self.n_inputs], None), (*inputs, lora.rank))
@@ -112,8 +119,40 @@ class Dense(nn.Module):
             y = y + self._param("bias", nn.initializers.zeros, names[self.n_inputs :], self.outputs).astype(dtype)
         return y
 
-    def _param(self, name: str, init: Any, axes: tuple[str | None, ...], shape: tuple[int, ...]) -> Array:
-        return self.param(name, named(init, *axes), shape)
+    def _product(self, flat: Float[Array, "... i"], shape: tuple[int, ...]) -> Float[Array, "... o"]:
+        """Of the inputs with the kernel.
+
+        Where that is kept otherwise than the product reads it, the backward pass reads it again: memory does not hold
+        it both ways.
+        """
+        dtype, base, width = self.settings.dtype, self.settings.base, flat.shape[-1]
+
+        def product(flat: Array, *kept: Array) -> Array:
+            kernel = quantized.decode(*kept, self.n_inputs - 1, dtype) if len(kept) == 2 else kept[0].astype(dtype)
+            return flat @ kernel.reshape(width, -1)
+
+        kept = self._kernel(base, shape)
+        if kept[0].dtype != dtype:
+            product = jax.checkpoint(product, prevent_cse=False)
+        return product(flat, *kept)
+
+    def _kernel(self, base: Base, shape: tuple[int, ...]) -> tuple[Array, ...]:
+        """As it is kept: itself, or codes and scales."""
+        if base not in quantized.CODES:
+            return (self._param("kernel", _INIT, self.axes, shape, self.settings.kept),)
+        for_codes, for_scales = quantized.shapes(base, shape, self.n_inputs - 1)
+        codes = self._param("codes", nn.initializers.zeros, self.axes, for_codes, quantized.CODES[base])
+        return codes, self._param("scales", nn.initializers.ones, self.axes, for_scales)
+
+    def _param(
+        self,
+        name: str,
+        init: Any,
+        axes: tuple[str | None, ...],
+        shape: tuple[int, ...],
+        dtype: Any = jnp.float32,
+    ) -> Array:
+        return self.param(name, named(init, *axes), shape, dtype)
 
 
 def _lora_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
@@ -151,14 +190,15 @@ class Embedding(nn.Module):
 
     size: int
     width: int
-    dtype: Any
+    settings: Settings
     axis: str | None = "vocab"
 
     def setup(self) -> None:
-        self.embedding = self.param("embedding", named(_INIT, self.axis, "embed"), (self.size, self.width))
+        shape = self.size, self.width
+        self.embedding = self.param("embedding", named(_INIT, self.axis, "embed"), shape, self.settings.kept)
 
     def __call__(self, ids: Array | np.ndarray) -> Float[Array, "... d"]:
-        return jnp.asarray(self.embedding)[ids].astype(self.dtype)
+        return jnp.asarray(self.embedding)[ids].astype(self.settings.dtype)
 
 
 class Attention(nn.Module):

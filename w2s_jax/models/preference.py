@@ -72,7 +72,7 @@ class PreferenceModel(LanguageModel, kw_only=True):
             return self.reference.score(tokens, lengths, start, packing=packing)[:, 0]
         if self.is_initializing():  # it has no parameters of its own
             return jnp.zeros(len(start))
-        plain = LanguageModel(self.config, scan=self.scan, dtype=self.dtype, parent=None)
+        plain = LanguageModel(self.config, scan=self.scan, dtype=self.dtype, base=self.base, parent=None)
         params = parameter_sets.without_lora(self.variables["params"])
         scores: Any = plain.apply({"params": params}, tokens, lengths, start, packing=packing, method="score")
         return scores[:, 0]

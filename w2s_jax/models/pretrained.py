@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +14,25 @@ import numpy as np
 from jax.sharding import Mesh, Sharding
 from jaxtyping import Array, Float
 
-from w2s_jax.models import assembly, families, folders, gguf_files, hub_files, onnx_weights, reading, shapes, weights
+from w2s_jax.models import (
+    assembly,
+    families,
+    folders,
+    gguf_files,
+    hub_files,
+    onnx_weights,
+    quantized,
+    reading,
+    shapes,
+    weights,
+)
 from w2s_jax.models import tokenizer as tokenizers
 from w2s_jax.models.catalogue import MODELS, ModelCard
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.folders import Files
 from w2s_jax.models.params import path_of
+from w2s_jax.models.quantized import Base
 from w2s_jax.models.sources import locate, on_hub, places
 from w2s_jax.models.tokenizer import TextTokenizer
 from w2s_jax.models.weights import Tensors
@@ -34,7 +48,8 @@ class Pretrained:
     Attributes:
       name: the source, as `load` takes it.
       config: cut to `read_layer` layers, if that was asked for.
-      params: the backbone's: nested dict of arrays, float32, layers stacked: numpy, or on devices.
+      params: the backbone's: nested dict of arrays, float32, layers stacked: numpy, or on devices, where they may be
+        kept in fewer bits (`models.quantized`).
       unembedding: the table of its language-model head, if that is not tied and was trained since; None is the
         source's own, which is read when a language model is built.
     """
@@ -70,21 +85,47 @@ def load(source: str, *, read_layer: int | None = None) -> Pretrained:
         return Pretrained(source, config, assembly.on_host(tensors, config, full, gguf), tokenizer)
 
 
-def load_sharded(source: str, mesh: Mesh | None, *, read_layer: int | None = None) -> Pretrained:
+def load_sharded(
+    source: str, mesh: Mesh | None, *, read_layer: int | None = None, base: Base = "float32"
+) -> Pretrained:
     """A pretrained model whose parameters are on the devices of a mesh, as `sharding.RULES` says; None is one device.
 
     The host never holds more of it than the shard of one parameter that one device needs, and one layer's tensor.
     Nothing else holds the arrays: they may be donated.
 
-    Sources and errors are those of `load`.
+    Args:
+      base: how they are kept. In fewer bits than float32, the devices also hold one parameter as float32 meanwhile.
+      Others, and errors: those of `load`.
     """
     full, tokenizer = outline(source)
     config = full.cut(read_layer)
     placed = shapes.shardings(Classifier(config), mesh)["backbone"]
     by_path = {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(placed)}
+    module = Classifier(config, base=base)
+    wanted, where = shapes.placed_shapes(module, None)["backbone"], shapes.shardings(module, mesh)["backbone"]
+
+    def keep(path: str, leaf: Mapping[str, jax.Array]) -> Mapping[str, jax.Array]:
+        branches = [functools.reduce(operator.getitem, path.split("/")[:-1], tree) for tree in (wanted, where)]
+        return quantized.keep(leaf, *branches)
+
     with opened(source) as (tensors, gguf):
         reading.check_tied(tensors, full)
-        return Pretrained(source, config, assembly.on_devices(tensors, config, full, by_path, gguf), tokenizer)
+        params = assembly.on_devices(tensors, config, full, by_path, gguf, keep)
+        return Pretrained(source, config, params, tokenizer)
+
+
+def plain(params: Mapping[str, Any], config: ModelConfig) -> dict[str, Any]:
+    """A backbone's parameters as float32, in whatever way they are kept."""
+    return quantized.plain(params, shapes.placed_shapes(Classifier(config), None)["backbone"])
+
+
+def rounded(pretrained: Pretrained, base: Base) -> Mapping[str, Any]:
+    """The backbone's parameters as float32, of the values that they have when they are kept so."""
+    if base == "float32":
+        return pretrained.params
+    module = Classifier(pretrained.config, base=base)
+    wanted, where = shapes.placed_shapes(module, None), shapes.shardings(module, None)
+    return plain(quantized.keep(pretrained.params, wanted["backbone"], where["backbone"]), pretrained.config)
 
 
 @files.cached(maxsize=8, path_of=places)

@@ -70,7 +70,7 @@ class Session:
     def pretrained(self, learner: Learner, body: Stage | None) -> Pretrained:
         """The parameters that a learner starts from, as far as it reads them: published ones, or those of a stage."""
         if body is None:
-            return models.load_sharded(learner.model, self.mesh, read_layer=learner.read_layer)
+            return models.load_sharded(learner.model, self.mesh, read_layer=learner.read_layer, base=learner.lora_base)
         assert body.learner is not None
         trained = replace(body.learner, read_layer=learner.read_layer)
         read = functools.partial(self.store.params_sharded, body.name)

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 
-from w2s_jax import losses
+from w2s_jax import losses, models
 from w2s_jax.data.tokens import Text
 from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models import Pretrained
@@ -126,7 +126,10 @@ def adapt(
         profile=profile,
         progress=progress,
     )
-    lora, params = outputs.adapters(learner), parameter_sets.combine(trained.params, prepared.frozen)
+    lora, params = outputs.adapters(learner), prepared.frozen
+    if lora is not None:
+        params = {"backbone": models.plain(params["backbone"], pretrained.config)}
+    params = parameter_sets.combine(trained.params, params)
     found = {"backbone": parameter_sets.fold_lora(params["backbone"], lora.scale) if lora else params["backbone"]}
     if "unembed" in trained.params:
         found["unembed"] = trained.params["unembed"]

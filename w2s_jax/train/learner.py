@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from w2s_jax.models.preference import Preference
+from w2s_jax.models.quantized import BASES, Base
 from w2s_jax.runtime import errors
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.loop import LoopSettings
@@ -55,6 +56,9 @@ class Learner:
       dtype: of the computation; parameters and optimizer state are float32.
       remat: what the backward pass rematerializes to save memory.
       lora_rank: of the adapters, when parameters is `lora`.
+      lora_base: how the weights under them are kept, which do not train: as `float32`, or, in less memory, `bfloat16`
+        (that is exact for what was published so), `int8` or `nf4`, 4 bits (`models.quantized`, as in QLoRA). What was
+        trained is then the adapters on those rounded weights: exported models and later stages have them too.
       generative: finetune the backbone on text alone first; None does not.
       preference: for a task whose examples are candidates: the language model scores them itself, as DPO or SimPO do,
         with `parameters` full or lora; None scores them with a new head. DPO's reference is what training starts from.
@@ -80,6 +84,7 @@ class Learner:
     dtype: Literal["float32", "bfloat16"] = "float32"
     remat: Literal["none", "dots", "full"] = "none"
     lora_rank: int = 8
+    lora_base: Base = "float32"
     generative: Generative | None = None
     head: Literal["new", "pretrained"] = "new"
     preference: Preference | None = None
@@ -94,6 +99,10 @@ class Learner:
             if getattr(self, name) < value:
                 raise UserError(f"{name} must be {value} or more, not {getattr(self, name)}")
         self._check_head()
+        if self.lora_base not in BASES:
+            raise errors.unknown("lora_base", self.lora_base, BASES)
+        if self.lora_base != "float32" and self.parameters != "lora":
+            raise UserError(f"lora_base={self.lora_base!r} is of weights under adapters: it needs parameters='lora'")
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout must be in [0, 1), not {self.dropout}")
         if self.batch_size % self.microbatches:

@@ -25,6 +25,7 @@ from w2s_jax.models.layers import Lora
 from w2s_jax.models.packing import Packing
 from w2s_jax.models.params import TRAINABLE, Params, Rules
 from w2s_jax.models.preference import Preference, PreferenceModel
+from w2s_jax.models.quantized import Base
 from w2s_jax.models.shapes import Model
 from w2s_jax.train import answering
 from w2s_jax.train.answering import Answers
@@ -241,6 +242,7 @@ class _Settings(TypedDict):
     remat: str
     dtype: str
     lora: Lora | None
+    base: Base
 
 
 def _settings(learner: Learner) -> _Settings:
@@ -249,4 +251,5 @@ def _settings(learner: Learner) -> _Settings:
         "remat": learner.remat,
         "dtype": learner.dtype,
         "lora": adapters(learner),
+        "base": learner.lora_base,
     }

@@ -50,5 +50,5 @@ def restore(
     found, lora = start(), outputs.adapters(learner)
     if lora is None:
         return found
-    whole = parameter_sets.combine(found.params, params["backbone"])
+    whole = parameter_sets.combine(models.plain(found.params, found.config), params["backbone"])
     return dataclasses.replace(found, params=parameter_sets.fold_lora(whole, lora.scale))
