@@ -35,6 +35,7 @@ setup(
         "transformers>=5.0",
         "tyro>=1.0",
         "rich>=13",
+        "jinja2>=3.1.6",  # transformers renders chat templates with it
         "filelock>=3.15",
         "cattrs>=24.1",
         "gguf>=0.17",

@@ -17,6 +17,8 @@ Text = str | tuple[str, ...]
 class Tokenizer(Protocol):
     def encode(self, texts: list[str]) -> list[list[int]]: ...
 
+    def cut(self, row: list[int], longest: int, keep: Literal["first", "last"]) -> list[int]: ...
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -72,7 +74,7 @@ def encode(
             f"{longer} of {len(rows)} texts are longer than max_tokens={max_tokens} (the longest has "
             f"{lengths.max()}); raise max_tokens, or set too_long='truncate' to keep the {keep} {max_tokens} tokens"
         )
-    rows = [row[:max_tokens] if keep == "first" else row[-max_tokens:] for row in rows]
+    rows = [tokenizer.cut(row, max_tokens, keep) for row in rows]
     return ragged(rows, candidates.pop() if candidates else 1)
 
 

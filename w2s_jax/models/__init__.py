@@ -20,6 +20,7 @@ from w2s_jax.models.build import (
     with_pretrained,
 )
 from w2s_jax.models.catalogue import MODELS
+from w2s_jax.models.chat import fingerprint as chat_fingerprint
 from w2s_jax.models.folders import Files
 from w2s_jax.models.heads import check as check_head
 from w2s_jax.models.heads import classes
@@ -51,6 +52,7 @@ __all__ = [
     "build_classifier",
     "build_language_model",
     "build_preference_model",
+    "chat_fingerprint",
     "check_head",
     "check_preference",
     "classes",

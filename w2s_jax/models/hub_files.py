@@ -23,6 +23,7 @@ SHOWN = 3  # names in a message
 
 # tokenizer.json says all there is; without it, transformers makes a tokenizer of the others.
 TOKENIZER = "tokenizer.json"
+CHAT_TEMPLATE = "chat_template.jinja"
 TOKENIZER_PARTS = (
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -59,7 +60,7 @@ def fetch(name: str, revision: str) -> Path:
             raise no_adapter(there, repository.describe())
         wanted += [ADAPTER, ADAPTER_WEIGHTS]
     names = {each.removeprefix(inside) for each in there if each.startswith(inside)}
-    parts = [each for each in (TOKENIZER, *TOKENIZER_PARTS) if each in names]
+    parts = [each for each in (TOKENIZER, CHAT_TEMPLATE, *TOKENIZER_PARTS) if each in names]
     if ADAPTER not in there or CONFIG in names:
         parts = [*_model(repository, inside, names, ADAPTER in there), *parts]
     wanted += [inside + each for each in parts]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from w2s_jax.models import gguf_tokenizer
 from w2s_jax.models.families.gguf import Metadata
@@ -21,9 +21,21 @@ class TextTokenizer:
     inner: Any
     fingerprint: str
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
-        """Token ids with the special tokens the model expects around a text: [CLS] and [SEP], a BOS, or none."""
-        return [encoding.ids for encoding in self.inner.encode_batch(texts)]
+    def encode(self, texts: list[str], then: str = "") -> list[list[int]]:
+        """Token ids with the special tokens the model expects around a text: [CLS] and [SEP], a BOS, or none.
+
+        Args:
+          then: what the model writes after each text.
+        """
+        return [encoding.ids for encoding in self.inner.encode_batch([text + then for text in texts])]
+
+    def cut(self, row: list[int], longest: int, keep: Literal["first", "last"]) -> list[int]:
+        """The first or last tokens of a row that is longer.
+
+        Raises:
+          UserError: what is around every text leaves no room for it.
+        """
+        return row[:longest] if keep == "first" else row[-longest:]
 
     def decode(self, ids: list[int]) -> str:
         return self.inner.decode(ids)

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from w2s_jax import models
 from w2s_jax.data import arrays
 from w2s_jax.data.example import Example
 from w2s_jax.data.records import brief
@@ -63,7 +62,7 @@ def _inside(task: TaskData, seed: int, learners: Sequence[Learner]) -> Iterator[
     texts = flatten(task.texts)
     yield f"characters: {_spread([len(text) for text in texts])}"
     for learner in learners:
-        lengths = [len(row) for row in models.outline(learner.model)[1].encode(texts)]
+        lengths = [len(row) for row in reading.tokenizer_of(learner.model, learner.chat).encode(texts)]
         longest = reading.longest(learner)
         cut = sum(length > longest for length in lengths)
         what = f"cuts {cut:,} of {len(texts):,} texts" if cut else "cuts none"
@@ -91,7 +90,7 @@ def _shown(task: TaskData, example: Example, learners: Sequence[Learner]) -> Ite
     for text in flatten([example.text]):
         yield f"  {_short(text)}"
         for learner in learners:
-            _, tokenizer = models.outline(learner.model)
+            tokenizer = reading.tokenizer_of(learner.model, learner.chat)
             (ids,) = tokenizer.encode([text])
             yield f"  as {learner.model} reads it: {_short(tokenizer.spell(ids[: reading.longest(learner)]))}"
 

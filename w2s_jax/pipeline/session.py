@@ -182,5 +182,5 @@ def _problem(stage: Stage, fit: Fit) -> Problem:
 
 def _reading(learner: Learner) -> Learner:
     """The fields that decide features, all others at their defaults: learners that differ elsewhere share them."""
-    names = ("model", "read_layer", "pooling", "max_tokens", "too_long", "dtype")
+    names = ("model", "read_layer", "pooling", "max_tokens", "too_long", "dtype", "chat")
     return replace(Learner(parameters="probe"), **{name: getattr(learner, name) for name in names})

@@ -365,6 +365,8 @@ def learner_identity(learner: Learner) -> dict[str, Any]:
     del found["loop"]["checkpoint_seconds"]
     if found["head"] == "new":  # as it was before there was a choice
         del found["head"]
+    if found.pop("chat"):
+        found["chat"] = models.chat_fingerprint(learner.model)
     if found["lora_base"] == "float32":
         del found["lora_base"]
     return {**found, "model": model_fingerprint(learner.model)}

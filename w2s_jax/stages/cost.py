@@ -9,6 +9,7 @@ from w2s_jax import models
 from w2s_jax.data import arrays
 from w2s_jax.data.tokens import Text, flatten
 from w2s_jax.train.learner import Learner
+from w2s_jax.train.reading import tokenizer_of
 
 SAMPLE = 200  # texts, whose mean length stands for all
 # Passes over the parameters: two a token forward, two back to activations, two to the parameters that train.
@@ -33,7 +34,7 @@ def reading(learner: Learner, texts: Sequence[Text], count: float, extra: float 
     Args:
       extra: tokens that follow each text.
     """
-    length = mean_length(learner.model, tuple(texts[:SAMPLE]), learner.max_tokens) + extra
+    length = mean_length(learner.model, learner.chat, tuple(texts[:SAMPLE]), learner.max_tokens) + extra
     return 2 * count * length * parameters(learner)
 
 
@@ -69,10 +70,10 @@ def features(
 
 
 @functools.lru_cache(maxsize=64)
-def mean_length(model: str, texts: tuple[Text, ...], longest: int) -> float:
+def mean_length(model: str, chat: bool, texts: tuple[Text, ...], longest: int) -> float:
     """Tokens of a text, mean; longer ones count as `longest`."""
-    _, tokenizer = models.outline(model)
-    return statistics.mean(min(len(row), longest) for row in tokenizer.encode(flatten(texts)))
+    rows = tokenizer_of(model, chat).encode(flatten(texts))
+    return statistics.mean(min(len(row), longest) for row in rows)
 
 
 def parameters(learner: Learner) -> int:

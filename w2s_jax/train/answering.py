@@ -70,13 +70,13 @@ def answers(learner: Learner, names: Sequence[str]) -> Answers:
       UserError: the model's tokenizer cannot tell two of them apart, or joins them with what is before; or the model
         is an encoder, which writes nothing.
     """
-    config, tokenizer = models.outline(learner.model)
+    config, tokenizer = models.outline(learner.model)[0], reading.tokenizer_of(learner.model, learner.chat)
     if config.is_encoder:
         raise UserError(f"{learner.model} is an encoder, which writes no text: choose a decoder, or output='head'")
     (before,) = tokenizer.encode([BEFORE])
     found: list[tuple[int, ...]] = []
     for end in ("", "\n"):
-        rows = tokenizer.encode([f"{BEFORE} {name}{end}" for name in names])
+        rows = [tokenizer.encode([BEFORE], then=f" {name}{end}")[0] for name in names]
         found = [tuple(row[len(before) :]) for row in rows]
         for name, row, ids in zip(names, rows, found, strict=True):
             if row[: len(before)] != before or not ids:

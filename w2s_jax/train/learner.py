@@ -49,6 +49,8 @@ class Learner:
         the last real token (decoder) or the mean (encoder).
       max_tokens: the longest text.
       too_long: what happens to a longer one.
+      chat: every text is a user's message to a chat model, in its tokenizer's own template, after which the model's
+        turn begins: there heads read, and answers are written.
       epochs: passes over the training split. With 0, nothing is trained: a published classifier labels as it is
         (`head="pretrained"`, `parameters="head"`).
       batch_size: examples a step; the loss sees all of them at once.
@@ -77,6 +79,7 @@ class Learner:
     pooling: Literal["last", "mean", "cls"] | None = None
     max_tokens: int = 512
     too_long: Literal["error", "truncate"] = "error"
+    chat: bool = False
     dropout: float = 0.0
     epochs: int = 2
     batch_size: int = 32
@@ -99,6 +102,9 @@ class Learner:
             if getattr(self, name) < value:
                 raise UserError(f"{name} must be {value} or more, not {getattr(self, name)}")
         self._check_head()
+        if self.chat and (self.preference is not None or self.generative is not None):
+            what = "a preference" if self.preference is not None else "generative finetuning"
+            raise UserError(f"{what} reads texts as the model's own, not as a user's messages: leave chat at False")
         if self.lora_base not in BASES:
             raise errors.unknown("lora_base", self.lora_base, BASES)
         if self.lora_base != "float32" and self.parameters != "lora":

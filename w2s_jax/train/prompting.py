@@ -123,11 +123,11 @@ def _answer_scores(
 ) -> Float[np.ndarray, "n c"]:
     """What all prompts begin with is read once, and what all answers of one prompt follow is read once a prompt; not
     where the model's positions depend on the length of what follows."""
-    config, tokenizer = models.outline(learner.model)
+    config, tokenizer = models.outline(learner.model)[0], reading.tokenizer_of(learner.model, learner.chat)
     alone = config.switch_length or np.inf  # longer texts are read whole
     longest = reading.longest(learner)
     asked = tokenizer.encode(list(prompts))
-    whole = [tokenizer.encode([prompt + answer for prompt in prompts]) for answer in answers]
+    whole = [tokenizer.encode(list(prompts), then=answer) for answer in answers]
     following = [{tuple(row[len(start) :]) for start, row in zip(asked, rows, strict=True)} for rows in whole]
     one_token = all(len(ids) == 1 and len(next(iter(ids))) == 1 for ids in following) and all(
         row[: len(start)] == start for rows in whole for start, row in zip(asked, rows, strict=True)
@@ -189,7 +189,8 @@ def _cut(rows: Sequence[Sequence[int]], longest: int, learner: Learner) -> list[
             f"a prompt has {most} tokens, more than {longest}; show fewer examples, raise max_tokens, or set "
             "too_long='truncate' to drop its beginning"
         )
-    return [list(row)[-longest:] or [0] for row in rows]
+    tokenizer = reading.tokenizer_of(learner.model, learner.chat)
+    return [tokenizer.cut(list(row), longest, "last") or [0] for row in rows]
 
 
 def _prefix(model: Inference, tokens: Sequence[int]) -> tuple[Cache, ...]:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from w2s_jax import models
 from w2s_jax.data.tokens import Text, Tokens, encode, flatten
+from w2s_jax.models import chat
+from w2s_jax.models.tokenizer import TextTokenizer
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.train.learner import Learner
 
@@ -13,20 +15,29 @@ def longest(learner: Learner) -> int:
     return min(learner.max_tokens, models.outline(learner.model)[0].max_positions)
 
 
+def tokenizer_of(model: str, as_chat: bool) -> TextTokenizer:
+    """What makes a learner's texts tokens: its model's tokenizer, with the chat template if that is asked for.
+
+    Raises:
+      UserError: it has none.
+    """
+    _, tokenizer = models.outline(model)
+    return chat.tokenizer(model, tokenizer) if as_chat else tokenizer
+
+
 def tokenize(learner: Learner, texts: Sequence[Text]) -> Tokens:
     """Texts as token ids.
 
     Raises:
       UserError: one is longer than `longest`, and the learner does not truncate; or the model has no such token.
     """
-    _, tokenizer = models.outline(learner.model)
+    tokenizer = tokenizer_of(learner.model, learner.chat)
     return _known(learner, encode(tokenizer, texts, max_tokens=longest(learner), too_long=learner.too_long))
 
 
 def longer(learner: Learner, texts: Sequence[Text]) -> int:
     """How many texts have more tokens than the learner reads."""
-    _, tokenizer = models.outline(learner.model)
-    return sum(len(row) > longest(learner) for row in tokenizer.encode(flatten(texts)))
+    return sum(len(row) > longest(learner) for row in tokenizer_of(learner.model, learner.chat).encode(flatten(texts)))
 
 
 def encode_prompts(learner: Learner, prompts: Sequence[str], room: int) -> Tokens:
@@ -35,7 +46,7 @@ def encode_prompts(learner: Learner, prompts: Sequence[str], room: int) -> Token
     Raises:
       UserError: one is longer and the learner does not truncate. (Where it does, the beginning goes.)
     """
-    _, tokenizer = models.outline(learner.model)
+    tokenizer = tokenizer_of(learner.model, learner.chat)
     left = longest(learner) - room
     if left < 1:
         raise UserError(f"{room} tokens to write leave no room for a prompt; raise max_tokens")

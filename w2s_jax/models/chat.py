@@ -1,0 +1,130 @@
+"""Texts as messages to a chat model: its tokenizer's own template, rendered by transformers in Jinja's sandbox."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from w2s_jax.models import gguf_files, hub_files
+from w2s_jax.models.pretrained import outline
+from w2s_jax.models.sources import locate, places
+from w2s_jax.models.tokenizer import TextTokenizer
+from w2s_jax.runtime import files
+from w2s_jax.runtime.errors import UserError
+
+# Some templates tell the date, and results must not depend on the day that they are made: it is that which Llama 3's
+# own template tells where it knows no other.
+DATE = {"%d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%Y": "2024", "%y": "24", "%A": "Friday", "%a": "Fri"}
+TODAY = (
+    "{%- macro strftime_now(format) -%}{{ format"
+    + "".join(f" | replace('{sign}', '{value}')" for sign, value in DATE.items())
+    + " }}{%- endmacro -%}"
+)
+PROBES = ("a question", "Something else, and longer!")
+
+
+@dataclass(frozen=True, eq=False)
+class ChatTokenizer(TextTokenizer):
+    """A tokenizer to which every text is a user's message, after which the model's turn begins.
+
+    The template writes what special tokens there are, so none are added: there is no second BOS.
+
+    Attributes:
+      template: in Jinja.
+      special: the tokens that it may name, such as `bos_token`.
+    """
+
+    template: str
+    special: Mapping[str, str]
+
+    def encode(self, texts: list[str], then: str = "") -> list[list[int]]:
+        rendered = [text + then.lstrip(" ") for text in self.render(texts)]
+        return [encoding.ids for encoding in self.inner.encode_batch(rendered, add_special_tokens=False)]
+
+    def cut(self, row: list[int], longest: int, keep: Literal["first", "last"]) -> list[int]:
+        """The message is cut, and what the template writes around it stays."""
+        if len(row) <= longest:
+            return row
+        before, after = self._around()
+        if longest <= before + after:
+            raise UserError(f"max_tokens leaves {longest} tokens, and the chat template alone takes {before + after}")
+        if keep == "first":
+            return row[: longest - after] + row[len(row) - after :]
+        return row[:before] + row[len(row) - (longest - before) :]
+
+    def render(self, texts: list[str]) -> list[str]:
+        """Each text in the template.
+
+        Raises:
+          UserError: the template refuses it.
+        """
+        from transformers import PreTrainedTokenizerFast
+
+        writer = PreTrainedTokenizerFast(
+            tokenizer_object=self.inner, chat_template=TODAY + self.template, **self.special
+        )
+        how: dict[str, Any] = {"tokenize": False, "add_generation_prompt": True}
+        try:
+            return [str(writer.apply_chat_template([{"role": "user", "content": text}], **how)) for text in texts]
+        except Exception as error:  # a template may raise what it likes
+            raise UserError(f"the chat template cannot write a message of a user: {error}") from error
+
+    def _around(self) -> tuple[int, int]:
+        """How many tokens are before a message, and after it."""
+        first, second = self.render(list(PROBES))
+        before, after = first[: _alike(first, second)], first[len(first) - _alike(first[::-1], second[::-1]) :]
+        around = self.inner.encode_batch([before, after], add_special_tokens=False)
+        return len(around[0].ids), len(around[1].ids)
+
+
+@files.cached(maxsize=8, path_of=places)
+def tokenizer(source: str, plain: TextTokenizer) -> ChatTokenizer:
+    """The model's tokenizer with its chat template.
+
+    Raises:
+      UserError: it has none.
+    """
+    found = locate(source)
+    if found.config is None:
+        metadata = gguf_files.read(*found.weights).header.metadata
+        template, special = metadata.get("tokenizer.chat_template"), _gguf_special(metadata)
+    else:
+        template, special = _of_folder(found.folder)
+    if not template:
+        raise UserError(f"{source} has no chat template: it is no chat model, or its tokenizer_config.json is missing")
+    return ChatTokenizer(plain.inner, plain.fingerprint, template, special)
+
+
+def fingerprint(source: str) -> str:
+    """SHA-256 of the model's chat template, and of the tokens that it names."""
+    chat = tokenizer(source, outline(source)[1])
+    return files.sha256_text(files.canonical([chat.template, dict(chat.special)]))
+
+
+def _of_folder(folder: Path) -> tuple[str | None, dict[str, str]]:
+    settings: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        path = folder / name
+        settings |= files.read_json(path) if path.exists() else {}
+    beside = folder / hub_files.CHAT_TEMPLATE
+    template = beside.read_text(encoding="utf-8") if beside.exists() else settings.get("chat_template")
+    if isinstance(template, list):  # several by name
+        template = {each["name"]: each["template"] for each in template}.get("default")
+    special = {
+        key: value["content"] if isinstance(value, dict) else value
+        for key, value in settings.items()
+        if key in ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token") and value
+    }
+    return template, special
+
+
+def _gguf_special(metadata: Mapping[str, Any]) -> dict[str, str]:
+    names = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
+    numbers = {key: metadata.get(f"tokenizer.ggml.{name}_token_id") for key, name in names.items()}
+    return {key: metadata["tokenizer.ggml.tokens"][number] for key, number in numbers.items() if number is not None}
+
+
+def _alike(first: str, second: str) -> int:
+    """How many characters both begin with."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(first), len(second)))
