@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests import tiny as make
-from tests.test_models_parity import FAMILIES, LENGTHS, assert_close, saved, tokens
+from tests.test_models_parity import FAMILIES, LENGTHS, OTHER_SHAPES, SHAPES, assert_close, saved, tokens
 from w2s_jax import cli, models
 from w2s_jax.config import Method
 from w2s_jax.evaluation import storage
@@ -30,7 +30,7 @@ def source(tmp_path):
     """Makes a tiny model of a family; a decoder with a language-model head."""
 
     def make(name):
-        family, settings = FAMILIES[name]
+        family, settings = SHAPES[name]
         folder = tmp_path / "source"
         saved(folder, family, {**settings, "pad_token_id": 0}, head=family != "bert")
         return models.load(str(folder))
@@ -78,7 +78,7 @@ def test_what_is_exported_is_read_back_bit_for_bit(source, tmp_path, name):
         )
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", [*DECODERS, *OTHER_SHAPES])
 def test_transformers_scores_next_tokens_alike(source, tmp_path, name):
     model = trained(source(name))
     export.write(model, tmp_path / "out")

@@ -90,6 +90,24 @@ PUBLISHED = {
         "sliding_window_pattern": 6,
         "vocab_size": 262144,
     },
+    "OPT": {
+        "model_type": "opt",
+        "_remove_final_layer_norm": False,
+        "activation_dropout": 0.0,
+        "activation_function": "relu",
+        "attention_dropout": 0.0,
+        "do_layer_norm_before": True,
+        "dropout": 0.1,
+        "ffn_dim": 3072,
+        "hidden_size": 768,
+        "layerdrop": 0.0,
+        "max_position_embeddings": 2048,
+        "num_attention_heads": 12,
+        "num_hidden_layers": 12,
+        "pad_token_id": 1,
+        "vocab_size": 50272,
+        "word_embed_proj_dim": 768,
+    },
 }
 
 
@@ -111,6 +129,10 @@ def test_older_words_mean_what_transformers_makes_of_them(name):
         ("Gemma 2", {"attention_bias": True}, "attention_bias=True is not implemented for gemma2"),
         ("Llama 3.2", {"rope_scaling": {"rope_type": "dynamic", "factor": 4.0}}, "rope scaling 'dynamic' is not"),
         ("Qwen1.5", {"use_sliding_window": True}, "use_sliding_window is not implemented for qwen2"),
+        ("OPT", {"do_layer_norm_before": False}, "do_layer_norm_before=False is not implemented for opt, only True"),
+        ("OPT", {"word_embed_proj_dim": 512}, "word_embed_proj_dim=512 is not implemented for opt, only 768"),
+        ("OPT", {"_remove_final_layer_norm": True}, "_remove_final_layer_norm=True is not implemented for opt"),
+        ("OPT", {"activation_function": "gelu_fast"}, "activation 'gelu_fast' is not implemented; supported: silu, "),
     ],
 )
 def test_what_is_not_implemented_is_named(name, change, line):

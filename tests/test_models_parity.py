@@ -47,6 +47,8 @@ GEMMA = {
     "pad_token_id": 0,
     "bos_token_id": 2,
 }
+UNTIED = {"tie_word_embeddings": False}
+OPT = {**COMMON, "ffn_dim": 48, "dropout": 0.0, "word_embed_proj_dim": 32, "pad_token_id": 0}
 WINDOWED = ["sliding_attention", "full_attention", "sliding_attention"]
 GEMMA3_ROPES = {
     "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1000.0},
@@ -71,8 +73,16 @@ FAMILIES = {
     "gpt_neox": ("gpt_neox", COMMON),
     "gpt_neox, one residual": ("gpt_neox", {**COMMON, "use_parallel_residual": False}),
     "gpt2": ("gpt2", {"vocab_size": 50, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 40}),
+    "opt": ("opt", OPT),
     "bert": ("bert", {**COMMON, "type_vocab_size": 2}),
 }
+OTHER_SHAPES = {  # of these families, for the tests that compare what is computed
+    "opt, no biases, untied": (
+        "opt",
+        {**OPT, "num_attention_heads": 2, "enable_bias": False, "activation_function": "gelu", **UNTIED},
+    ),
+}
+SHAPES = FAMILIES | OTHER_SHAPES
 LENGTHS = np.array([7, 3, 5, 1], np.int32)
 
 
@@ -128,9 +138,9 @@ def assert_close(ours, theirs, tolerance=1e-4):
     assert error.max() <= tolerance
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", SHAPES)
 def test_hidden_states_equal_transformers(tmp_path, name):
-    twin = saved(tmp_path, *FAMILIES[name])
+    twin = saved(tmp_path, *SHAPES[name])
     pretrained = models.load(str(tmp_path))
     ids = tokens(50, LENGTHS)
     states = torch_states(twin, ids, LENGTHS)
@@ -206,9 +216,9 @@ def test_how_it_is_computed_does_not_change_what_it_computes(tmp_path, name):
     assert np.abs(half - whole).max() < 0.1 * np.abs(whole).max()
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", SHAPES)
 def test_configs_make_the_round_trip(name):
-    family, settings = FAMILIES[name]
+    family, settings = SHAPES[name]
     config = families.from_hf(json.loads(transformers.AutoConfig.for_model(family, **settings).to_json_string(False)))
     assert families.from_hf(families.to_hf(config)) == config
 

@@ -36,7 +36,9 @@ LLAMA = ModelConfig(
 )
 CONFIGS = {
     "llama": LLAMA,
-    "learned positions": dataclasses.replace(LLAMA, family="gpt2", rope=None, norm="layer", n_kv_heads=4),
+    "learned positions": dataclasses.replace(
+        LLAMA, family="opt", rope=None, first_position=2, norm="layer", n_kv_heads=4
+    ),
     "windows": dataclasses.replace(
         LLAMA, family="gemma3", sliding_window=3, windowed=(True, False), window_rope=Rope(theta=100.0), qk_norm=True
     ),

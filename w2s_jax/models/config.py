@@ -83,11 +83,13 @@ class ModelConfig:
       relative: distances that an encoder's scores depend on. Without this and `rope`, positions are a learned table.
       padding_id: an encoder's positions count a text's tokens other than this one, all of which lie at the position of
         the same number; the first lies at the next, as in RoBERTa. None is that the first lies at 0.
+      first_position: the row of a decoder's first token in the learned table, which has so many rows more.
       sliding_window: how many tokens back, itself included, a token sees, and in an encoder as many ahead; None is all.
       windowed: for each layer, whether it has the window, where only some do.
       window_rope: rotary positions of those layers, where only some have the window.
       tied_embeddings: the language-model head is the embedding table.
       residual_dropout: the family drops embeddings and residual branches too, not only attention weights.
+      embedding_dropout: whether embeddings are among these.
       token_types: size of BERT's segment table; 0 is none.
       final_norm: whether the last hidden state of pre-norm blocks is normalized; False after `cut`.
       causal: a token sees itself and those before it, in pre-norm blocks; otherwise every token sees every other.
@@ -122,11 +124,13 @@ class ModelConfig:
     rope: Rope | None = None
     relative: Relative | None = None
     padding_id: int | None = None
+    first_position: int = 0
     sliding_window: int | None = None
     windowed: tuple[bool, ...] | None = None
     window_rope: Rope | None = None
     tied_embeddings: bool = True
     residual_dropout: bool = False
+    embedding_dropout: bool = True
     token_types: int = 0
     final_norm: bool = True
     causal: bool = True

@@ -1,4 +1,5 @@
-"""Every causal language model: GPT-2, GPT-NeoX, Llama, Mistral, Qwen, Gemma are one decoder with different configs."""
+"""Every causal language model: GPT-2, OPT, GPT-NeoX, Llama, Mistral, Qwen, Gemma, Phi-3, OLMo are one decoder with
+different configs."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -112,9 +113,10 @@ class Decoder(nn.Module):
         if config.embedding_scale != 1.0:
             x = x * config.embedding_scale
         if config.rope is None:
-            table = Embedding(config.max_positions, config.hidden_size, settings.dtype, None, name="positions")
-            x = x + table(jnp.maximum(positions, 0))
-        x = constrain(residual_dropout(x, config, settings))
+            size, rows = config.max_positions + config.first_position, jnp.maximum(positions, 0)
+            table = Embedding(size, config.hidden_size, settings.dtype, None, name="positions")
+            x = x + table(rows + config.first_position if config.first_position else rows)
+        x = constrain(residual_dropout(x, config, settings) if config.embedding_dropout else x)
         fields = {"config": config, "settings": settings, "emit": emit}
         keys = joined([cache.positions for cache in past], places if past else places[None])
         mask, rotary, kinds = attention_inputs(config, places, keys, first_read(past, lengths))
