@@ -133,22 +133,23 @@ def test_a_head_that_transformers_would_compute_otherwise_stays_apart(source, tm
 def test_every_layout_is_undone_by_its_inverse():
     sizes = {"family": "llama", "vocab_size": 7, "hidden_size": 12, "n_layers": 1, "n_heads": 4, "n_kv_heads": 2}
     config = ModelConfig(**sizes, head_dim=6, mlp_size=9, max_positions=5)
-    shapes = {
-        tensor_table.SAME: (12, 12),
-        tensor_table.TRANSPOSED: (12, 12),
-        tensor_table.MINUS_ONE: (12, 12),
-        tensor_table.SIDE_BY_SIDE: (12, 72),
-        tensor_table.HEAD_BY_HEAD: (72, 12),
-        tensor_table.PAIRED: (24, 12),
+    shapes = {  # theirs, and the widths of ours
+        tensor_table.SAME: ((12, 12), [12]),
+        tensor_table.TRANSPOSED: ((12, 12), [12]),
+        tensor_table.MINUS_ONE: ((12, 12), [12]),
+        tensor_table.SIDE_BY_SIDE: ((12, 72), [24] * 3),
+        tensor_table.HEAD_BY_HEAD: ((72, 12), [24] * 3),
+        tensor_table.ONE_BY_ONE: ((48, 12), [24, 12, 12]),
+        tensor_table.GATE_AND_UP: ((18, 12), [9, 9]),
+        tensor_table.PAIRED: ((24, 12), [24]),
     }
-    for layout, shape in shapes.items():
+    for layout, (shape, widths) in shapes.items():
         array = np.random.default_rng(0).integers(-9, 9, shape).astype(np.float32)
         tensors = Tensors({"x": shape}, lambda _, *index, array=array: array[index])
-        row = tensor_table.TensorRow(("q", "k", "v") if layout.turns else ("q",), "x", layout)
-        flat = (12, 24) if layout.turns or layout is tensor_table.PAIRED else (12, 12)
-        parts = [np.empty(flat, np.float32) for _ in row.paths]
+        row = tensor_table.TensorRow(tuple(map(str, range(len(widths)))), "x", layout)
+        parts = [np.empty((12, width), np.float32) for width in widths]
         for part, made in enumerate(parts):
-            assembly._fill(made, tensors, row, part, [range(size) for size in flat], config, "x")
+            assembly._fill(made, tensors, row, part, [range(size) for size in made.shape], config, "x")
         np.testing.assert_array_equal(layout.theirs(parts, config), array)
 
 

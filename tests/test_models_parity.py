@@ -49,10 +49,33 @@ GEMMA = {
 }
 UNTIED = {"tie_word_embeddings": False}
 OPT = {**COMMON, "ffn_dim": 48, "dropout": 0.0, "word_embed_proj_dim": 32, "pad_token_id": 0}
+OLMO = {**COMMON, "pad_token_id": 0, "eos_token_id": 1}
 WINDOWED = ["sliding_attention", "full_attention", "sliding_attention"]
 GEMMA3_ROPES = {
     "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1000.0},
     "sliding_attention": {"rope_type": "default", "rope_theta": 10.0},
+}
+OLMO3 = {**OLMO, "sliding_window": 3, "layer_types": WINDOWED}
+OLMO3_ROPES = {
+    "full_attention": {
+        "rope_type": "yarn",
+        "rope_theta": 1000.0,
+        "factor": 4.0,
+        "original_max_position_embeddings": 10,
+    },
+    "sliding_attention": {"rope_type": "default", "rope_theta": 1000.0},
+}
+PHI3 = {**COMMON, "pad_token_id": 0, "eos_token_id": 1}
+PHI3_LONGER = {
+    **PHI3,
+    "original_max_position_embeddings": 40,
+    "rope_parameters": {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "partial_rotary_factor": 0.75,
+        "short_factor": [1.0, 1.25, 2.0],
+        "long_factor": [1.5, 4.0, 9.0],
+    },
 }
 FAMILIES = {
     "llama": ("llama", {**COMMON, "num_key_value_heads": 2}),
@@ -74,6 +97,9 @@ FAMILIES = {
     "gpt_neox, one residual": ("gpt_neox", {**COMMON, "use_parallel_residual": False}),
     "gpt2": ("gpt2", {"vocab_size": 50, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 40}),
     "opt": ("opt", OPT),
+    "olmo2": ("olmo2", {**OLMO, "num_key_value_heads": 2}),
+    "olmo3": ("olmo3", {**OLMO3, "num_key_value_heads": 2}),
+    "phi3": ("phi3", {**PHI3, "num_key_value_heads": 2, "sliding_window": 3}),
     "bert": ("bert", {**COMMON, "type_vocab_size": 2}),
 }
 OTHER_SHAPES = {  # of these families, for the tests that compare what is computed
@@ -81,6 +107,9 @@ OTHER_SHAPES = {  # of these families, for the tests that compare what is comput
         "opt",
         {**OPT, "num_attention_heads": 2, "enable_bias": False, "activation_function": "gelu", **UNTIED},
     ),
+    "olmo2, biases, tied": ("olmo2", {**OLMO, "attention_bias": True, "tie_word_embeddings": True}),
+    "olmo3, its positions": ("olmo3", {**OLMO3, "rope_parameters": OLMO3_ROPES, "layer_types": None}),
+    "phi3, a part of each head, tied": ("phi3", {**PHI3_LONGER, "tie_word_embeddings": True}),
 }
 SHAPES = FAMILIES | OTHER_SHAPES
 LENGTHS = np.array([7, 3, 5, 1], np.int32)

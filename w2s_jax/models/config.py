@@ -73,7 +73,9 @@ class ModelConfig:
         `down(activation(up(x)))`.
       qkv_bias, output_bias, mlp_bias: whether those linear maps have one.
       qk_norm: RMS norm of each query and key head.
+      joint_qk_norm: that norm is over all heads of the queries together, and over all of the keys.
       parallel_residual: attention and feed-forward layer read the same input.
+      pre_norms: attention and feed-forward layer of a decoder read a normalized state.
       post_norms: attention and feed-forward layer are normalized again before they are added to the residual stream.
       embedding_scale: what embeddings are multiplied by.
       query_pre_attn_scalar: attention scores are divided by its square root; None is `head_dim`.
@@ -92,7 +94,8 @@ class ModelConfig:
       embedding_dropout: whether embeddings are among these.
       token_types: size of BERT's segment table; 0 is none.
       final_norm: whether the last hidden state of pre-norm blocks is normalized; False after `cut`.
-      causal: a token sees itself and those before it, in pre-norm blocks; otherwise every token sees every other.
+      causal: a token sees itself and those before it, in blocks that leave the residual stream raw; otherwise every
+        token sees every other.
       norm_first: an encoder's blocks are pre-norm too; otherwise they are the post-norm blocks of BERT.
       first_norm: whether attention reads a normalized state in the first of an encoder's pre-norm blocks.
       pooling: the hidden state that the published model's vectors are, where it says so; None is that of the family.
@@ -115,7 +118,9 @@ class ModelConfig:
     output_bias: bool = False
     mlp_bias: bool = False
     qk_norm: bool = False
+    joint_qk_norm: bool = False
     parallel_residual: bool = False
+    pre_norms: bool = True
     post_norms: bool = False
     embedding_scale: float = 1.0
     query_pre_attn_scalar: int | None = None
@@ -152,7 +157,7 @@ class ModelConfig:
 
     @property
     def is_pre_norm(self) -> bool:
-        """Blocks normalize what attention and feed-forward layer read, and leave the residual stream raw."""
+        """Blocks normalize what attention and feed-forward layer read or give, and leave the residual stream raw."""
         return self.causal or self.norm_first
 
     def cut(self, read_layer: int | None) -> "ModelConfig":

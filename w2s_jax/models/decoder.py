@@ -32,7 +32,7 @@ Emit = Pooling | Literal["cache"]
 class DecoderBlock(nn.Module):
     """One layer: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`, or both at once.
 
-    With `post_norms` what is added is normalized too.
+    With `post_norms` what is added is normalized too; without `pre_norms` what is read is not.
     """
 
     config: ModelConfig
@@ -57,13 +57,16 @@ class DecoderBlock(nn.Module):
         def norm(name: str, value: Array) -> Array:
             return Norm(config.norm, config.norm_eps, settings.dtype, name=name)(value)
 
+        def read(name: str, value: Array) -> Array:
+            return norm(name, value) if config.pre_norms else value
+
         attend = Attention(config, settings, name="attention")
-        attended, kept = attend(norm("attention_norm", x), mask, rotary, lengths, kind, layout, past)
+        attended, kept = attend(read("attention_norm", x), mask, rotary, lengths, kind, layout, past)
         if config.post_norms:
             attended = norm("attention_post_norm", attended)
         attended = residual_dropout(attended, config, settings)
         middle = x + attended
-        fed = FeedForward(config, settings, name="mlp")(norm("mlp_norm", x if config.parallel_residual else middle))
+        fed = FeedForward(config, settings, name="mlp")(read("mlp_norm", x if config.parallel_residual else middle))
         if config.post_norms:
             fed = norm("mlp_post_norm", fed)
         x = constrain(middle + residual_dropout(fed, config, settings))

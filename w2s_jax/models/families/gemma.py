@@ -96,8 +96,6 @@ def _read(config: HfConfig, period: int, **own: Any) -> ModelConfig:
     if config.get("use_bidirectional_attention"):
         raise UserError(f"use_bidirectional_attention is not implemented for {config['model_type']}")
     settings.refuse(config, attention_bias=False)
-    layers = range(1, config["num_hidden_layers"] + 1)
-    kinds = config.get("layer_types") or ["sliding_attention" if i % period else "full_attention" for i in layers]
     return ModelConfig(
         **settings.sizes(config),
         norm_eps=config["rms_norm_eps"],
@@ -105,7 +103,7 @@ def _read(config: HfConfig, period: int, **own: Any) -> ModelConfig:
         embedding_scale=config["hidden_size"] ** 0.5,
         query_pre_attn_scalar=config["query_pre_attn_scalar"],
         sliding_window=config["sliding_window"],
-        windowed=tuple(kind == "sliding_attention" for kind in kinds),
+        windowed=settings.windowed(config, period),
         tied_embeddings=config.get("tie_word_embeddings", True),
         **own,
     )
@@ -124,7 +122,7 @@ def _write(config: ModelConfig, rope_parameters: HfConfig) -> HfConfig:
         "final_logit_softcapping": config.logits_softcap,
         "rope_parameters": rope_parameters,
         "sliding_window": config.sliding_window,
-        "layer_types": ["sliding_attention" if windowed else "full_attention" for windowed in config.windowed],
+        "layer_types": settings.hf_layer_types(config.windowed),
         "tie_word_embeddings": config.tied_embeddings,
     }
 

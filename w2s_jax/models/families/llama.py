@@ -77,11 +77,13 @@ def gated_decoder(config: ModelConfig, scale: TensorLayout = SAME) -> list[Tenso
     table += linear(f"{ours}attention/output", f"{layer}self_attn.o_proj", config.output_bias)
     for part in ("gate", "up", "down"):
         table += linear(f"{ours}mlp/{part}", f"{layer}mlp.{part}_proj", config.mlp_bias)
-    norms = {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm"}
+    norms: dict[str, str] = {}
+    if config.pre_norms:
+        second = "pre_feedforward_layernorm" if config.post_norms else "post_attention_layernorm"
+        norms |= {"attention_norm": "input_layernorm", "mlp_norm": second}
     if config.post_norms:
         norms |= {
             "attention_post_norm": "post_attention_layernorm",
-            "mlp_norm": "pre_feedforward_layernorm",
             "mlp_post_norm": "post_feedforward_layernorm",
         }
     if config.qk_norm:
