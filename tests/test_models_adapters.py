@@ -122,6 +122,7 @@ TARGETS = {
     "gpt2": ("c_attn", "c_proj", "c_fc"),
     "gpt_neox": ("query_key_value", "dense_h_to_4h"),
     "gemma2": ("o_proj", "gate_proj"),
+    "phi3": ("qkv_proj", "gate_up_proj"),
     "bert": ("query", "value", "output.dense"),
 }
 

@@ -192,6 +192,47 @@ PUBLISHED = {
         "tie_word_embeddings": True,
         "vocab_size": 200064,
     },
+    "SmolLM3": {
+        "model_type": "smollm3",
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "hidden_act": "silu",
+        "hidden_size": 2048,
+        "intermediate_size": 11008,
+        "layer_types": ["full_attention"] * 36,
+        "max_position_embeddings": 65536,
+        "max_window_layers": 28,
+        "mlp_bias": False,
+        "no_rope_layer_interval": 4,
+        "no_rope_layers": [1, 1, 1, 0] * 9,
+        "num_attention_heads": 16,
+        "num_hidden_layers": 36,
+        "num_key_value_heads": 4,
+        "rms_norm_eps": 1e-06,
+        "rope_scaling": None,
+        "rope_theta": 5000000.0,
+        "sliding_window": None,
+        "use_sliding_window": False,
+        "vocab_size": 128256,
+    },
+    "Gemma": {
+        "model_type": "gemma",
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "head_dim": 256,
+        "hidden_act": "gelu",
+        "hidden_size": 2048,
+        "intermediate_size": 16384,
+        "max_position_embeddings": 8192,
+        "num_attention_heads": 8,
+        "num_hidden_layers": 18,
+        "num_key_value_heads": 1,
+        "pad_token_id": 0,
+        "rms_norm_eps": 1e-06,
+        "rope_scaling": None,
+        "rope_theta": 10000.0,
+        "vocab_size": 256000,
+    },
     "OPT": {
         "model_type": "opt",
         "_remove_final_layer_norm": False,
@@ -240,6 +281,10 @@ def test_older_words_mean_what_transformers_makes_of_them(name):
         ("Phi-3", {"attention_bias": True}, "attention_bias=True is not implemented for phi3, only False"),
         ("Phi-4 mini", {"partial_rotary_factor": 0.5}, "'longrope' has 48 numbers in short_factor, not 32"),
         ("Phi-4 mini", {"lm_head_bias": True}, "lm_head_bias=True is not implemented for phi3"),
+        ("SmolLM3", {"use_sliding_window": True}, "use_sliding_window is not implemented for smollm3"),
+        ("SmolLM3", {"no_rope_layers": [1, 0]}, "no_rope_layers is of 2 layers, and num_hidden_layers is 36"),
+        ("Gemma", {"use_bidirectional_attention": True}, "use_bidirectional_attention is not implemented for gemma"),
+        ("Gemma", {"attention_bias": True}, "attention_bias=True is not implemented for gemma"),
         ("OPT", {"word_embed_proj_dim": 512}, "word_embed_proj_dim=512 is not implemented for opt, only 768"),
         ("OPT", {"_remove_final_layer_norm": True}, "_remove_final_layer_norm=True is not implemented for opt"),
         ("OPT", {"activation_function": "gelu_fast"}, "activation 'gelu_fast' is not implemented; supported: silu, "),
@@ -261,6 +306,14 @@ def test_a_gemma_is_cut_with_its_windows():
     assert config.windowed is not None
     assert [layer for layer, windowed in enumerate(config.windowed, 1) if not windowed] == [6, 12, 18, 24]
     assert config.cut(7).windowed == (True,) * 5 + (False, True)
+
+
+def test_what_the_first_configs_leave_out_is_what_was_published():
+    smol, gemma = families.from_hf(PUBLISHED["SmolLM3"]), families.from_hf(PUBLISHED["Gemma"])
+    assert smol.tied_embeddings
+    assert gemma.tied_embeddings
+    assert gemma.activation == "gelu_tanh"
+    assert smol.cut(6).rotated == (True, True, True, False, True, True)
 
 
 def test_every_named_model_is_pinned_apart():

@@ -77,6 +77,8 @@ PHI3_LONGER = {
         "long_factor": [1.5, 4.0, 9.0],
     },
 }
+SMOLLM3 = {**COMMON, "no_rope_layer_interval": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+GEMMA1 = {**COMMON, "head_dim": 16, "pad_token_id": 0}
 FAMILIES = {
     "llama": ("llama", {**COMMON, "num_key_value_heads": 2}),
     "llama, wide heads, untied": ("llama", {**COMMON, "head_dim": 12, "tie_word_embeddings": False}),
@@ -100,6 +102,8 @@ FAMILIES = {
     "olmo2": ("olmo2", {**OLMO, "num_key_value_heads": 2}),
     "olmo3": ("olmo3", {**OLMO3, "num_key_value_heads": 2}),
     "phi3": ("phi3", {**PHI3, "num_key_value_heads": 2, "sliding_window": 3}),
+    "smollm3": ("smollm3", {**SMOLLM3, "num_key_value_heads": 2}),
+    "gemma": ("gemma", {**GEMMA1, "num_key_value_heads": 1}),
     "bert": ("bert", {**COMMON, "type_vocab_size": 2}),
 }
 OTHER_SHAPES = {  # of these families, for the tests that compare what is computed
@@ -110,6 +114,11 @@ OTHER_SHAPES = {  # of these families, for the tests that compare what is comput
     "olmo2, biases, tied": ("olmo2", {**OLMO, "attention_bias": True, "tie_word_embeddings": True}),
     "olmo3, its positions": ("olmo3", {**OLMO3, "rope_parameters": OLMO3_ROPES, "layer_types": None}),
     "phi3, a part of each head, tied": ("phi3", {**PHI3_LONGER, "tie_word_embeddings": True}),
+    "smollm3, biases, untied": (
+        "smollm3",
+        {**SMOLLM3, "no_rope_layers": [0, 0, 1], "attention_bias": True, "mlp_bias": True, **UNTIED},
+    ),
+    "gemma, untied": ("gemma", {**GEMMA1, "num_key_value_heads": 4, "hidden_act": "gelu", **UNTIED}),
 }
 SHAPES = FAMILIES | OTHER_SHAPES
 LENGTHS = np.array([7, 3, 5, 1], np.int32)

@@ -82,6 +82,7 @@ class ModelConfig:
       attention_softcap, logits_softcap: c in `c tanh(x / c)` of attention scores and of the language-model head's
         logits; None is none.
       rope: rotary positions.
+      rotated: for each layer, whether its positions are rotated, where only some are; it goes without windows.
       relative: distances that an encoder's scores depend on. Without this and `rope`, positions are a learned table.
       padding_id: an encoder's positions count a text's tokens other than this one, all of which lie at the position of
         the same number; the first lies at the next, as in RoBERTa. None is that the first lies at 0.
@@ -127,6 +128,7 @@ class ModelConfig:
     attention_softcap: float | None = None
     logits_softcap: float | None = None
     rope: Rope | None = None
+    rotated: tuple[bool, ...] | None = None
     relative: Relative | None = None
     padding_id: int | None = None
     first_position: int = 0
@@ -171,5 +173,5 @@ class ModelConfig:
             return self
         if not 1 <= read_layer <= self.n_layers:
             raise UserError(f"read_layer must be in 1..{self.n_layers} for this model, not {read_layer}")
-        windowed = None if self.windowed is None else self.windowed[:read_layer]
-        return dataclasses.replace(self, n_layers=read_layer, windowed=windowed, final_norm=False)
+        windowed, rotated = (each and each[:read_layer] for each in (self.windowed, self.rotated))
+        return dataclasses.replace(self, n_layers=read_layer, windowed=windowed, rotated=rotated, final_norm=False)

@@ -136,7 +136,8 @@ def attention_inputs(
     config: ModelConfig, places: Int[Array, "*rows t"], keys: Int[Array, "b s"], lengths: Int[Array, " n"]
 ) -> tuple[Bool[Array, "*kinds b t s"], Float[Array, "... t r"] | None, Int[Array, " l"] | None]:
     """Mask and rotary table of tokens at `places` that may see those at `keys`, and, where layers differ in them, one
-    more axis and for each layer its index along that: 0 sees everything before it, 1 has the window.
+    more axis and for each layer its index along that: 0 sees everything before it, 1 has the window; or 0 is rotated, 1
+    is not.
 
     Args:
       lengths: of the texts; they decide where rotary positions depend on it.
@@ -150,6 +151,9 @@ def attention_inputs(
         return rotary_table(rope, config.head_dim, places, None if short else lengths > rope.original_max_positions)
 
     tables = [table(rope) for rope in ropes if rope is not None]
+    if config.rotated is not None:  # elsewhere by no angle, so that all layers are one program
+        tables += [jnp.stack([jnp.ones_like(cosines), jnp.zeros_like(sines)]) for cosines, sines in tables]
+        return jnp.stack([mask, mask]), jnp.stack(tables), 1 - jnp.asarray(config.rotated, jnp.int32)
     if config.windowed is None:
         return mask, tables[0] if tables else None, None
     kinds = jnp.asarray(config.windowed, jnp.int32)
