@@ -121,6 +121,14 @@ OTHER_SHAPES = {  # of these families, for the tests that compare what is comput
     "gemma, untied": ("gemma", {**GEMMA1, "num_key_value_heads": 4, "hidden_act": "gelu", **UNTIED}),
 }
 SHAPES = FAMILIES | OTHER_SHAPES
+SIMILAR = ("opt", "olmo2", "olmo3", "phi3", "smollm3", "gemma")  # to others, in what some tests are about
+
+
+def most(*kept):
+    """The families; those of `SIMILAR` that are not `kept` are left to the slow suite."""
+    return [make.slow(name)[0] if name in SIMILAR and name not in kept else name for name in FAMILIES]
+
+
 LENGTHS = np.array([7, 3, 5, 1], np.int32)
 
 
