@@ -310,6 +310,10 @@ def test_a_gemma_is_cut_with_its_windows():
 
 def test_what_the_first_configs_leave_out_is_what_was_published():
     smol, gemma = families.from_hf(PUBLISHED["SmolLM3"]), families.from_hf(PUBLISHED["Gemma"])
+    unstated = {"OLMo 3": "layer_types", "SmolLM3": "no_rope_layers"}
+    for name, setting in unstated.items():
+        given = {key: value for key, value in PUBLISHED[name].items() if key != setting}
+        assert families.from_hf(given) == families.from_hf(PUBLISHED[name])
     assert smol.tied_embeddings
     assert gemma.tied_embeddings
     assert gemma.activation == "gelu_tanh"

@@ -112,7 +112,7 @@ OTHER_SHAPES = {  # of these families, for the tests that compare what is comput
         {**OPT, "num_attention_heads": 2, "enable_bias": False, "activation_function": "gelu", **UNTIED},
     ),
     "olmo2, biases, tied": ("olmo2", {**OLMO, "attention_bias": True, "tie_word_embeddings": True}),
-    "olmo3, its positions": ("olmo3", {**OLMO3, "rope_parameters": OLMO3_ROPES, "layer_types": None}),
+    "olmo3, its positions": ("olmo3", {**OLMO3, "rope_parameters": OLMO3_ROPES}),
     "phi3, a part of each head, tied": ("phi3", {**PHI3_LONGER, "tie_word_embeddings": True}),
     "smollm3, biases, untied": (
         "smollm3",
@@ -121,7 +121,8 @@ OTHER_SHAPES = {  # of these families, for the tests that compare what is comput
     "gemma, untied": ("gemma", {**GEMMA1, "num_key_value_heads": 4, "hidden_act": "gelu", **UNTIED}),
 }
 SHAPES = FAMILIES | OTHER_SHAPES
-SIMILAR = ("opt", "olmo2", "olmo3", "phi3", "smollm3", "gemma")  # to others, in what some tests are about
+# By default, tests of how tensors are read and written run on others that are like these.
+SIMILAR = ("opt", "olmo2", "olmo3", "phi3", "smollm3", "gemma")
 
 
 def most(*kept):
@@ -194,7 +195,7 @@ def test_hidden_states_equal_transformers(tmp_path, name):
         assert_close(our_states(pretrained, ids, LENGTHS, how, (1, 2, 3)), pooled(states, LENGTHS, how))
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma3_text", "bert"])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma3_text", *make.slow("olmo2", "smollm3"), "bert"])
 def test_cut_to_its_first_layers_it_is_the_same(tmp_path, name):
     twin = saved(tmp_path, *FAMILIES[name])
     ids = tokens(50, LENGTHS)
@@ -217,7 +218,9 @@ def test_logits_equal_a_torch_head_on_transformers(tmp_path, name):
     assert_close(np.asarray(make.applied(module)({"params": params}, ids, LENGTHS)), expected)
 
 
-@pytest.mark.parametrize("name", ["llama", "bert", *make.slow("mistral", "gpt2", "gpt_neox", "gemma2")])
+@pytest.mark.parametrize(
+    "name", ["llama", "bert", *make.slow("mistral", "gpt2", "gpt_neox", "gemma2", "opt", "smollm3")]
+)
 @pytest.mark.parametrize("how", ["last", "mean", *make.slow("cls")])
 def test_padded_left_out_and_alone_agree(tmp_path, name, how):
     saved(tmp_path, *FAMILIES[name])

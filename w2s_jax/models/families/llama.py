@@ -69,7 +69,7 @@ class Llama(Family):
 
 class SmolLM3(Llama):
     """SmolLM3 (Bakouch et al. 2025, https://huggingface.co/blog/smollm3): Llama without positions on every fourth layer
-    (NoPE, arXiv 2501.18795)."""
+    (NoPE, arXiv 2501.18795). GGUF files do not state which; llama.cpp has it so."""
 
     def read(self, config: HfConfig) -> ModelConfig:
         count, period = config["num_hidden_layers"], config.get("no_rope_layer_interval") or 4
