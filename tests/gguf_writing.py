@@ -10,7 +10,13 @@ import numpy as np
 import torch
 
 Writer = Any
-ARCHITECTURES = {"mistral": "llama", "gpt_neox": "gptneox", "gemma3_text": "gemma3"}  # where they are not `model_type`
+ARCHITECTURES = {  # where they are not `model_type`
+    "mistral": "llama",
+    "gpt_neox": "gptneox",
+    "gemma3_text": "gemma3",
+    "olmo3": "olmo2",
+}
+PAIRED = ("llama", "mistral", "smollm3")  # the rotary pairs of a head lie side by side
 
 
 def written(
@@ -90,10 +96,19 @@ def settings(config: Any) -> dict[str, Any]:
     head_dim = getattr(config, "head_dim", None)
     if head_dim is not None:
         found |= {"attention.key_length": head_dim, "attention.value_length": head_dim}
-    if config.model_type in ("llama", "mistral"):
-        found |= {"vocab_size": config.vocab_size, "rope.dimension_count": head_dim}
-    if config.model_type.startswith("gemma"):
+    if config.model_type in PAIRED:
+        head = head_dim or config.hidden_size // config.num_attention_heads
+        found |= {"vocab_size": config.vocab_size, "rope.dimension_count": head}
+    if config.model_type == "phi3":
+        head = config.hidden_size // config.num_attention_heads
+        found["rope.dimension_count"] = int(config.rope_parameters["partial_rotary_factor"] * head)
+        found["rope.scaling.original_context_length"] = config.original_max_position_embeddings
+        found["attention.sliding_window"] = config.sliding_window or 0
+    if config.model_type in ("gemma2", "gemma3_text"):
         found["attention.sliding_window"] = config.sliding_window
+    if config.model_type == "olmo3":
+        found["attention.sliding_window"] = config.sliding_window
+        found["attention.sliding_window_pattern"] = [kind == "sliding_attention" for kind in config.layer_types]
     if config.model_type == "gemma2":
         found["attn_logit_softcapping"] = config.attn_logit_softcapping
         return found | {"final_logit_softcapping": config.final_logit_softcapping}
@@ -104,7 +119,7 @@ def rotary(config: Any) -> dict[str, Any]:
     ropes = config.rope_parameters
     given = ropes.get("full_attention", ropes)
     found = {"rope.freq_base": float(given["rope_theta"])}
-    if "sliding_attention" in ropes:
+    if "sliding_attention" in ropes and config.model_type != "olmo3":
         found["rope.freq_base_swa"] = float(ropes["sliding_attention"]["rope_theta"])
     match given["rope_type"]:
         case "linear":
@@ -167,7 +182,7 @@ def laid_out(name: str, array: np.ndarray, config: Any) -> np.ndarray:
     kind = config.model_type
     if kind.startswith("gemma") and name.endswith("norm.weight"):
         return array + 1
-    if kind in ("llama", "mistral") and ("q_proj." in name or "k_proj." in name):
+    if kind in PAIRED and ("q_proj." in name or "k_proj." in name):
         heads = config.num_attention_heads if "q_proj." in name else config.num_key_value_heads
         return array.reshape(heads, 2, -1, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
     if kind == "gpt_neox" and "query_key_value." in name:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests import tiny as make
-from tests.test_models_parity import FAMILIES, LENGTHS, assert_close, saved, tokens
+from tests.test_models_parity import FAMILIES, LENGTHS, OTHER_SHAPES, SHAPES, assert_close, saved, tokens
 from w2s_jax import cli, models
 from w2s_jax.config import Method
 from w2s_jax.evaluation import storage
@@ -30,7 +30,7 @@ def source(tmp_path):
     """Makes a tiny model of a family; a decoder with a language-model head."""
 
     def make(name):
-        family, settings = FAMILIES[name]
+        family, settings = SHAPES[name]
         folder = tmp_path / "source"
         saved(folder, family, {**settings, "pad_token_id": 0}, head=family != "bert")
         return models.load(str(folder))
@@ -78,7 +78,7 @@ def test_what_is_exported_is_read_back_bit_for_bit(source, tmp_path, name):
         )
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", [*DECODERS, *OTHER_SHAPES])
 def test_transformers_scores_next_tokens_alike(source, tmp_path, name):
     model = trained(source(name))
     export.write(model, tmp_path / "out")
@@ -133,22 +133,23 @@ def test_a_head_that_transformers_would_compute_otherwise_stays_apart(source, tm
 def test_every_layout_is_undone_by_its_inverse():
     sizes = {"family": "llama", "vocab_size": 7, "hidden_size": 12, "n_layers": 1, "n_heads": 4, "n_kv_heads": 2}
     config = ModelConfig(**sizes, head_dim=6, mlp_size=9, max_positions=5)
-    shapes = {
-        tensor_table.SAME: (12, 12),
-        tensor_table.TRANSPOSED: (12, 12),
-        tensor_table.MINUS_ONE: (12, 12),
-        tensor_table.SIDE_BY_SIDE: (12, 72),
-        tensor_table.HEAD_BY_HEAD: (72, 12),
-        tensor_table.PAIRED: (24, 12),
+    shapes = {  # theirs, and the widths of ours
+        tensor_table.SAME: ((12, 12), [12]),
+        tensor_table.TRANSPOSED: ((12, 12), [12]),
+        tensor_table.MINUS_ONE: ((12, 12), [12]),
+        tensor_table.SIDE_BY_SIDE: ((12, 72), [24] * 3),
+        tensor_table.HEAD_BY_HEAD: ((72, 12), [24] * 3),
+        tensor_table.ONE_BY_ONE: ((48, 12), [24, 12, 12]),
+        tensor_table.GATE_AND_UP: ((18, 12), [9, 9]),
+        tensor_table.PAIRED: ((24, 12), [24]),
     }
-    for layout, shape in shapes.items():
+    for layout, (shape, widths) in shapes.items():
         array = np.random.default_rng(0).integers(-9, 9, shape).astype(np.float32)
         tensors = Tensors({"x": shape}, lambda _, *index, array=array: array[index])
-        row = tensor_table.TensorRow(("q", "k", "v") if layout.turns else ("q",), "x", layout)
-        flat = (12, 24) if layout.turns or layout is tensor_table.PAIRED else (12, 12)
-        parts = [np.empty(flat, np.float32) for _ in row.paths]
+        row = tensor_table.TensorRow(tuple(map(str, range(len(widths)))), "x", layout)
+        parts = [np.empty((12, width), np.float32) for width in widths]
         for part, made in enumerate(parts):
-            assembly._fill(made, tensors, row, part, [range(size) for size in flat], config, "x")
+            assembly._fill(made, tensors, row, part, [range(size) for size in made.shape], config, "x")
         np.testing.assert_array_equal(layout.theirs(parts, config), array)
 
 

@@ -7,10 +7,18 @@ import jax
 import numpy as np
 import pytest
 
+from tests import tiny as make
 from tests.test_models_parity import (
     COMMON,
     GEMMA,
+    GEMMA1,
     LENGTHS,
+    OLMO,
+    OLMO3,
+    OLMO3_ROPES,
+    PHI3,
+    PHI3_LONGER,
+    SMOLLM3,
     assert_close,
     our_states,
     pooled,
@@ -110,6 +118,12 @@ FAMILIES = {
     "qwen3": ("qwen3", {**COMMON, "num_key_value_heads": 2, "head_dim": 16}),
     "gemma2": ("gemma2", {**GEMMA, "query_pre_attn_scalar": 16, "final_logit_softcapping": 5.0}),
     "gemma3": ("gemma3_text", {**GEMMA, "query_pre_attn_scalar": 16, "num_hidden_layers": 7}),
+    "olmo2": ("olmo2", {**OLMO, "num_key_value_heads": 2}),
+    "olmo3": ("olmo3", {**OLMO3, "rope_parameters": OLMO3_ROPES}),
+    "phi3": ("phi3", {**PHI3, "num_key_value_heads": 2, "sliding_window": 3}),
+    "phi3, a part of each head, tied": ("phi3", {**PHI3_LONGER, "tie_word_embeddings": True}),
+    "smollm3": ("smollm3", {**SMOLLM3, "num_hidden_layers": 5, "num_key_value_heads": 2, "no_rope_layer_interval": 4}),
+    "gemma": ("gemma", {**GEMMA1, "num_key_value_heads": 1}),
     "gpt_neox": ("gpt_neox", {**COMMON, "hidden_size": 64}),
     "gpt_neox, one residual": ("gpt_neox", {**COMMON, "use_parallel_residual": False, "tie_word_embeddings": True}),
     "gpt2": ("gpt2", {"vocab_size": 50, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 40}),
@@ -141,11 +155,11 @@ def test_a_gguf_file_is_the_model_of_the_safetensors_that_it_was_made_of(tmp_pat
     assert_close(our_states(ours, ids, LENGTHS, "last", layers), pooled(states, LENGTHS, "last"))
 
 
-@pytest.mark.parametrize("name", ["qwen2", "gpt_neox", "gpt2", "bert"])
+@pytest.mark.parametrize("name", ["qwen2", "gpt_neox", "gpt2", "phi3", *make.slow("olmo2", "olmo3", "smollm3"), "bert"])
 def test_what_was_read_from_gguf_is_exported_as_the_model_it_was_made_of(tmp_path, name):
     twin = saved(tmp_path / "folder", *FAMILIES[name], head=name != "bert")
     words_tokenizer(tmp_path / "tokenizer.json")
-    pretrained = models.load(str(written(tmp_path / "m.gguf", twin)))
+    pretrained = models.load(str(written(tmp_path / "m.gguf", twin, lambda writer: writer.add_pad_token_id(0))))
     export.write(pretrained, tmp_path / "out")
     again = type(twin).from_pretrained(tmp_path / "out")
     for key, tensor in again.state_dict().items():

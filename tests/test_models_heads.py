@@ -24,7 +24,19 @@ from w2s_jax.train.optimizer import OptimizerConfig
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-NAMES = ["llama", "llama, biases", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "gpt_neox", "gpt2", "bert"]
+NAMES = [
+    "llama",
+    "llama, biases",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma2",
+    "gemma3_text",
+    "gpt_neox",
+    "gpt2",
+    "opt",
+    "bert",
+]
 VOCABULARY = len(make.WORDS) + 1
 
 

@@ -47,11 +47,38 @@ GEMMA = {
     "pad_token_id": 0,
     "bos_token_id": 2,
 }
+UNTIED = {"tie_word_embeddings": False}
+OPT = {**COMMON, "ffn_dim": 48, "dropout": 0.0, "word_embed_proj_dim": 32, "pad_token_id": 0}
+OLMO = {**COMMON, "pad_token_id": 0, "eos_token_id": 1}
 WINDOWED = ["sliding_attention", "full_attention", "sliding_attention"]
 GEMMA3_ROPES = {
     "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1000.0},
     "sliding_attention": {"rope_type": "default", "rope_theta": 10.0},
 }
+OLMO3 = {**OLMO, "sliding_window": 3, "layer_types": WINDOWED}
+OLMO3_ROPES = {
+    "full_attention": {
+        "rope_type": "yarn",
+        "rope_theta": 1000.0,
+        "factor": 4.0,
+        "original_max_position_embeddings": 10,
+    },
+    "sliding_attention": {"rope_type": "default", "rope_theta": 1000.0},
+}
+PHI3 = {**COMMON, "pad_token_id": 0, "eos_token_id": 1}
+PHI3_LONGER = {
+    **PHI3,
+    "original_max_position_embeddings": 40,
+    "rope_parameters": {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "partial_rotary_factor": 0.75,
+        "short_factor": [1.0, 1.25, 2.0],
+        "long_factor": [1.5, 4.0, 9.0],
+    },
+}
+SMOLLM3 = {**COMMON, "no_rope_layer_interval": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+GEMMA1 = {**COMMON, "head_dim": 16, "pad_token_id": 0}
 FAMILIES = {
     "llama": ("llama", {**COMMON, "num_key_value_heads": 2}),
     "llama, wide heads, untied": ("llama", {**COMMON, "head_dim": 12, "tie_word_embeddings": False}),
@@ -71,8 +98,38 @@ FAMILIES = {
     "gpt_neox": ("gpt_neox", COMMON),
     "gpt_neox, one residual": ("gpt_neox", {**COMMON, "use_parallel_residual": False}),
     "gpt2": ("gpt2", {"vocab_size": 50, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 40}),
+    "opt": ("opt", OPT),
+    "olmo2": ("olmo2", {**OLMO, "num_key_value_heads": 2}),
+    "olmo3": ("olmo3", {**OLMO3, "num_key_value_heads": 2}),
+    "phi3": ("phi3", {**PHI3, "num_key_value_heads": 2, "sliding_window": 3}),
+    "smollm3": ("smollm3", {**SMOLLM3, "num_key_value_heads": 2}),
+    "gemma": ("gemma", {**GEMMA1, "num_key_value_heads": 1}),
     "bert": ("bert", {**COMMON, "type_vocab_size": 2}),
 }
+OTHER_SHAPES = {  # of these families, for the tests that compare what is computed
+    "opt, no biases, untied": (
+        "opt",
+        {**OPT, "num_attention_heads": 2, "enable_bias": False, "activation_function": "gelu", **UNTIED},
+    ),
+    "olmo2, biases, tied": ("olmo2", {**OLMO, "attention_bias": True, "tie_word_embeddings": True}),
+    "olmo3, its positions": ("olmo3", {**OLMO3, "rope_parameters": OLMO3_ROPES}),
+    "phi3, a part of each head, tied": ("phi3", {**PHI3_LONGER, "tie_word_embeddings": True}),
+    "smollm3, biases, untied": (
+        "smollm3",
+        {**SMOLLM3, "no_rope_layers": [0, 0, 1], "attention_bias": True, "mlp_bias": True, **UNTIED},
+    ),
+    "gemma, untied": ("gemma", {**GEMMA1, "num_key_value_heads": 4, "hidden_act": "gelu", **UNTIED}),
+}
+SHAPES = FAMILIES | OTHER_SHAPES
+# By default, tests of how tensors are read and written run on others that are like these.
+SIMILAR = ("opt", "olmo2", "olmo3", "phi3", "smollm3", "gemma")
+
+
+def most(*kept):
+    """The families; those of `SIMILAR` that are not `kept` are left to the slow suite."""
+    return [make.slow(name)[0] if name in SIMILAR and name not in kept else name for name in FAMILIES]
+
+
 LENGTHS = np.array([7, 3, 5, 1], np.int32)
 
 
@@ -128,9 +185,9 @@ def assert_close(ours, theirs, tolerance=1e-4):
     assert error.max() <= tolerance
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", SHAPES)
 def test_hidden_states_equal_transformers(tmp_path, name):
-    twin = saved(tmp_path, *FAMILIES[name])
+    twin = saved(tmp_path, *SHAPES[name])
     pretrained = models.load(str(tmp_path))
     ids = tokens(50, LENGTHS)
     states = torch_states(twin, ids, LENGTHS)
@@ -138,7 +195,7 @@ def test_hidden_states_equal_transformers(tmp_path, name):
         assert_close(our_states(pretrained, ids, LENGTHS, how, (1, 2, 3)), pooled(states, LENGTHS, how))
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma3_text", "bert"])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma3_text", *make.slow("olmo2", "smollm3"), "bert"])
 def test_cut_to_its_first_layers_it_is_the_same(tmp_path, name):
     twin = saved(tmp_path, *FAMILIES[name])
     ids = tokens(50, LENGTHS)
@@ -161,7 +218,9 @@ def test_logits_equal_a_torch_head_on_transformers(tmp_path, name):
     assert_close(np.asarray(make.applied(module)({"params": params}, ids, LENGTHS)), expected)
 
 
-@pytest.mark.parametrize("name", ["llama", "bert", *make.slow("mistral", "gpt2", "gpt_neox", "gemma2")])
+@pytest.mark.parametrize(
+    "name", ["llama", "bert", *make.slow("mistral", "gpt2", "gpt_neox", "gemma2", "opt", "smollm3")]
+)
 @pytest.mark.parametrize("how", ["last", "mean", *make.slow("cls")])
 def test_padded_left_out_and_alone_agree(tmp_path, name, how):
     saved(tmp_path, *FAMILIES[name])
@@ -206,9 +265,9 @@ def test_how_it_is_computed_does_not_change_what_it_computes(tmp_path, name):
     assert np.abs(half - whole).max() < 0.1 * np.abs(whole).max()
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", SHAPES)
 def test_configs_make_the_round_trip(name):
-    family, settings = FAMILIES[name]
+    family, settings = SHAPES[name]
     config = families.from_hf(json.loads(transformers.AutoConfig.for_model(family, **settings).to_json_string(False)))
     assert families.from_hf(families.to_hf(config)) == config
 

@@ -53,6 +53,20 @@ SCALINGS = {
         "gpt_neox",
         {**LONGER, "hidden_size": 128, "rope_parameters": {**LONGROPE, "partial_rotary_factor": 0.25}},
     ),
+    "longrope, of phi3": (
+        "phi3",
+        {
+            **FEW,
+            "pad_token_id": 0,
+            "original_max_position_embeddings": FIRST,
+            "rope_parameters": {
+                **LONGROPE,
+                "partial_rotary_factor": 0.75,
+                "short_factor": SHORT[:3],
+                "long_factor": LONG[:3],
+            },
+        },
+    ),
     "linear": ("llama", {**FEW, "rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}}),
 }
 

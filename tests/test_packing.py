@@ -36,10 +36,16 @@ LLAMA = ModelConfig(
 )
 CONFIGS = {
     "llama": LLAMA,
-    "learned positions": dataclasses.replace(LLAMA, family="gpt2", rope=None, norm="layer", n_kv_heads=4),
+    "learned positions": dataclasses.replace(
+        LLAMA, family="opt", rope=None, first_position=2, norm="layer", n_kv_heads=4
+    ),
     "windows": dataclasses.replace(
         LLAMA, family="gemma3", sliding_window=3, windowed=(True, False), window_rope=Rope(theta=100.0), qk_norm=True
     ),
+    "norms after": dataclasses.replace(
+        LLAMA, family="olmo2", pre_norms=False, post_norms=True, qk_norm=True, joint_qk_norm=True
+    ),
+    "positions in one layer": dataclasses.replace(LLAMA, family="smollm3", rotated=(True, False)),
     "encoder": dataclasses.replace(
         LLAMA,
         family="bert",
@@ -99,10 +105,11 @@ def test_tokens_lie_one_after_another(packing):
     np.testing.assert_array_equal(rows, np.where(np.arange(12) < LENGTHS[:, None], TOKENS, 0))
 
 
+DECODERS = ("learned positions", "windows", "norms after", "positions in one layer")
 ENCODERS = ("encoder", "distances", "windows to both sides", "positions that leave an id out")
 
 
-@pytest.mark.parametrize("name", ["llama", *make.slow("learned positions", "windows", *ENCODERS)])
+@pytest.mark.parametrize("name", ["llama", *make.slow(*DECODERS, *ENCODERS)])
 def test_logits_and_gradients_are_those_of_padded_rows(name):
     module = Classifier(CONFIGS[name])
     params = parameters(module)
@@ -121,7 +128,7 @@ def test_logits_and_gradients_are_those_of_padded_rows(name):
         assert_close(gradient, expected_gradient, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["llama", *make.slow("learned positions", "windows", *ENCODERS)])
+@pytest.mark.parametrize("name", ["llama", *make.slow(*DECODERS, *ENCODERS)])
 def test_no_token_meets_another_examples(name):
     module, params = Classifier(CONFIGS[name]), None
     params = parameters(module)

@@ -73,24 +73,30 @@ class ModelConfig:
         `down(activation(up(x)))`.
       qkv_bias, output_bias, mlp_bias: whether those linear maps have one.
       qk_norm: RMS norm of each query and key head.
+      joint_qk_norm: that norm is over all heads of the queries together, and over all of the keys.
       parallel_residual: attention and feed-forward layer read the same input.
+      pre_norms: attention and feed-forward layer of a decoder read a normalized state.
       post_norms: attention and feed-forward layer are normalized again before they are added to the residual stream.
       embedding_scale: what embeddings are multiplied by.
       query_pre_attn_scalar: attention scores are divided by its square root; None is `head_dim`.
       attention_softcap, logits_softcap: c in `c tanh(x / c)` of attention scores and of the language-model head's
         logits; None is none.
       rope: rotary positions.
+      rotated: for each layer, whether its positions are rotated, where only some are; it goes without windows.
       relative: distances that an encoder's scores depend on. Without this and `rope`, positions are a learned table.
       padding_id: an encoder's positions count a text's tokens other than this one, all of which lie at the position of
         the same number; the first lies at the next, as in RoBERTa. None is that the first lies at 0.
+      first_position: the row of a decoder's first token in the learned table, which has so many rows more.
       sliding_window: how many tokens back, itself included, a token sees, and in an encoder as many ahead; None is all.
       windowed: for each layer, whether it has the window, where only some do.
       window_rope: rotary positions of those layers, where only some have the window.
       tied_embeddings: the language-model head is the embedding table.
       residual_dropout: the family drops embeddings and residual branches too, not only attention weights.
+      embedding_dropout: whether embeddings are among these.
       token_types: size of BERT's segment table; 0 is none.
       final_norm: whether the last hidden state of pre-norm blocks is normalized; False after `cut`.
-      causal: a token sees itself and those before it, in pre-norm blocks; otherwise every token sees every other.
+      causal: a token sees itself and those before it, in blocks that leave the residual stream raw; otherwise every
+        token sees every other.
       norm_first: an encoder's blocks are pre-norm too; otherwise they are the post-norm blocks of BERT.
       first_norm: whether attention reads a normalized state in the first of an encoder's pre-norm blocks.
       pooling: the hidden state that the published model's vectors are, where it says so; None is that of the family.
@@ -113,20 +119,25 @@ class ModelConfig:
     output_bias: bool = False
     mlp_bias: bool = False
     qk_norm: bool = False
+    joint_qk_norm: bool = False
     parallel_residual: bool = False
+    pre_norms: bool = True
     post_norms: bool = False
     embedding_scale: float = 1.0
     query_pre_attn_scalar: int | None = None
     attention_softcap: float | None = None
     logits_softcap: float | None = None
     rope: Rope | None = None
+    rotated: tuple[bool, ...] | None = None
     relative: Relative | None = None
     padding_id: int | None = None
+    first_position: int = 0
     sliding_window: int | None = None
     windowed: tuple[bool, ...] | None = None
     window_rope: Rope | None = None
     tied_embeddings: bool = True
     residual_dropout: bool = False
+    embedding_dropout: bool = True
     token_types: int = 0
     final_norm: bool = True
     causal: bool = True
@@ -148,7 +159,7 @@ class ModelConfig:
 
     @property
     def is_pre_norm(self) -> bool:
-        """Blocks normalize what attention and feed-forward layer read, and leave the residual stream raw."""
+        """Blocks normalize what attention and feed-forward layer read or give, and leave the residual stream raw."""
         return self.causal or self.norm_first
 
     def cut(self, read_layer: int | None) -> "ModelConfig":
@@ -162,5 +173,5 @@ class ModelConfig:
             return self
         if not 1 <= read_layer <= self.n_layers:
             raise UserError(f"read_layer must be in 1..{self.n_layers} for this model, not {read_layer}")
-        windowed = None if self.windowed is None else self.windowed[:read_layer]
-        return dataclasses.replace(self, n_layers=read_layer, windowed=windowed, final_norm=False)
+        windowed, rotated = (each and each[:read_layer] for each in (self.windowed, self.rotated))
+        return dataclasses.replace(self, n_layers=read_layer, windowed=windowed, rotated=rotated, final_norm=False)

@@ -1,4 +1,5 @@
-"""Every causal language model: GPT-2, GPT-NeoX, Llama, Mistral, Qwen, Gemma are one decoder with different configs."""
+"""Every causal language model: GPT-2, OPT, GPT-NeoX, Llama, Mistral, Qwen, Gemma, Phi-3, OLMo are one decoder with
+different configs."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ Emit = Pooling | Literal["cache"]
 class DecoderBlock(nn.Module):
     """One layer: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`, or both at once.
 
-    With `post_norms` what is added is normalized too.
+    With `post_norms` what is added is normalized too; without `pre_norms` what is read is not.
     """
 
     config: ModelConfig
@@ -56,13 +57,16 @@ class DecoderBlock(nn.Module):
         def norm(name: str, value: Array) -> Array:
             return Norm(config.norm, config.norm_eps, settings.dtype, name=name)(value)
 
+        def read(name: str, value: Array) -> Array:
+            return norm(name, value) if config.pre_norms else value
+
         attend = Attention(config, settings, name="attention")
-        attended, kept = attend(norm("attention_norm", x), mask, rotary, lengths, kind, layout, past)
+        attended, kept = attend(read("attention_norm", x), mask, rotary, lengths, kind, layout, past)
         if config.post_norms:
             attended = norm("attention_post_norm", attended)
         attended = residual_dropout(attended, config, settings)
         middle = x + attended
-        fed = FeedForward(config, settings, name="mlp")(norm("mlp_norm", x if config.parallel_residual else middle))
+        fed = FeedForward(config, settings, name="mlp")(read("mlp_norm", x if config.parallel_residual else middle))
         if config.post_norms:
             fed = norm("mlp_post_norm", fed)
         x = constrain(middle + residual_dropout(fed, config, settings))
@@ -112,9 +116,10 @@ class Decoder(nn.Module):
         if config.embedding_scale != 1.0:
             x = x * config.embedding_scale
         if config.rope is None:
-            table = Embedding(config.max_positions, config.hidden_size, settings, None, name="positions")
-            x = x + table(jnp.maximum(positions, 0))
-        x = constrain(residual_dropout(x, config, settings))
+            size, rows = config.max_positions + config.first_position, jnp.maximum(positions, 0)
+            table = Embedding(size, config.hidden_size, settings, None, name="positions")
+            x = x + table(rows + config.first_position if config.first_position else rows)
+        x = constrain(residual_dropout(x, config, settings) if config.embedding_dropout else x)
         fields = {"config": config, "settings": settings, "emit": emit}
         keys = joined([cache.positions for cache in past], places if past else places[None])
         mask, rotary, kinds = attention_inputs(config, places, keys, first_read(past, lengths))
@@ -131,7 +136,8 @@ def attention_inputs(
     config: ModelConfig, places: Int[Array, "*rows t"], keys: Int[Array, "b s"], lengths: Int[Array, " n"]
 ) -> tuple[Bool[Array, "*kinds b t s"], Float[Array, "... t r"] | None, Int[Array, " l"] | None]:
     """Mask and rotary table of tokens at `places` that may see those at `keys`, and, where layers differ in them, one
-    more axis and for each layer its index along that: 0 sees everything before it, 1 has the window.
+    more axis and for each layer its index along that: 0 sees everything before it, 1 has the window; or 0 is rotated, 1
+    is not.
 
     Args:
       lengths: of the texts; they decide where rotary positions depend on it.
@@ -145,6 +151,9 @@ def attention_inputs(
         return rotary_table(rope, config.head_dim, places, None if short else lengths > rope.original_max_positions)
 
     tables = [table(rope) for rope in ropes if rope is not None]
+    if config.rotated is not None:  # elsewhere by no angle, so that all layers are one program
+        tables += [jnp.stack([jnp.ones_like(cosines), jnp.zeros_like(sines)]) for cosines, sines in tables]
+        return jnp.stack([mask, mask]), jnp.stack(tables), 1 - jnp.asarray(config.rotated, jnp.int32)
     if config.windowed is None:
         return mask, tables[0] if tables else None, None
     kinds = jnp.asarray(config.windowed, jnp.int32)

@@ -237,8 +237,8 @@ class Attention(nn.Module):
         to_query, to_key = heads("query", config.n_heads, "heads"), heads("key", config.n_kv_heads, "kv_heads")
         query, key, value = to_query(x), to_key(x), heads("value", config.n_kv_heads, "kv_heads")(x)
         if config.qk_norm:
-            query = Norm("rms", config.norm_eps, settings.dtype, "head_dim", name="query_norm")(query)
-            key = Norm("rms", config.norm_eps, settings.dtype, "head_dim", name="key_norm")(key)
+            query = self._normalized("query_norm", query, "heads")
+            key = self._normalized("key_norm", key, "kv_heads")
         if layout is not None:
             query, key, value = spread(query, layout), spread(key, layout), spread(value, layout)
         if rotary is not None:
@@ -264,6 +264,14 @@ class Attention(nn.Module):
         axes = ("heads", "head_dim", "embed")
         out = Dense((config.hidden_size,), axes, settings, config.output_bias, 2, name="output")(mixed)
         return out, (key, value)
+
+    def _normalized(self, name: str, x: Float[Array, "*n h k"], axis: str) -> Float[Array, "*n h k"]:
+        """Each head, or with `joint_qk_norm` all of them as one vector."""
+        eps, dtype = self.config.norm_eps, self.settings.dtype
+        if self.config.joint_qk_norm:
+            flat = x.reshape(*x.shape[:-2], -1)
+            return Norm("rms", eps, dtype, axis, name=name)(flat).reshape(x.shape)
+        return Norm("rms", eps, dtype, "head_dim", name=name)(x)
 
 
 class FeedForward(nn.Module):

@@ -27,6 +27,7 @@ class TensorLayout(NamedTuple):
       transposed: their rows are our columns.
       block: how many of their rows can only be converted together.
       turns: where several parameters take turns along an axis of theirs: the axis, and how many numbers each has then.
+      rows: where several follow one another along the first axis of theirs: how many rows each has.
     """
 
     ours: Callable[[np.ndarray, ModelConfig], np.ndarray]
@@ -34,6 +35,7 @@ class TensorLayout(NamedTuple):
     transposed: bool = False
     block: Callable[[ModelConfig], int] = lambda _: 1
     turns: tuple[Literal[0, -1], Callable[[ModelConfig], int]] | None = None
+    rows: Callable[[ModelConfig], Sequence[int]] | None = None
 
 
 class TensorRow(NamedTuple):
@@ -84,6 +86,9 @@ def their_spans(row: TensorRow, part: int, spans: Sequence[range], config: Model
         cuts = [span.start, *range((span.start // width + 1) * width, span.stop, width), span.stop]
         shifts = [(cut // width * (len(row.paths) - 1) + part) * width for cut in cuts]
         found[axis] = [range(a + by, b + by) for a, b, by in zip(cuts, cuts[1:], shifts, strict=False)]
+    if layout.rows is not None:
+        before = sum(layout.rows(config)[:part])
+        found[0] = [range(span.start + before, span.stop + before) for span in found[0]]
     return found
 
 
@@ -104,13 +109,18 @@ def _same(array: np.ndarray, _: ModelConfig) -> np.ndarray:
     return array
 
 
-def _one_by_one(rows: Callable[[ModelConfig], int]) -> TensorLayout:
+def _one_by_one(rows: Callable[[ModelConfig], Sequence[int]]) -> TensorLayout:
     return TensorLayout(
         _same,
         lambda parts, _: np.concatenate([part.T for part in parts], axis=0),
         transposed=True,
-        turns=(0, rows),
+        rows=rows,
     )
+
+
+def _heads(config: ModelConfig) -> list[int]:
+    """How many numbers query, key and value have."""
+    return [count * config.head_dim for count in (config.n_heads, config.n_kv_heads, config.n_kv_heads)]
 
 
 def _swapped(array: np.ndarray, *pairs: int) -> np.ndarray:
@@ -130,10 +140,10 @@ SIDE_BY_SIDE = TensorLayout(
 )
 # GPT-NeoX keeps query, key and value of one head after the other.
 HEAD_BY_HEAD = TensorLayout(_same, _join_heads, transposed=True, turns=(0, lambda config: config.head_dim))
-# GGUF and ModernBERT keep query, key and value one after the other along the first axis.
-ONE_BY_ONE = _one_by_one(lambda config: config.n_heads * config.head_dim)
-# ModernBERT's gate is before what it gates.
-GATE_AND_UP = _one_by_one(lambda config: config.mlp_size)
+# GGUF, ModernBERT and Phi-3 keep query, key and value one after the other along the first axis.
+ONE_BY_ONE = _one_by_one(_heads)
+# The gate of ModernBERT and Phi-3 is before what it gates.
+GATE_AND_UP = _one_by_one(lambda config: [config.mlp_size] * 2)
 # Llama's GGUF keeps the rotary pairs of a head side by side; ours are half a head apart, as in Hugging Face's.
 PAIRED = TensorLayout(
     lambda array, config: _swapped(array, config.head_dim // 2, 2),

@@ -128,7 +128,7 @@ def tensors(config: ModelConfig, queries_and_keys: TensorLayout = TRANSPOSED) ->
     table += linear(f"{ours}attention/output", f"{layer}attn_output", config.output_bias)
     for part in ("gate", "up", "down"):
         table += linear(f"{ours}mlp/{part}", f"{layer}ffn_{part}", config.mlp_bias)
-    norms = {"attention_norm": "attn_norm", "mlp_norm": "ffn_norm"}
+    norms = {"attention_norm": "attn_norm", "mlp_norm": "ffn_norm"} if config.pre_norms else {}
     if config.post_norms:
         norms |= {"attention_post_norm": "post_attention_norm", "mlp_post_norm": "post_ffw_norm"}
     if config.qk_norm:

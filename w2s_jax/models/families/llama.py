@@ -1,6 +1,7 @@
-"""Llama, Mistral, Qwen2 and Qwen3: they differ in biases, the norm of queries and keys, and the window."""
+"""Llama, Mistral, Qwen2, Qwen3 and SmolLM3: they differ in biases, the norm of queries and keys, the window, and which
+layers have positions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.families import gguf, settings
@@ -18,12 +19,14 @@ class Llama(Family):
       qkv_bias: queries, keys and values have a bias whatever the config states.
       qk_norm: queries and keys are normalized.
       windowed: `sliding_window` holds for all layers; elsewhere a window is refused.
+      theta: the base of the rotary frequencies that a config means which states none.
       gguf_pairs: GGUF files keep the rotary pairs of a head side by side.
     """
 
     qkv_bias: bool = False
     qk_norm: bool = False
     windowed: bool = False
+    theta: float = 10000.0
     gguf_pairs: bool = False
 
     def read(self, config: HfConfig) -> ModelConfig:
@@ -38,7 +41,7 @@ class Llama(Family):
             output_bias=bias,
             mlp_bias=bool(config.get("mlp_bias", False)),
             qk_norm=self.qk_norm,
-            rope=settings.rope(config),
+            rope=settings.rope(config, self.theta),
             sliding_window=config.get("sliding_window") if self.windowed else None,
             tied_embeddings=config.get("tie_word_embeddings", False),
         )
@@ -64,6 +67,25 @@ class Llama(Family):
         return gguf.tensors(config, PAIRED if self.gguf_pairs else TRANSPOSED)
 
 
+class SmolLM3(Llama):
+    """SmolLM3 (Bakouch et al. 2025, https://huggingface.co/blog/smollm3): Llama without positions on every fourth layer
+    (NoPE, arXiv 2501.18795). GGUF files do not state which; llama.cpp has it so."""
+
+    def read(self, config: HfConfig) -> ModelConfig:
+        count, period = config["num_hidden_layers"], config.get("no_rope_layer_interval") or 4
+        rotated = config.get("no_rope_layers")  # 1 where there are positions
+        if rotated is None:
+            rotated = [i % period for i in range(1, count + 1)]
+        if len(rotated) < count:
+            raise UserError(f"no_rope_layers is of {len(rotated)} layers, and num_hidden_layers is {count}")
+        read = super().read({"tie_word_embeddings": True, **config})
+        return read if all(rotated[:count]) else replace(read, rotated=tuple(map(bool, rotated[:count])))
+
+    def write(self, config: ModelConfig) -> HfConfig:
+        rotated = config.rotated or (True,) * config.n_layers
+        return {**super().write(config), "no_rope_layers": [int(each) for each in rotated]}
+
+
 def gated_decoder(config: ModelConfig, scale: TensorLayout = SAME) -> list[TensorRow]:
     """The table of a decoder with a gated feed-forward layer, as Llama named it and others after it.
 
@@ -77,11 +99,13 @@ def gated_decoder(config: ModelConfig, scale: TensorLayout = SAME) -> list[Tenso
     table += linear(f"{ours}attention/output", f"{layer}self_attn.o_proj", config.output_bias)
     for part in ("gate", "up", "down"):
         table += linear(f"{ours}mlp/{part}", f"{layer}mlp.{part}_proj", config.mlp_bias)
-    norms = {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm"}
+    norms: dict[str, str] = {}
+    if config.pre_norms:
+        second = "pre_feedforward_layernorm" if config.post_norms else "post_attention_layernorm"
+        norms |= {"attention_norm": "input_layernorm", "mlp_norm": second}
     if config.post_norms:
         norms |= {
             "attention_post_norm": "post_attention_layernorm",
-            "mlp_norm": "pre_feedforward_layernorm",
             "mlp_post_norm": "post_feedforward_layernorm",
         }
     if config.qk_norm:
@@ -124,5 +148,15 @@ FAMILIES.register(
         classifier_class="Qwen3ForSequenceClassification",
         gguf_name="qwen3",
         qk_norm=True,
+    )
+)
+FAMILIES.register(
+    SmolLM3(
+        "smollm3",
+        model_class="SmolLM3ForCausalLM",
+        classifier_class="SmolLM3ForSequenceClassification",
+        gguf_name="smollm3",
+        gguf_pairs=True,
+        theta=2_000_000.0,
     )
 )

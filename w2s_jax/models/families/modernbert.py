@@ -44,7 +44,7 @@ class ModernBert(Family):
             "norm_eps": config.norm_eps,
             "rope_parameters": {_FULL: settings.hf_rope(config.rope), _SLIDING: settings.hf_rope(config.window_rope)},
             "local_attention": 2 * (config.sliding_window - 1),
-            "layer_types": [_SLIDING if windowed else _FULL for windowed in config.windowed],
+            "layer_types": settings.hf_layer_types(config.windowed),
         }
 
     def tensors(self, config: ModelConfig) -> list[TensorRow]:

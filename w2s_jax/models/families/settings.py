@@ -1,7 +1,7 @@
 """Settings that most families' config.json names alike: read from Hugging Face's words, and written in them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -90,6 +90,7 @@ def rope(config: HfConfig, theta: float = 10000.0, fraction: float = 1.0) -> Rop
             raise UserError(f"rope scaling {other!r} is not implemented; supported: {_SCALINGS}")
 
 
+_SLIDING, _FULL = "sliding_attention", "full_attention"
 _SCALINGS = "default, linear, llama3, yarn, longrope"
 
 
@@ -139,6 +140,25 @@ def _longrope(plain: Rope, config: HfConfig, given: HfConfig) -> Rope:
         short_factors=tuple(map(float, given["short_factor"])),
         long_factors=tuple(map(float, given["long_factor"])),
     )
+
+
+def windowed(config: HfConfig, period: int) -> tuple[bool, ...]:
+    """For each layer, whether it has the window: as `layer_types` says, or all but every `period`-th.
+
+    Raises:
+      UserError: a type of layers that is not implemented.
+    """
+    layers = range(1, config["num_hidden_layers"] + 1)
+    kinds = config.get("layer_types") or [_SLIDING if i % period else _FULL for i in layers]
+    for kind in kinds:
+        if kind not in (_SLIDING, _FULL):
+            raise UserError(f"layers of type {kind!r} are not implemented for {config['model_type']}")
+    return tuple(kind == _SLIDING for kind in kinds)
+
+
+def hf_layer_types(windowed: Sequence[bool]) -> list[str]:
+    """The `layer_types` that `windowed` reads as this."""
+    return [_SLIDING if each else _FULL for each in windowed]
 
 
 def hf_rope(rope: Rope) -> HfConfig:
