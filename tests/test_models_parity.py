@@ -47,6 +47,14 @@ GEMMA = {
     "pad_token_id": 0,
     "bos_token_id": 2,
 }
+QWEN3_MOE = {
+    **COMMON,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "moe_intermediate_size": 24,
+    "num_experts": 8,
+    "num_experts_per_tok": 2,
+}
 WINDOWED = ["sliding_attention", "full_attention", "sliding_attention"]
 GEMMA3_ROPES = {
     "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1000.0},
@@ -62,6 +70,13 @@ FAMILIES = {
     "qwen1.5": ("qwen2", {**COMMON, "num_key_value_heads": 4, "rope_parameters": QWEN15, "tie_word_embeddings": True}),
     "qwen2.5": ("qwen2", {**COMMON, "num_key_value_heads": 2, "rms_norm_eps": 1e-6, "tie_word_embeddings": True}),
     "qwen3": ("qwen3", {**COMMON, "num_key_value_heads": 2, "head_dim": 16}),
+    "qwen3_moe": ("qwen3_moe", {**QWEN3_MOE, "norm_topk_prob": True}),
+    "qwen3_moe, not renormalized": ("qwen3_moe", {**QWEN3_MOE, "num_experts": 5, "num_experts_per_tok": 3}),
+    "mixtral": ("mixtral", {**COMMON, "num_key_value_heads": 2, "num_local_experts": 4, "num_experts_per_tok": 2}),
+    "mixtral, a window": (
+        "mixtral",
+        {**COMMON, "num_key_value_heads": 4, "num_local_experts": 3, "num_experts_per_tok": 1, "sliding_window": 3},
+    ),
     "gemma2": ("gemma2", {**GEMMA, "attn_logit_softcapping": 0.5}),
     "gemma3_text": (
         "gemma3_text",

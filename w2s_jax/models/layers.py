@@ -27,7 +27,7 @@ ACTIVATIONS = {
     "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
     "relu": jax.nn.relu,
 }
-_INIT = nn.initializers.normal(0.02)
+INIT = nn.initializers.normal(0.02)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Dense(nn.Module):
         inputs, names, dtype = x.shape[-self.n_inputs :], self.axes, self.settings.dtype
         flat = x.reshape(*x.shape[: -self.n_inputs], math.prod(inputs)).astype(dtype)
         width = math.prod(self.outputs)
-        kernel = self._param("kernel", _INIT, names, (*inputs, *self.outputs))
+        kernel = self._param("kernel", INIT, names, (*inputs, *self.outputs))
         y = flat @ kernel.reshape(-1, width).astype(dtype)
         lora = self.settings.lora
         if lora is not None and re.search(lora.targets, "/".join(self.path)):
@@ -155,7 +155,7 @@ class Embedding(nn.Module):
     axis: str | None = "vocab"
 
     def setup(self) -> None:
-        self.embedding = self.param("embedding", named(_INIT, self.axis, "embed"), (self.size, self.width))
+        self.embedding = self.param("embedding", named(INIT, self.axis, "embed"), (self.size, self.width))
 
     def __call__(self, ids: Array | np.ndarray) -> Float[Array, "... d"]:
         return jnp.asarray(self.embedding)[ids].astype(self.dtype)
