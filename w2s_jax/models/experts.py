@@ -1,8 +1,8 @@
 """Feed-forward layers that are mixtures of experts: a router sends each token through a few of them."""
 
 import dataclasses
-import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from w2s_jax.models.config import ModelConfig
+from w2s_jax.models.config import Experts, ModelConfig
 from w2s_jax.models.layers import ACTIVATIONS, INIT, Dense, Settings, named
 from w2s_jax.models.packing import move
 from w2s_jax.models.stack import PRODUCT
@@ -38,9 +38,6 @@ class MixtureOfExperts(nn.Module):
         assert experts is not None
         router = dataclasses.replace(settings, dtype=jnp.float32, lora=None)
         logits = Dense((experts.count,), ("embed", "classes"), router, name="router")(x)
-        weights, chosen = jax.lax.top_k(jax.nn.softmax(logits, axis=-1), experts.per_token)
-        if experts.renormalized:
-            weights = weights / jnp.sum(weights, axis=-1, keepdims=True)
 
         def kernels(name: str, inputs: int, outputs: int, axes: tuple[str, str]) -> Array:
             kernel = Kernels((experts.count, inputs, outputs), ("experts", *axes), name=name)()
@@ -49,7 +46,7 @@ class MixtureOfExperts(nn.Module):
         gate = kernels("gate", config.hidden_size, config.mlp_size, ("embed", "mlp"))
         up = kernels("up", config.hidden_size, config.mlp_size, ("embed", "mlp"))
         down = kernels("down", config.mlp_size, config.hidden_size, ("mlp", "embed"))
-        return mix(x.astype(settings.dtype), weights, chosen, gate, up, down, ACTIVATIONS[config.activation])
+        return mix(x.astype(settings.dtype), logits, gate, up, down, experts, ACTIVATIONS[config.activation])
 
 
 class Kernels(nn.Module):
@@ -65,14 +62,14 @@ class Kernels(nn.Module):
 
 def mix(
     x: Float[Array, "b t d"],
-    weights: Float[Array, "b t k"],
-    chosen: Int[Array, "b t k"],
+    logits: Float[Array, "b t e"],
     gate: Float[Array, "e d f"],
     up: Float[Array, "e d f"],
     down: Float[Array, "e f d"],
+    experts: Experts,
     activation: Activation,
 ) -> Float[Array, "b t d"]:
-    """Each token's weighted sum of what its chosen experts make of it, on the mesh that is set.
+    """Each token's weighted sum of what its experts make of it, on the mesh that is set.
 
     A device keeps its own experts and never sees the others. Along the mesh's `expert` axis it is the tokens that
     travel: each device gathers those of all devices along it, with the router's choice, computes its experts' part of
@@ -80,47 +77,54 @@ def mix(
     back again as much). An all-to-all would send less, but drop tokens or need as much room. Along `fsdp` a device
     gathers the rows of its experts' matrices, and along `tensor` parts are summed, as in any other layer.
     """
-    local = functools.partial(_of_rows, activation=activation, count=len(gate))
-    arrays = x, weights, chosen, gate, up, down
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
-        return local(*arrays, first=0)
-
-    def axes_of(name: str, size: int) -> Any:
-        """The mesh axes of a logical axis; None where they do not divide it."""
-        (axes,) = nn.logical_to_mesh_axes((name,)) or (None,)
-        names = (axes,) if isinstance(axes, str) else axes or ()
-        ways = functools.reduce(lambda ways, each: ways * mesh.shape[each], names, 1)
-        return axes if size % ways == 0 else None
-
-    batch, expert, tensor = axes_of("batch", len(x)), axes_of("experts", len(gate)), axes_of("mlp", gate.shape[-1])
+        return _own(x, *route(logits, experts), gate, up, down, activation, experts.count, 0)
+    batch, expert, tensor = (
+        _axes(name, size, mesh.shape)
+        for name, size in (("batch", len(x)), ("experts", experts.count), ("mlp", gate.shape[-1]))
+    )
     travels = expert is not None and batch is not None and expert in batch
 
-    def on_device(x: Array, weights: Array, chosen: Array, gate: Array, up: Array, down: Array) -> Array:
-        tokens = x, weights, chosen
+    def on_device(x: Array, logits: Array, gate: Array, up: Array, down: Array) -> Array:
+        if tensor is not None:  # said here, their gradients are summed over it here: once, and before they are gathered
+            x, logits = (jax.lax.pcast(each, tensor, to="varying") for each in (x, logits))
+        tokens = x, *route(logits, experts)
         if travels:
-            x, weights, chosen = (jax.lax.all_gather(each, expert, axis=0, tiled=True) for each in tokens)
+            tokens = tuple(jax.lax.all_gather(each, expert, axis=0, tiled=True) for each in tokens)
         first = 0 if expert is None else jax.lax.axis_index(expert) * len(gate)
-        y = local(x, weights, chosen, gate, up, down, first=first)
+        y = _own(*tokens, gate, up, down, activation, experts.count, first)
         if travels:
             y = jax.lax.psum_scatter(y, expert, scatter_dimension=0, tiled=True)
         elif expert is not None:
             y = jax.lax.psum(y, expert)
         return y if tensor is None else jax.lax.psum(y, tensor)
 
-    rows = PartitionSpec(batch)
-    into, out = PartitionSpec(expert, None, tensor), PartitionSpec(expert, tensor, None)
-    return jax.shard_map(on_device, mesh=mesh, in_specs=(rows, rows, rows, into, into, out), out_specs=rows)(*arrays)
+    rows, into, out = (PartitionSpec(*axes) for axes in ((batch,), (expert, None, tensor), (expert, tensor, None)))
+    spread = jax.shard_map(on_device, mesh=mesh, in_specs=(rows, rows, into, into, out), out_specs=rows)
+    return spread(x, logits, gate, up, down)
 
 
-def _of_rows(
+def route(logits: Float[Array, "b t e"], experts: Experts) -> tuple[Float[Array, "b t k"], Int[Array, "b t k"]]:
+    """Of each token the weights of its experts, and which they are."""
+    weights, chosen = jax.lax.top_k(jax.nn.softmax(logits, axis=-1), experts.per_token)
+    return weights / jnp.sum(weights, axis=-1, keepdims=True) if experts.renormalized else weights, chosen
+
+
+def _axes(name: str, size: int, mesh: Mapping[str, int]) -> Any:
+    """The mesh axes over which a logical axis of this size is sharded; None where it is not."""
+    (axes,) = nn.logical_to_mesh_axes((name,)) or (None,)
+    ways = math.prod(mesh[each] for each in ((axes,) if isinstance(axes, str) else axes or ()))
+    return axes if ways > 1 and size % ways == 0 else None
+
+
+def _own(
     x: Float[Array, "b t d"],
     weights: Float[Array, "b t k"],
     chosen: Int[Array, "b t k"],
     gate: Float[Array, "e d f"],
     up: Float[Array, "e d f"],
     down: Float[Array, "e f d"],
-    *,
     activation: Activation,
     count: int,
     first: Int[Array, ""] | int,
@@ -137,7 +141,7 @@ def _of_rows(
     back = jnp.argsort(order)
     sizes = jnp.sum(choices == jnp.arange(held)[:, None], axis=1, dtype=jnp.int32)
 
-    def own(rows: Array) -> Array:
+    def masked(rows: Array) -> Array:
         """0 in rows of others' experts, which a product leaves as it likes, and in their gradient."""
         return rows if held == count else jnp.where(jnp.arange(len(rows))[:, None] < jnp.sum(sizes), rows, 0)
 
@@ -146,7 +150,7 @@ def _of_rows(
 
     # Both ways these are permutations: a scatter would add gradients in any order.
     rows = jnp.repeat(x.reshape(-1, x.shape[-1]), per_token, axis=0)
-    rows = own(move(rows[None], order[None], back[None])[0])
-    made = own(product(activation(product(rows, gate)) * product(rows, up), down))
+    rows = masked(move(rows[None], order[None], back[None])[0])
+    made = masked(product(activation(product(rows, gate)) * product(rows, up), down))
     made = move(made[None], back[None], order[None])[0].reshape(*chosen.shape, -1)
     return jnp.einsum("btkd,btk->btd", made.astype(jnp.float32), weights).astype(dtype)

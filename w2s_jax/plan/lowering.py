@@ -141,12 +141,12 @@ def model_flops(
 
     N counts the weights of matrices that a token goes through (of its own experts, where there are several), embeddings
     apart, and T tokens; H is the width of all heads together, and P the pairs of tokens of which one sees the other,
-    over all layers. `passes` is 1 to label; 3 to train all, 2 to train
-    adapters and 1 to train a head. The language-model head, a matrix V x D, works on S places: all where texts are
-    scored (a preference, generative finetuning), those of the answer where answers are written. DPO's reference is one
-    more pass. Where scores depend on distances, which have B buckets a side, two products of each layer are of tokens
-    and distances, `4 H T min(T, 2 B)`, and distances go through two matrices, once in a batch. What is rematerialized
-    does not count (Chowdhery et al. 2022, App. B).
+    over all layers. `passes` is 1 to label; 3 to train all, 2 to train adapters and 1 to train a head. The
+    language-model head, a matrix V x D, works on S places: all where texts are scored (a preference, generative
+    finetuning), those of the answer where answers are written. DPO's reference is one more pass. Where scores depend on
+    distances, which have B buckets a side, two products of each layer are of tokens and distances, `4 H T min(T, 2 B)`,
+    and distances go through two matrices, once in a batch. What is rematerialized does not count (Chowdhery et al.
+    2022, App. B).
 
     Args:
       rows: texts, candidates being one each.
