@@ -12,6 +12,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from w2s_jax.models import grouped
 from w2s_jax.models.config import Experts, ModelConfig
 from w2s_jax.models.layers import ACTIVATIONS, INIT, Dense, Settings, named
 from w2s_jax.models.packing import move
@@ -85,10 +86,12 @@ def mix(
         for name, size in (("batch", len(x)), ("experts", experts.count), ("mlp", gate.shape[-1]))
     )
     travels = expert is not None and batch is not None and expert in batch
+    of_rows, of_kernels = set(batch or ()), {axis for axis in (expert, tensor) if axis is not None}
 
     def on_device(x: Array, logits: Array, gate: Array, up: Array, down: Array) -> Array:
-        if tensor is not None:  # said here, their gradients are summed over it here: once, and before they are gathered
-            x, logits = (jax.lax.pcast(each, tensor, to="varying") for each in (x, logits))
+        # Said here, gradients are summed over devices here: once, and those of tokens before they are many.
+        x, logits = (_varying(each, of_kernels - of_rows) for each in (x, logits))
+        gate, up, down = (_varying(each, of_rows - of_kernels) for each in (gate, up, down))
         tokens = x, *route(logits, experts)
         if travels:
             tokens = tuple(jax.lax.all_gather(each, expert, axis=0, tiled=True) for each in tokens)
@@ -111,6 +114,11 @@ def route(logits: Float[Array, "b t e"], experts: Experts) -> tuple[Float[Array,
     return weights / jnp.sum(weights, axis=-1, keepdims=True) if experts.renormalized else weights, chosen
 
 
+def _varying(array: Array, axes: set[str]) -> Array:
+    """The same array, which may from now on differ along these axes of the mesh, too."""
+    return jax.lax.pcast(array, tuple(sorted(axes)), to="varying") if axes else array
+
+
 def _axes(name: str, size: int, mesh: Mapping[str, int]) -> Any:
     """The mesh axes over which a logical axis of this size is sharded; None where it is not."""
     (axes,) = nn.logical_to_mesh_axes((name,)) or (None,)
@@ -131,8 +139,8 @@ def _own(
 ) -> Float[Array, "b t d"]:
     """What the experts `first`, `first + 1`, ... of `count` add to these tokens.
 
-    There is room for every choice of every token: the products know how many rows each expert has, and on a GPU or TPU
-    skip the rest. On a CPU XLA computes every expert on every row.
+    There is room for every choice of every token, were all of them these experts'. A TPU's products skip what is left
+    of it; on a CPU XLA computes every expert on every row.
     """
     held, per_token, dtype = len(gate), chosen.shape[-1], x.dtype
     choices = chosen.reshape(-1) - first
@@ -146,7 +154,8 @@ def _own(
         return rows if held == count else jnp.where(jnp.arange(len(rows))[:, None] < jnp.sum(sizes), rows, 0)
 
     def product(rows: Array, kernels: Array) -> Array:
-        return checkpoint_name(jax.lax.ragged_dot(rows, kernels, sizes), PRODUCT)
+        with jax.named_scope(f"held_{held}_of_{count}"):  # for whoever counts its FLOPs (`plan.kernels`)
+            return checkpoint_name(grouped.product(rows, kernels, sizes), PRODUCT)
 
     # Both ways these are permutations: a scatter would add gradients in any order.
     rows = jnp.repeat(x.reshape(-1, x.shape[-1]), per_token, axis=0)
