@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import re
 
 import flax.linen as nn
@@ -25,7 +26,7 @@ from tests.test_models_parity import (
     torch_states,
 )
 from w2s_jax import models
-from w2s_jax.models import families
+from w2s_jax.models import families, grouped
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import Experts, ModelConfig, Rope
 from w2s_jax.models.experts import route
@@ -303,3 +304,17 @@ def test_a_missing_expert_is_named(tmp_path):
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match=r"missing layers\.1\.block_sparse_moe\.experts\.2\.w3\.weight$"):
         models.load(str(tmp_path))
+
+
+@pytest.mark.parametrize("block", [4, 8, 512])
+@pytest.mark.parametrize("sizes", [[5, 0, 7, 3], [0, 0, 15, 0], [4, 4, 4, 4], [0, 0, 0, 0], [0, 3, 0, 9]], ids=str)
+def test_the_gradient_of_matrices_is_of_their_own_rows(monkeypatch, sizes, block):
+    """Wherever groups end in blocks, and whatever rows after them hold."""
+    monkeypatch.setattr(grouped, "BLOCK", block)
+    rng = np.random.default_rng(0)
+    left, right = (rng.normal(size=(17, width)).astype(np.float32) for width in (3, 5))
+    left[sum(sizes) :] = right[sum(sizes) :] = np.nan
+    found = grouped.outer(jnp.asarray(left), jnp.asarray(right), jnp.zeros((4, 3, 5)), jnp.array(sizes))
+    ends = np.cumsum([0, *sizes])
+    expected = [left[start:end].T @ right[start:end] for start, end in itertools.pairwise(ends)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -107,6 +107,24 @@ custom_call_target="__cudnn$fmhaSoftmax{kernel}", backend_config={{"cudnn_fmha_b
     assert counting.costs(text, 1).flops == 2 * products * 2 * 4 * 64 * pairs
 
 
+GROUPED = """ENTRY %main (s: s32[1], x: bf16[1024,256], w: bf16[8,256,512]) -> bf16[1024,512] {
+  %s = s32[1]{0} parameter(0)
+  %x = bf16[1024,256]{1,0} parameter(1)
+  %w = bf16[8,256,512]{2,1,0} parameter(2)
+  %ragged-dot-metadata = (s32[9]{0}, s32[15]{0}) custom-call(%s), custom_call_target="tpu_custom_call"
+  %ends = s32[9]{0} get-tuple-element(%ragged-dot-metadata), index=0
+  ROOT %ragged-dot-none.1 = bf16[1024,512]{1,0} custom-call(%s, %ends, %x, %w), \
+custom_call_target="tpu_custom_call", metadata={op_name="jit(step)/SCOPEragged_dot_general/ragged-dot-none"}
+}
+"""
+
+
+@pytest.mark.parametrize(("scope", "share"), [("", 1), ("jvp(mlp)/held_8_of_32/", 1 / 4)])
+def test_products_by_expert_count_the_rows_of_the_experts_that_a_device_holds(scope, share):
+    found = counting.costs(GROUPED.replace("SCOPE", scope), 1)
+    assert found.flops == share * 2 * 1024 * 256 * 512
+
+
 LOOP = """%fused (p: bf16[12,256,64], i: s32[]) -> bf16[1,256,64] {
   %p = bf16[12,256,64]{2,1,0} parameter(0)
   %i = s32[] parameter(1)
