@@ -37,8 +37,8 @@ def outer(
     """Adds `left.T @ right` of each group's rows to its matrix of `start`.
 
     Of `ragged_dot` XLA makes a product of every group with all rows here, G times the work, on TPUs too. This is a loop
-    over blocks of rows, in which a block with rows of several groups comes once for each: so many turns that there are
-    enough wherever the groups end, `m / BLOCK + G`.
+    over blocks of rows, in which a block with rows of several groups comes once for each, at most `m / BLOCK + G` turns
+    in all. Those that are left multiply nothing.
     """
     groups, count = len(sizes), -(-len(left) // BLOCK)
     left, right = (jnp.pad(each, ((0, count * BLOCK - len(each)), (0, 0))) for each in (left, right))
@@ -53,13 +53,13 @@ def outer(
         row = first + jnp.arange(BLOCK)[:, None]
         mine = (row >= starts[group]) & (row < ends[group])
         here, there = (jax.lax.dynamic_slice_in_dim(each, first, BLOCK) for each in (left, right))
-        # Both, as a row that is of no group may hold anything.
-        added = jax.lax.dot_general(
-            jnp.where(mine, here, 0),
-            jnp.where(mine, there, 0),
-            (((0,), (0,)), ((), ())),
-            preferred_element_type=jnp.float32,
-        )
-        return sums.at[group].add(added), None
+        here, there = (jnp.where(mine, each, 0) for each in (here, there))  # a row of no group may hold anything
+        before = sums[group]
+
+        def added() -> Array:
+            return before + jnp.einsum("bi,bo->io", here, there, preferred_element_type=jnp.float32)
+
+        after = jax.lax.cond(index < turns[-1], added, lambda: before)
+        return jax.lax.dynamic_update_index_in_dim(sums, after, group, 0), None
 
     return jax.lax.scan(turn, start, jnp.arange(count + groups))[0]
