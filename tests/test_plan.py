@@ -107,6 +107,22 @@ custom_call_target="__cudnn$fmhaSoftmax{kernel}", backend_config={{"cudnn_fmha_b
     assert counting.costs(text, 1).flops == 2 * products * 2 * 4 * 64 * pairs
 
 
+MAPPED = """ENTRY %main (x: bf16[256,64]) -> bf16[256,64] {
+  %x = bf16[256,64]{1,0} parameter(0)
+  %a = bf16[1024,64]{1,0} all-gather(%x), channel_id=1, replica_groups={}, AT/all_gather" stack_frame_id=8}
+  %b = bf16[1024,64]{1,0} negate(%a)
+  ROOT %c = bf16[256,64]{1,0} reduce-scatter(%b), channel_id=1, replica_groups={}, AT/reduce_scatter" stack_frame_id=9}
+}
+"""
+
+
+def test_collectives_of_a_shard_map_count_each_though_their_channel_is_one():
+    found = counting.costs(MAPPED.replace("AT", 'metadata={op_name="jit(step)/layers/mlp/shard_map'), 4)
+    assert found.collectives == tuple(
+        counting.Collective(kind, 1, 3 * 256 * 64 * 2) for kind in ("all-gather", "reduce-scatter")
+    )
+
+
 GROUPED = """ENTRY %main (s: s32[1], x: bf16[1024,256], w: bf16[8,256,512]) -> bf16[1024,512] {
   %s = s32[1]{0} parameter(0)
   %x = bf16[1024,256]{1,0} parameter(1)
