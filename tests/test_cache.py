@@ -13,8 +13,8 @@ from w2s_jax.data.batching import bucket
 from w2s_jax.models.cache import Cache
 
 DECODERS = [name for name in FAMILIES if name != "bert"]
-# How they place tokens and attend.
-DIFFERENT = ("llama", "qwen3", "gemma2", "gemma3_text", "gpt_neox", "gpt2", "smollm3")
+# In how they place tokens, attend and feed forward.
+DIFFERENT = ("llama", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "gpt_neox", "gpt2", "smollm3")
 SHARED, OWN, NEXT = 9, np.array([5, 1, 8, 3], np.int32), np.array([2, 4, 1, 3], np.int32)
 WHOLE = SHARED + OWN + NEXT
 

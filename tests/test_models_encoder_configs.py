@@ -143,7 +143,7 @@ def test_of_a_published_model_every_tensor_is_read(name):
     rows = families.of(config).tensors(config)
     for row in rows:
         shape = assembly._their_shape(row, wanted, config)
-        ours |= {row.name.format(i=layer): shape for layer in row.layers(config.n_layers)}
+        ours |= {row.at(place): shape for place in row.places(config)}
     assert ours == theirs
     assert {path for row in rows for path in row.paths} == set(wanted)
 

@@ -50,6 +50,14 @@ GEMMA = {
 UNTIED = {"tie_word_embeddings": False}
 OPT = {**COMMON, "ffn_dim": 48, "dropout": 0.0, "word_embed_proj_dim": 32, "pad_token_id": 0}
 OLMO = {**COMMON, "pad_token_id": 0, "eos_token_id": 1}
+QWEN3_MOE = {
+    **COMMON,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "moe_intermediate_size": 24,
+    "num_experts": 8,
+    "num_experts_per_tok": 2,
+}
 WINDOWED = ["sliding_attention", "full_attention", "sliding_attention"]
 GEMMA3_ROPES = {
     "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1000.0},
@@ -89,6 +97,8 @@ FAMILIES = {
     "qwen1.5": ("qwen2", {**COMMON, "num_key_value_heads": 4, "rope_parameters": QWEN15, "tie_word_embeddings": True}),
     "qwen2.5": ("qwen2", {**COMMON, "num_key_value_heads": 2, "rms_norm_eps": 1e-6, "tie_word_embeddings": True}),
     "qwen3": ("qwen3", {**COMMON, "num_key_value_heads": 2, "head_dim": 16}),
+    "qwen3_moe": ("qwen3_moe", {**QWEN3_MOE, "norm_topk_prob": True}),
+    "mixtral": ("mixtral", {**COMMON, "num_key_value_heads": 2, "num_local_experts": 4, "num_experts_per_tok": 2}),
     "gemma2": ("gemma2", {**GEMMA, "attn_logit_softcapping": 0.5}),
     "gemma3_text": (
         "gemma3_text",
@@ -219,7 +229,8 @@ def test_logits_equal_a_torch_head_on_transformers(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["llama", "bert", *make.slow("mistral", "gpt2", "gpt_neox", "gemma2", "opt", "smollm3")]
+    "name",
+    ["llama", "qwen3_moe", "bert", *make.slow("mixtral", "mistral", "gpt2", "gpt_neox", "gemma2", "opt", "smollm3")],
 )
 @pytest.mark.parametrize("how", ["last", "mean", *make.slow("cls")])
 def test_padded_left_out_and_alone_agree(tmp_path, name, how):
@@ -244,7 +255,7 @@ def test_padded_left_out_and_alone_agree(tmp_path, name, how):
     assert np.isfinite(with_empty).all()
 
 
-@pytest.mark.parametrize("name", ["llama", *make.slow("gemma3_text", "bert")])
+@pytest.mark.parametrize("name", ["llama", "qwen3_moe", *make.slow("mixtral", "gemma3_text", "bert")])
 def test_how_it_is_computed_does_not_change_what_it_computes(tmp_path, name):
     saved(tmp_path, *FAMILIES[name])
     pretrained = models.load(str(tmp_path))

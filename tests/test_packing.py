@@ -12,7 +12,7 @@ from tests import tiny as make
 from w2s_jax import losses
 from w2s_jax.data.batching import room
 from w2s_jax.models.classifier import Classifier
-from w2s_jax.models.config import ModelConfig, Relative, Rope
+from w2s_jax.models.config import Experts, ModelConfig, Relative, Rope
 from w2s_jax.models.language_model import LanguageModel
 from w2s_jax.models.packing import Packing, layout, pack, spread
 from w2s_jax.runtime import sharding
@@ -39,6 +39,7 @@ CONFIGS = {
     "learned positions": dataclasses.replace(
         LLAMA, family="opt", rope=None, first_position=2, norm="layer", n_kv_heads=4
     ),
+    "experts": dataclasses.replace(LLAMA, experts=Experts(6, 2)),
     "windows": dataclasses.replace(
         LLAMA, family="gemma3", sliding_window=3, windowed=(True, False), window_rope=Rope(theta=100.0), qk_norm=True
     ),
@@ -109,7 +110,7 @@ DECODERS = ("learned positions", "windows", "norms after", "positions in one lay
 ENCODERS = ("encoder", "distances", "windows to both sides", "positions that leave an id out")
 
 
-@pytest.mark.parametrize("name", ["llama", *make.slow(*DECODERS, *ENCODERS)])
+@pytest.mark.parametrize("name", ["llama", "experts", *make.slow(*DECODERS, *ENCODERS)])
 def test_logits_and_gradients_are_those_of_padded_rows(name):
     module = Classifier(CONFIGS[name])
     params = parameters(module)
@@ -128,7 +129,7 @@ def test_logits_and_gradients_are_those_of_padded_rows(name):
         assert_close(gradient, expected_gradient, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["llama", *make.slow(*DECODERS, *ENCODERS)])
+@pytest.mark.parametrize("name", ["llama", "experts", *make.slow(*DECODERS, *ENCODERS)])
 def test_no_token_meets_another_examples(name):
     module, params = Classifier(CONFIGS[name]), None
     params = parameters(module)

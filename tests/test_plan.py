@@ -20,7 +20,7 @@ from w2s_jax.config import Experiment, MeshConfig, Method
 from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.data.tokens import Tokens
 from w2s_jax.models import weights
-from w2s_jax.models.config import ModelConfig, Relative, Rope
+from w2s_jax.models.config import Experts, ModelConfig, Relative, Rope
 from w2s_jax.models.preference import Preference
 from w2s_jax.plan import chips, compilation, counting, kernels, lowering, search
 from w2s_jax.plan.architectures import architecture
@@ -105,6 +105,40 @@ custom_call_target="__cudnn$fmhaSoftmax{kernel}", backend_config={{"cudnn_fmha_b
 }}
 """
     assert counting.costs(text, 1).flops == 2 * products * 2 * 4 * 64 * pairs
+
+
+MAPPED = """ENTRY %main (x: bf16[256,64]) -> bf16[256,64] {
+  %x = bf16[256,64]{1,0} parameter(0)
+  %a = bf16[1024,64]{1,0} all-gather(%x), channel_id=1, replica_groups={}, AT/all_gather" stack_frame_id=8}
+  %b = bf16[1024,64]{1,0} negate(%a)
+  ROOT %c = bf16[256,64]{1,0} reduce-scatter(%b), channel_id=1, replica_groups={}, AT/reduce_scatter" stack_frame_id=9}
+}
+"""
+
+
+def test_collectives_of_a_shard_map_count_each_though_their_channel_is_one():
+    found = counting.costs(MAPPED.replace("AT", 'metadata={op_name="jit(step)/layers/mlp/shard_map'), 4)
+    assert found.collectives == tuple(
+        counting.Collective(kind, 1, 3 * 256 * 64 * 2) for kind in ("all-gather", "reduce-scatter")
+    )
+
+
+GROUPED = """ENTRY %main (s: s32[1], x: bf16[1024,256], w: bf16[8,256,512]) -> bf16[1024,512] {
+  %s = s32[1]{0} parameter(0)
+  %x = bf16[1024,256]{1,0} parameter(1)
+  %w = bf16[8,256,512]{2,1,0} parameter(2)
+  %ragged-dot-metadata = (s32[9]{0}, s32[15]{0}) custom-call(%s), custom_call_target="tpu_custom_call"
+  %ends = s32[9]{0} get-tuple-element(%ragged-dot-metadata), index=0
+  ROOT %ragged-dot-none.1 = bf16[1024,512]{1,0} custom-call(%s, %ends, %x, %w), \
+custom_call_target="tpu_custom_call", metadata={op_name="jit(step)/SCOPEragged_dot_general/ragged-dot-none"}
+}
+"""
+
+
+@pytest.mark.parametrize(("scope", "share"), [("", 1), ("jvp(mlp)/held_8_of_32/", 1 / 4)])
+def test_products_by_expert_count_the_rows_of_the_experts_that_a_device_holds(scope, share):
+    found = counting.costs(GROUPED.replace("SCOPE", scope), 1)
+    assert found.flops == share * 2 * 1024 * 256 * 512
 
 
 LOOP = """%fused (p: bf16[12,256,64], i: s32[]) -> bf16[1,256,64] {
@@ -272,6 +306,8 @@ def test_sizes_of_the_published_models():
     assert size("openai-community/gpt2-xl") == 1_557_611_200
     assert size("meta-llama/Meta-Llama-3-8B") == 8_030_261_248 - 128256 * 4096  # no language-model head
     assert size("llama-3-70b") == 70_553_706_496 - 128256 * 8192
+    assert size("Qwen/Qwen3-30B-A3B") == 30_532_122_624 - 151936 * 2048
+    assert size("mistralai/Mixtral-8x7B-v0.1") == 46_702_792_704 - 32000 * 4096
 
 
 def test_a_folder_with_only_a_config(tmp_path):
@@ -370,6 +406,21 @@ def test_flops_of_a_training_step_are_those_of_its_passes(model, learner, passes
     assert found.model_flops == 3 * causal
 
 
+MIXTURE = {
+    "model_type": "mixtral",
+    "vocab_size": 15,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_local_experts": 8,
+    "num_experts_per_tok": 2,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True,
+}
 CONFIG = ModelConfig("llama", 15, 32, 6, 4, 2, 8, 64, max_positions=64, rope=Rope(), window_rope=Rope())
 
 
@@ -390,6 +441,44 @@ def test_model_flops_count_pairs_of_tokens_that_see_each_other(length, changes, 
     expected = 16 * (2 * kernel * length + 2 * 2 * 4 * 8 * sum(seen))
     assert flops(Learner(), config, length, trains=False) == expected
     assert flops(Learner(), config, length) == 3 * expected
+
+
+@pytest.mark.parametrize(("per_token", "count"), [(1, 1), (2, 8), (8, 8)])
+def test_model_flops_count_the_experts_that_a_token_goes_through(per_token, count):
+    """`per_token` of them and the router, however many there are; with one of one it is the dense model."""
+    config = dataclasses.replace(CONFIG, experts=Experts(count, per_token))
+    attention, expert, router = 2 * 32 * 32 + 2 * 32 * 16, 3 * 32 * 64, 32 * count
+    pairs = 32 * 33 // 2
+    expected = 16 * 6 * (2 * 32 * (attention + per_token * expert + router) + 4 * 32 * pairs)
+    assert flops(Learner(), config, 32, trains=False) == expected
+    assert flops(Learner(), CONFIG, 32, trains=False) == expected - 16 * 6 * 2 * 32 * (
+        router + (per_token - 1) * expert
+    )
+    parameters = sum(map(math.prod, weights.shapes(config).values()))
+    dense = sum(map(math.prod, weights.shapes(CONFIG).values()))
+    assert parameters == dense + 6 * (router + (count - 1) * expert)
+
+
+def test_active_parameters_of_a_published_mixture():
+    """3.3 billion of 30.5, as Qwen3's authors count (arXiv 2505.09388, table 2), embeddings and their head included."""
+    config = architecture("qwen3-30b-a3b")
+    pairs = lowering._pairs(config, 1)
+    a_token = flops(Learner(), config, 1, trains=False) / 16 - 4 * config.n_heads * config.head_dim * pairs
+    tables = 2 * config.vocab_size * config.hidden_size
+    assert a_token / 2 + tables == pytest.approx(3.35e9, rel=0.01)
+
+
+@pytest.mark.parametrize("sizes", [(1, 2, 1, 4), (2, 1, 2, 2)])
+def test_a_mixture_of_experts_is_planned_on_its_mesh(tmp_path, sizes):
+    """Each device holds its share of the experts."""
+    (tmp_path / "config.json").write_text(json.dumps(MIXTURE))
+    mesh = MeshConfig(*sizes)
+    found = compilation.compile_here(request(str(tmp_path), mesh=mesh))
+    assert found.mesh == mesh
+    experts = 2 * 8 * 3 * 32 * 64 * 4 // (mesh.fsdp * mesh.tensor * mesh.expert)
+    rest = 15 * 32 * 4 + 2 * (2 * 32 * 32 + 2 * 32 * 16 + 32 * 8) * 4
+    assert experts < found.parameters < experts + 1.1 * rest
+    assert found.costs.collectives
 
 
 ENCODER = dataclasses.replace(CONFIG, n_kv_heads=4, rope=None, window_rope=None, norm="layer", causal=False)

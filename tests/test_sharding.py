@@ -230,7 +230,7 @@ def test_placing_puts_pieces_in_their_places():
 
 def test_a_batch_that_the_devices_do_not_divide_is_named(params):
     mesh = sharding.make_mesh()
-    with pytest.raises(UserError, match="a batch of 12 cannot be sharded over data x fsdp = 8 devices"):
+    with pytest.raises(UserError, match="a batch of 12 cannot be sharded over data x fsdp x expert = 8 devices"):
         sharding.place_batch({"x": np.zeros((12, 3))}, mesh)
     state = create(sharding.place(params, sharding.replicated(mesh)), optax.sgd(0.1), jax.random.key(0))
     step = make_train_step(apply, LOSS, optax.sgd(0.1), total_steps=1, microbatches=4, shardings=state_shardings(state))

@@ -58,11 +58,15 @@ class Method:
 
 @dataclass(frozen=True)
 class MeshConfig:
-    """How devices are arranged: `data` x `fsdp` x `tensor` must be the device count; -1 takes what is left."""
+    """How devices are arranged: `data` x `fsdp` x `tensor` x `expert` must be the device count; -1 takes what is left.
+
+    Attributes: as of `runtime.sharding.make_mesh`.
+    """
 
     data: int = -1
     fsdp: int = 1
     tensor: int = 1
+    expert: int = 1
 
 
 @dataclass(frozen=True)

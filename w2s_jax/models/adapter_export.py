@@ -104,12 +104,12 @@ def _adapters(
     """A [rank, inputs] and B [outputs, rank] of each tensor of a row, by its plain name."""
     leaves = {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(dict(trained))}
     found = {}
-    for layer in row.layers(config.n_layers):
+    for place in row.places(config):
         parts = []
         for path in row.paths:
             names = [path.removesuffix(KERNEL) + f"/lora_{part}" for part in "ab"]
             if path.endswith(KERNEL) and names[0] in leaves:
-                parts.append([np.asarray(leaves[n][layer] if row.stacked else leaves[n], np.float32) for n in names])
+                parts.append([np.asarray(leaves[n][place], np.float32) for n in names])
         if parts:
             assert len(parts) == len(row.paths), "all maps of one tensor have adapters, or none"
             flat = [(a.reshape(-1, a.shape[-1]), b.reshape(len(b), -1)) for a, b in parts]
@@ -122,5 +122,5 @@ def _adapters(
                 start += len(b)
             down = np.concatenate([a for a, _ in flat], axis=1).T
             up = row.layout.theirs(placed, config)
-            found[row.name.format(i=layer)] = down, up if row.layout.transposed else up.T
+            found[row.at(place)] = down, up if row.layout.transposed else up.T
     return found

@@ -100,9 +100,7 @@ def merged(tensors: Tensors, folder: Path | None, config: ModelConfig) -> Tensor
         return tensors
     given, family = settings(folder), families.of(config)
     turned = {
-        row.name.format(i=i): not row.layout.transposed
-        for row in family.tensors(config)
-        for i in row.layers(config.n_layers)
+        row.at(place): not row.layout.transposed for row in family.tensors(config) for place in row.places(config)
     }
     form = family.head_form()
     heads = set() if form is None else set(map(family.plain_name, form.tensors.values()))

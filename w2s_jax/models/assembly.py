@@ -110,15 +110,13 @@ def _piece(tensors: Tensors, row: TensorRow, part: int, shape: Shape, config: Mo
     spans = [range(size)[span] for size, span in zip(shape, index, strict=True)]
     made = np.empty([len(span) for span in spans], np.float32)
     path = row.paths[part]
-    if not row.stacked:
-        _fill(made, tensors, row, part, tensor_table.flat_spans(path, spans, shape), config, row.name)
-        return made
-    flat = tensor_table.flat_spans(path, spans[1:], shape[1:])
-    for place, layer in enumerate(spans[0]):
-        if layer < row.first:
-            made[place] = 1.0
+    flat = tensor_table.flat_spans(path, spans[row.stacked :], shape[row.stacked :])
+    for here in np.ndindex(made.shape[: row.stacked]):
+        place = tuple(span[index] for span, index in zip(spans, here, strict=False))
+        if place and place[0] < row.first:
+            made[here] = 1.0
         else:
-            _fill(made[place], tensors, row, part, flat, config, row.name.format(i=layer))
+            _fill(made[here], tensors, row, part, flat, config, row.at(place))
     return made
 
 
@@ -148,13 +146,13 @@ def _check(
 ) -> None:
     """Compares names and shapes, before anything is read."""
     family = families.of(full)
-    known = {row.name.format(i=layer) for row in table for layer in row.layers(full.n_layers)}
+    known = {row.at(place) for row in table for place in row.places(full)}
     extra = [f"extra {name}" for name in tensors.shapes if name not in known and not family.ignores(name)]
     missing, shaped = [], []
     for row in table:
         if any(path in wanted for path in row.paths):
             expected = _their_shape(row, wanted, config)
-            for name in [row.name.format(i=layer) for layer in row.layers(config.n_layers)]:
+            for name in map(row.at, row.places(config)):
                 if name not in tensors.shapes:
                     missing.append(f"missing {name}")
                 elif tensors.shapes[name] != expected:
@@ -181,7 +179,7 @@ def _unknown(names: Collection[str]) -> str:
 
 
 def _their_shape(row: TensorRow, wanted: Mapping[str, Shape], config: ModelConfig) -> Shape:
-    shapes = [wanted[path][1:] if row.stacked else wanted[path] for path in row.paths]
+    shapes = [wanted[path][row.stacked :] for path in row.paths]
     flat = [tensor_table.flat_shape(path, shape) for path, shape in zip(row.paths, shapes, strict=True)]
     return row.layout.theirs([np.broadcast_to(np.int8(0), shape) for shape in flat], config).shape
 

@@ -60,13 +60,32 @@ class Relative:
 
 
 @dataclass(frozen=True)
+class Experts:
+    """Feed-forward layers of which a router gives each token a few (Shazeer et al. 2017, arXiv 1701.06538).
+
+    Attributes:
+      count: in each layer.
+      per_token: how many a token goes through.
+      renormalized: the router's weights of those are divided by their sum.
+    """
+
+    count: int
+    per_token: int
+    renormalized: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.per_token <= self.count:
+            raise UserError(f"a token goes through 1 to {self.count} of {self.count} experts, not {self.per_token}")
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """One transformer. Families differ by these fields alone.
 
     Attributes:
       family: Hugging Face's `model_type`: by whose rules checkpoints are read and written. What is computed does not
         depend on it.
-      mlp_size: width of the feed-forward layer.
+      mlp_size: width of the feed-forward layer, or of each expert.
       max_positions: the longest text, in tokens.
       norm: `rms` (Zhang & Sennrich 2019), `layer` (Ba et al. 2016) or `unbiased`, a layer norm without its bias.
       gated: the feed-forward layer is `down(activation(gate(x)) * up(x))` (Shazeer 2020) instead of
@@ -74,6 +93,7 @@ class ModelConfig:
       qkv_bias, output_bias, mlp_bias: whether those linear maps have one.
       qk_norm: RMS norm of each query and key head.
       joint_qk_norm: that norm is over all heads of the queries together, and over all of the keys.
+      experts: of each feed-forward layer, gated and without biases; None is one layer that every token goes through.
       parallel_residual: attention and feed-forward layer read the same input.
       pre_norms: attention and feed-forward layer of a decoder read a normalized state.
       post_norms: attention and feed-forward layer are normalized again before they are added to the residual stream.
@@ -118,6 +138,7 @@ class ModelConfig:
     qkv_bias: bool = False
     output_bias: bool = False
     mlp_bias: bool = False
+    experts: Experts | None = None
     qk_norm: bool = False
     joint_qk_norm: bool = False
     parallel_residual: bool = False

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from w2s_jax.models.cache import Past, first_read, joined, positions_after
 from w2s_jax.models.config import ModelConfig, Rope
+from w2s_jax.models.experts import MixtureOfExperts
 from w2s_jax.models.layers import (
     Attention,
     Embedding,
@@ -66,7 +67,8 @@ class DecoderBlock(nn.Module):
             attended = norm("attention_post_norm", attended)
         attended = residual_dropout(attended, config, settings)
         middle = x + attended
-        fed = FeedForward(config, settings, name="mlp")(read("mlp_norm", x if config.parallel_residual else middle))
+        feed_forward = FeedForward if config.experts is None else MixtureOfExperts
+        fed = feed_forward(config, settings, name="mlp")(read("mlp_norm", x if config.parallel_residual else middle))
         if config.post_norms:
             fed = norm("mlp_post_norm", fed)
         x = constrain(middle + residual_dropout(fed, config, settings))

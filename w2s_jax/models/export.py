@@ -114,12 +114,12 @@ def _backbone(params: Mapping[str, Any], config: ModelConfig) -> Iterator[tuple[
     """Every tensor of the backbone by plain name."""
     leaves = {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_leaves_with_path(params)}
     for row in families.of(config).tensors(config):
-        for layer in row.layers(config.n_layers):
+        for place in row.places(config):
             parts = []
             for path in row.paths:
-                ours = np.asarray(leaves[path][layer] if row.stacked else leaves[path], np.float32)
+                ours = np.asarray(leaves[path][place], np.float32)
                 parts.append(ours.reshape(tensor_table.flat_shape(path, ours.shape)))
-            yield row.name.format(i=layer), row.layout.theirs(parts, config)
+            yield row.at(place), row.layout.theirs(parts, config)
 
 
 def _special_ids(source: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ ACTIVATIONS = {
     "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
     "relu": jax.nn.relu,
 }
-_INIT = nn.initializers.normal(0.02)
+INIT = nn.initializers.normal(0.02)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Dense(nn.Module):
     def _kernel(self, base: Base, shape: tuple[int, ...]) -> tuple[Array, ...]:
         """As it is kept: itself, or codes and scales."""
         if base not in quantized.CODES:
-            return (self._param("kernel", _INIT, self.axes, shape, self.settings.kept),)
+            return (self._param("kernel", INIT, self.axes, shape, self.settings.kept),)
         for_codes, for_scales = quantized.shapes(base, shape, self.n_inputs - 1)
         codes = self._param("codes", nn.initializers.zeros, self.axes, for_codes, quantized.CODES[base])
         return codes, self._param("scales", nn.initializers.ones, self.axes, for_scales)
@@ -195,7 +195,7 @@ class Embedding(nn.Module):
 
     def setup(self) -> None:
         shape = self.size, self.width
-        self.embedding = self.param("embedding", named(_INIT, self.axis, "embed"), shape, self.settings.kept)
+        self.embedding = self.param("embedding", named(INIT, self.axis, "embed"), shape, self.settings.kept)
 
     def __call__(self, ids: Array | np.ndarray) -> Float[Array, "... d"]:
         return jnp.asarray(self.embedding)[ids].astype(self.settings.dtype)

@@ -56,7 +56,7 @@ def pack(rows: Shaped[Array, "b t *f"], where: Layout) -> Shaped[Array, "g n *f"
     """The rows' tokens, one after another; room that is left is 0."""
     groups, features = len(where.places), rows.shape[2:]
     flat = rows.reshape(groups, -1, int(np.prod(features)))
-    moved = _move(flat, where.sources, where.places.reshape(groups, -1))
+    moved = move(flat, where.sources, where.places.reshape(groups, -1))
     return moved.reshape(*moved.shape[:2], *features)
 
 
@@ -65,23 +65,23 @@ def spread(tokens: Shaped[Array, "g n *f"], where: Layout) -> Shaped[Array, "b t
     groups, rows, length = where.places.shape
     features = tokens.shape[2:]
     flat = tokens.reshape(*tokens.shape[:2], int(np.prod(features)))
-    moved = _move(flat, where.places.reshape(groups, -1), where.sources)
+    moved = move(flat, where.places.reshape(groups, -1), where.sources)
     return moved.reshape(groups * rows, length, *features)
 
 
 @jax.custom_vjp
-def _move(x: Array, there: Array, back: Array) -> Array:
+def move(x: Array, there: Array, back: Array) -> Array:
     """`x[g, there[g]]`, 0 where that is out of range. Its inverse is known, so the backward pass gathers too."""
     return jax.vmap(lambda x, there: jnp.take(x, there, axis=0, mode="fill", fill_value=0))(x, there)
 
 
 def _move_forward(x: Array, there: Array, back: Array) -> tuple[Array, Any]:
-    return _move(x, there, back), (there, back)
+    return move(x, there, back), (there, back)
 
 
 def _move_backward(indices: Any, gradient: Array) -> tuple[Array, None, None]:
     there, back = indices
-    return _move(gradient, back, there), None, None
+    return move(gradient, back, there), None, None
 
 
-_move.defvjp(_move_forward, _move_backward)
+move.defvjp(_move_forward, _move_backward)

@@ -65,7 +65,7 @@ def check_tied(tensors: Tensors, config: ModelConfig) -> None:
 def _plain(stored: Tensors, family: Family, config: ModelConfig) -> Tensors:
     """The tensors by plain name. A tied table that is stored as the head alone is the embeddings."""
     rows = family.tensors(config)
-    needed = {row.name.format(i=layer) for row in rows for layer in row.layers(config.n_layers)}
+    needed = {row.at(place) for row in rows for place in row.places(config)}
     tied, table = config.tied_embeddings and not config.is_encoder, _table(family, config)
     plain = tensor_names.plain_names(stored.shapes.keys(), family, needed - {table} if tied else needed)
     by_plain = {name: original for original, name in plain.items()}

@@ -8,9 +8,13 @@ from jaxtyping import Array, Float
 
 from w2s_jax.runtime import errors
 
+PRODUCT = "product"  # the name of those products with weights that are no plain dot
+_policies = jax.checkpoint_policies
 REMAT = {
-    "full": jax.checkpoint_policies.nothing_saveable,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": _policies.nothing_saveable,
+    "dots": _policies.save_from_both_policies(
+        _policies.dots_with_no_batch_dims_saveable, _policies.save_only_these_names(PRODUCT)
+    ),
 }
 
 

@@ -1,11 +1,12 @@
 """How the tensors of a checkpoint hold our parameters: one row a tensor, read and written by the same table.
 
 A family of models (`families/`) builds its table from `linear`, `fused_qkv` and `norm`. In a tensor's name `{i}` is the
-layer; our layers lie stacked along a first axis.
+layer and `{e}` the expert; ours lie stacked along first axes, layers before experts.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -53,13 +54,19 @@ class TensorRow(NamedTuple):
     first: int = 0
 
     @property
-    def stacked(self) -> bool:
-        """There is one in each layer."""
-        return "{i}" in self.name
+    def stacked(self) -> int:
+        """How many first axes of ours are of tensors of their own: 1 where each layer has one, 2 where each of its
+        experts has."""
+        return ("{i}" in self.name) + ("{e}" in self.name)
 
-    def layers(self, count: int) -> range:
-        """The layers of so many that have one; the only one there is counts as the first layer's."""
-        return range(self.first, count) if self.stacked else range(1)
+    def places(self, config: ModelConfig) -> Iterator[tuple[int, ...]]:
+        """Where each tensor lies along those axes."""
+        experts = 1 if config.experts is None else config.experts.count
+        return itertools.product(*[range(self.first, config.n_layers), range(experts)][: self.stacked])
+
+    def at(self, place: tuple[int, ...]) -> str:
+        """The name of the tensor there."""
+        return self.name.format(**dict(zip("ie", place, strict=False)))
 
 
 def flat_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -40,6 +40,43 @@ def _llama(layers: int, width: int, heads: int, mlp: int, tied: bool = False) ->
     }
 
 
+_QWEN3_30B = {
+    "model_type": "qwen3_moe",
+    "vocab_size": 151936,
+    "hidden_size": 2048,
+    "intermediate_size": 6144,
+    "moe_intermediate_size": 768,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "norm_topk_prob": True,
+    "num_hidden_layers": 48,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 4,
+    "head_dim": 128,
+    "max_position_embeddings": 40960,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1000000.0,
+    "tie_word_embeddings": False,
+}
+_MIXTRAL_8X7B = {
+    "model_type": "mixtral",
+    "vocab_size": 32000,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_local_experts": 8,
+    "num_experts_per_tok": 2,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 32768,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 1000000.0,
+    "tie_word_embeddings": False,
+}
+
+
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "gpt2": _gpt2(12, 768, 12),
     "gpt2-medium": _gpt2(24, 1024, 16),
@@ -49,6 +86,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "llama-3.2-3b": _llama(28, 3072, 24, 8192, tied=True),
     "llama-3-8b": _llama(32, 4096, 32, 14336),
     "llama-3-70b": _llama(80, 8192, 64, 28672),
+    "qwen3-30b-a3b": _QWEN3_30B,
+    "mixtral-8x7b-v0.1": _MIXTRAL_8X7B,
 }
 
 

@@ -54,7 +54,7 @@ def costs(text: str, devices: int) -> Costs:
     """Costs of the program `jax.stages.Compiled.as_text` gives, on each of so many devices."""
     program = parse(text)
     flops, moved = 0.0, 0.0
-    sent: dict[tuple[str, str], tuple[str, int, float]] = {}
+    sent: dict[tuple[str, ...], tuple[str, int, float]] = {}
     for each in executed(program):
         of_kernel = kernels.flops(each.instruction, each.computation)
         flops += each.times * (of_kernel or matrix_flops(each.instruction, each.computation))
@@ -68,7 +68,10 @@ def costs(text: str, devices: int) -> Costs:
             # One collective that is spread over several fusions stands in each of them, under one channel; if it is
             # one of a chain, in fusions of a loop too: it happens once while all of these run.
             owner = "" if "chain_id=" in each.instruction.text else each.owner
-            key = owner, channel.group(1) if channel else each.instruction.name
+            # Those of a shard_map all have one channel, and their own line of the program instead.
+            line = re.search(r'op_name="([^"]*/shard_map/[^"]*)" stack_frame_id=\d+', each.instruction.text)
+            mine = (line.group(0), *map(str, each.instruction.shapes)) if line else ()
+            key = owner, channel.group(1) if channel else each.instruction.name, *mine
             received = _received(each.instruction, each.computation, kind, devices)
             sent[key] = kind, min(each.times, sent[key][1]) if key in sent else each.times, received
     return Costs(flops, moved, _by_kind(list(sent.values())))

@@ -1,4 +1,4 @@
-"""FLOPs of attention kernels, of which a compiled program says nothing."""
+"""FLOPs of kernels, of which a compiled program says nothing: of attention, and of products by expert."""
 
 import math
 import re
@@ -14,17 +14,29 @@ _PRODUCTS = {"fwd": 2, "dkv": 4, "dq": 3, "cudnn_back": 5}
 
 
 def flops(instruction: Instruction, computation: Computation) -> float:
-    """Floating-point operations of an attention kernel's matrix products, and 0 of anything else."""
+    """Floating-point operations of a kernel's matrix products, and 0 of anything else."""
     if 'custom_call_target="__cudnn$fmha' in instruction.text:
         return _cudnn(instruction.text, instruction.shapes[0].dims[-1])
     if 'custom_call_target="tpu_custom_call"' not in instruction.text:
         return 0.0
+    if instruction.name.startswith("ragged-dot-") and len(instruction.shapes[0].dims) == 2:
+        return _grouped(instruction, computation)
     arrays = [shape.dims for shape in computation.shapes(instruction.operands) if len(shape.dims) == 4]
     if 'op_name="online-softmax"' in instruction.text:  # the compiler's own: softmax of scores, times values
         scores, values = arrays
         return 2.0 * math.prod(scores) * values[-1]
     splash = re.search(r"/sees_(all|causal)(?:_(\d+))?/.*/splash_\w+?_(fwd|dkv|dq)_", instruction.text)
     return _splash(instruction.text, splash, arrays[0], arrays[1]) if splash else 0.0
+
+
+def _grouped(instruction: Instruction, computation: Computation) -> float:
+    """Of rows times the matrix of their expert, where as many go to each: `models.experts` names the share that are a
+    device's own."""
+    held = re.search(r"/held_(\d+)_of_(\d+)/", instruction.text)
+    share = int(held[1]) / int(held[2]) if held else 1.0
+    matrices = next(shape.dims for shape in computation.shapes(instruction.operands) if len(shape.dims) == 3)
+    rows, _ = instruction.shapes[0].dims
+    return 2.0 * share * rows * math.prod(matrices[1:])
 
 
 def _splash(text: str, names: re.Match[str], query: tuple[int, ...], key: tuple[int, ...]) -> float:

@@ -139,13 +139,14 @@ def model_flops(
 ) -> float:
     """FLOPs that a batch needs however it is computed: `passes * rows * (2 N T + 2 V D S + 4 H P)`.
 
-    N counts the weights of matrices, embeddings apart, and T tokens; H is the width of all heads together, and P the
-    pairs of tokens of which one sees the other, over all layers. `passes` is 1 to label; 3 to train all, 2 to train
-    adapters and 1 to train a head. The language-model head, a matrix V x D, works on S places: all where texts are
-    scored (a preference, generative finetuning), those of the answer where answers are written. DPO's reference is one
-    more pass. Where scores depend on distances, which have B buckets a side, two products of each layer are of tokens
-    and distances, `4 H T min(T, 2 B)`, and distances go through two matrices, once in a batch. What is rematerialized
-    does not count (Chowdhery et al. 2022, App. B).
+    N counts the weights of matrices that a token goes through (of its own experts, where there are several), embeddings
+    apart, and T tokens; H is the width of all heads together, and P the pairs of tokens of which one sees the other,
+    over all layers. `passes` is 1 to label; 3 to train all, 2 to train adapters and 1 to train a head. The
+    language-model head, a matrix V x D, works on S places: all where texts are scored (a preference, generative
+    finetuning), those of the answer where answers are written. DPO's reference is one more pass. Where scores depend on
+    distances, which have B buckets a side, two products of each layer are of tokens and distances, `4 H T min(T, 2 B)`,
+    and distances go through two matrices, once in a batch. What is rematerialized does not count (Chowdhery et al.
+    2022, App. B).
 
     Args:
       rows: texts, candidates being one each.
@@ -154,6 +155,9 @@ def model_flops(
     passes = {"full": 3, "lora": 2, "head": 1, "probe": 1}[learner.parameters] if trains else 1
     passes += output.more_passes()
     kernels = sum(math.prod(shape) for path, shape in weights.shapes(config).items() if path.endswith("/kernel"))
+    if config.experts is not None:  # those that a token does not go through
+        idle = config.experts.count - config.experts.per_token
+        kernels -= config.n_layers * idle * 3 * config.hidden_size * config.mlp_size
     head = config.vocab_size * config.hidden_size
     width = config.n_heads * config.head_dim
     row = 2 * kernels * length + 2 * head * output.places(length) + 4 * width * _pairs(config, length)

@@ -62,7 +62,8 @@ def changes(request: Request, compiled: Compiled, microbatches: int, tensor: int
         return dataclasses.replace(request, learner=dataclasses.replace(learner, **fields))
 
     def cut(changed: Request, ways: int) -> Request:
-        return dataclasses.replace(changed, mesh=MeshConfig(1, compiled.devices // ways, ways))
+        shards = compiled.devices // (ways * mesh.expert)
+        return dataclasses.replace(changed, mesh=MeshConfig(1, shards, ways, mesh.expert))
 
     if mesh.data > 1:
         yield cut(request, mesh.tensor)
@@ -72,10 +73,10 @@ def changes(request: Request, compiled: Compiled, microbatches: int, tensor: int
         pieces = 2 * learner.microbatches
         while pieces * room < learner.microbatches * (compiled.needed - held) and pieces < compiled.rows:
             pieces *= 2
-        if compiled.rows % (pieces * mesh.data * mesh.fsdp) == 0:
+        if compiled.rows % (pieces * mesh.data * mesh.fsdp * mesh.expert) == 0:
             yield learn(microbatches=pieces)
     if not too_large:
-        if mesh.tensor < MOST_TENSOR and compiled.devices % (2 * mesh.tensor) == 0:
+        if mesh.tensor < MOST_TENSOR and compiled.devices % (2 * mesh.tensor * mesh.expert) == 0:
             yield cut(request, 2 * mesh.tensor)
         if learner.dtype != "bfloat16":
             yield learn(dtype="bfloat16")

@@ -1,9 +1,11 @@
 """A plan as tables to read, and as JSON."""
 
+import dataclasses
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+from w2s_jax.config import MeshConfig
 from w2s_jax.plan import PlannedStep
 from w2s_jax.plan.compilation import Compiled, Request
 from w2s_jax.plan.roofline import Roofline
@@ -57,7 +59,7 @@ def _rows(request: Request, compiled: Compiled, bound: Roofline | None) -> dict[
     pieces = f" in {learner.microbatches}" if request.kind != "label" and learner.microbatches > 1 else ""
     memory = f"{_gib(compiled.needed)}" + (f" of {_gib(compiled.available)}" if compiled.available else "")
     rows = {
-        "data x fsdp x tensor": f"{mesh.data} x {mesh.fsdp} x {mesh.tensor}",
+        **_mesh(mesh),
         "batch x tokens": f"{compiled.rows}{pieces} x {compiled.length}",
         "trains, dtype, remat": f"{learner.parameters}, {learner.dtype}, {learner.remat}",
         "memory, GiB": memory,
@@ -78,6 +80,13 @@ def _rows(request: Request, compiled: Compiled, bound: Roofline | None) -> dict[
             "MFU at most": f"{bound.mfu:.0%}",
         }
     return rows | {"compiled in, s": f"{compiled.seconds:.0f}"}
+
+
+def _mesh(mesh: MeshConfig) -> dict[str, str]:
+    """Only where experts are sharded is their axis named."""
+    sizes = dataclasses.asdict(mesh)
+    shown = [name for name in sizes if name != "expert" or mesh.expert > 1]
+    return {" x ".join(shown): " x ".join(str(sizes[name]) for name in shown)}
 
 
 def _gib(size: int) -> str:

@@ -17,14 +17,15 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding,
 from w2s_jax.runtime import errors
 from w2s_jax.runtime.errors import UserError
 
-AXES = ("data", "fsdp", "tensor")
-BATCH_AXES = ("data", "fsdp")
+AXES = ("data", "fsdp", "expert", "tensor")
+BATCH_AXES = ("data", "fsdp", "expert")
 RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
     ("batch", BATCH_AXES),
     ("vocab", "tensor"),
     ("mlp", "tensor"),
     ("heads", "tensor"),
     ("kv_heads", "tensor"),
+    ("experts", "expert"),
     ("embed", "fsdp"),
     ("length", None),
     ("head_dim", None),
@@ -33,21 +34,24 @@ RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
 )
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
-    """Devices, by default all, as a `data` x `fsdp` x `tensor` mesh with Auto axis types.
+def make_mesh(
+    data: int = -1, fsdp: int = 1, tensor: int = 1, expert: int = 1, devices: Sequence[Any] | None = None
+) -> Mesh:
+    """Devices, by default all, as a `data` x `fsdp` x `expert` x `tensor` mesh with Auto axis types.
 
     Args:
       data: copies of the parameters, each with its share of the batch.
       fsdp: shards of parameters and batch; parameters are gathered when needed.
       tensor: shards of each layer's matrices.
-      One of the three may be -1: it takes the devices that the others leave.
+      expert: shards of the experts, where layers have several, and of the batch; elsewhere it is as `data`.
+      One of the four may be -1: it takes the devices that the others leave.
 
     Raises:
       UserError: the product is not the device count.
     """
     devices = jax.devices() if devices is None else devices
-    count, sizes = len(devices), [data, fsdp, tensor]
-    text = f"mesh data={data}, fsdp={fsdp}, tensor={tensor}"
+    count, sizes = len(devices), [data, fsdp, expert, tensor]
+    text = f"mesh data={data}, fsdp={fsdp}, tensor={tensor}" + (f", expert={expert}" if expert != 1 else "")
     if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
         raise UserError(f"{text}: sizes are 1 or more, and at most one is -1")
     if -1 in sizes:
@@ -63,7 +67,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The first axis, the batch, sharded over `data` and `fsdp`."""
+    """The first axis, the batch, sharded over `data`, `fsdp` and `expert`."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
@@ -120,7 +124,8 @@ def place_batch(batch: Any, mesh: Mesh) -> Any:
     rows, ways = len(jax.tree.leaves(batch)[0]), batch_ways(mesh)
     if rows % ways:
         raise UserError(
-            f"a batch of {rows} cannot be sharded over data x fsdp = {ways} devices; use a multiple of {ways}"
+            f"a batch of {rows} cannot be sharded over {' x '.join(BATCH_AXES)} = {ways} devices; "
+            f"use a multiple of {ways}"
         )
     return place(batch, batch_sharding(mesh))
 
