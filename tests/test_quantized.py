@@ -11,6 +11,7 @@ from scipy import stats
 
 from tests import tiny as make
 from tests.test_language_model import TEXTS
+from tests.test_models_parity import FAMILIES, saved
 from tests.test_restore import DPO, LABELS, PAIRS, reader
 from tests.test_restore import learner as small_learner
 from w2s_jax import losses, models
@@ -139,6 +140,26 @@ def test_whatever_the_model_gives_for_an_example(tmp_path, changes):
         np.testing.assert_allclose(found.history.losses, expected.history.losses, rtol=1e-5)
     else:  # their language-model head is kept as bfloat16 too
         np.testing.assert_allclose(found.history.losses, expected.history.losses, rtol=2e-3)
+
+
+def test_the_experts_of_a_mixture(tmp_path):
+    saved(tmp_path, *FAMILIES["qwen3_moe"])
+    student, plain = learner(tmp_path, "nf4"), models.load(str(tmp_path))
+    rounded = dataclasses.replace(plain, params=models.rounded(plain, "nf4"))
+    apart = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), dict(plain.params), dict(rounded.params))["layers"]
+    assert apart["mlp"]["up"]["kernel"] > 1e-3
+    assert apart["mlp"]["router"]["kernel"] == 0, "which expert is chosen must not move"
+    data = ["12 3 4", "7 8", "9 10 11 12 13", "1"] * 2, LABELS[[0, 1, 2, 3] * 2]
+    how = {"train": data, "validation": data, "predict": {"test": data[0]}, "seed": 0}
+    found, expected = (
+        finetune(who, start, losses.bind(losses.cross_entropy), **how)
+        for who, start in (
+            (student, models.load_sharded(student.model, None, base="nf4")),
+            (dataclasses.replace(student, lora_base="float32"), rounded),
+        )
+    )
+    np.testing.assert_allclose(found.history.losses, expected.history.losses, rtol=1e-5)
+    np.testing.assert_allclose(found.logits["test"], expected.logits["test"], rtol=1e-4, atol=1e-5)
 
 
 def test_later_stages_start_from_adapters_on_the_rounded_weights(tmp_path):

@@ -12,13 +12,14 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from w2s_jax.models import grouped
+from w2s_jax.models import grouped, quantized
 from w2s_jax.models.config import Experts, ModelConfig
-from w2s_jax.models.layers import ACTIVATIONS, INIT, Dense, Settings, named
+from w2s_jax.models.layers import ACTIVATIONS, Dense, Settings, kept_kernel
 from w2s_jax.models.packing import move
 from w2s_jax.models.stack import PRODUCT
 
 Activation = Callable[[Array], Array]
+save_only_these_names = jax.checkpoint_policies.save_only_these_names
 
 
 class MixtureOfExperts(nn.Module):
@@ -37,17 +38,22 @@ class MixtureOfExperts(nn.Module):
     def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
         config, settings, experts = self.config, self.settings, self.config.experts
         assert experts is not None
-        router = dataclasses.replace(settings, dtype=jnp.float32, lora=None)
+        router = dataclasses.replace(settings, dtype=jnp.float32, lora=None, base="float32")
         logits = Dense((experts.count,), ("embed", "classes"), router, name="router")(x)
 
-        def kernels(name: str, inputs: int, outputs: int, axes: tuple[str, str]) -> Array:
-            kernel = Kernels((experts.count, inputs, outputs), ("experts", *axes), name=name)()
-            return kernel.astype(settings.dtype)
+        def kernels(name: str, inputs: int, outputs: int, axes: tuple[str, str]) -> tuple[Array, ...]:
+            return Kernels((experts.count, inputs, outputs), ("experts", *axes), settings, name=name)()
 
+        def mixed(x: Array, logits: Array, *kept: tuple[Array, ...]) -> Array:
+            gate, up, down = (quantized.kernel(each, 1).astype(settings.dtype) for each in kept)
+            return mix(x, logits, gate, up, down, experts, ACTIVATIONS[config.activation])
+
+        if settings.base != "float32":  # the backward pass decodes them again
+            mixed = jax.checkpoint(mixed, prevent_cse=False, policy=save_only_these_names(PRODUCT))
         gate = kernels("gate", config.hidden_size, config.mlp_size, ("embed", "mlp"))
         up = kernels("up", config.hidden_size, config.mlp_size, ("embed", "mlp"))
         down = kernels("down", config.mlp_size, config.hidden_size, ("mlp", "embed"))
-        return mix(x.astype(settings.dtype), logits, gate, up, down, experts, ACTIVATIONS[config.activation])
+        return mixed(x.astype(settings.dtype), logits, gate, up, down)
 
 
 class Kernels(nn.Module):
@@ -55,10 +61,12 @@ class Kernels(nn.Module):
 
     shape: tuple[int, int, int]
     axes: tuple[str, str, str]
+    settings: Settings
 
     @nn.compact
-    def __call__(self) -> Float[Array, "e i o"]:
-        return jnp.asarray(self.param("kernel", named(INIT, *self.axes), self.shape))
+    def __call__(self) -> tuple[Array, ...]:
+        """As it is kept."""
+        return kept_kernel(self, self.settings, self.shape, self.axes, 1)
 
 
 def mix(

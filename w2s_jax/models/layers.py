@@ -19,6 +19,7 @@ from w2s_jax.models.cache import joined
 from w2s_jax.models.config import ModelConfig, Rope
 from w2s_jax.models.disentangled import position_scores
 from w2s_jax.models.packing import Layout, pack, spread
+from w2s_jax.models.products import times
 from w2s_jax.models.quantized import Base
 from w2s_jax.runtime.errors import UserError
 
@@ -125,24 +126,15 @@ class Dense(nn.Module):
         Where that is kept otherwise than the product reads it, the backward pass reads it again: memory does not hold
         it both ways.
         """
-        dtype, base, width = self.settings.dtype, self.settings.base, flat.shape[-1]
+        axis, width = self.n_inputs - 1, flat.shape[-1]
+        kept = kept_kernel(self, self.settings, shape, self.axes, axis)
 
         def product(flat: Array, *kept: Array) -> Array:
-            kernel = quantized.decode(*kept, self.n_inputs - 1, dtype) if len(kept) == 2 else kept[0].astype(dtype)
-            return flat @ kernel.reshape(width, -1)
+            return times(flat, quantized.kernel(kept, axis).reshape(width, -1))
 
-        kept = self._kernel(base, shape)
-        if kept[0].dtype != dtype:
+        if kept[0].dtype != self.settings.dtype:
             product = jax.checkpoint(product, prevent_cse=False)
         return product(flat, *kept)
-
-    def _kernel(self, base: Base, shape: tuple[int, ...]) -> tuple[Array, ...]:
-        """As it is kept: itself, or codes and scales."""
-        if base not in quantized.CODES:
-            return (self._param("kernel", INIT, self.axes, shape, self.settings.kept),)
-        for_codes, for_scales = quantized.shapes(base, shape, self.n_inputs - 1)
-        codes = self._param("codes", nn.initializers.zeros, self.axes, for_codes, quantized.CODES[base])
-        return codes, self._param("scales", nn.initializers.ones, self.axes, for_scales)
 
     def _param(
         self,
@@ -153,6 +145,18 @@ class Dense(nn.Module):
         dtype: Any = jnp.float32,
     ) -> Array:
         return self.param(name, named(init, *axes), shape, dtype)
+
+
+def kept_kernel(
+    module: nn.Module, settings: Settings, shape: tuple[int, ...], axes: tuple[str, ...], axis: int
+) -> tuple[Array, ...]:
+    """A module's kernel as `settings.base` keeps it: itself, or codes and scales, cut along an axis."""
+    if settings.base not in quantized.CODES:
+        return (module.param("kernel", named(INIT, *axes), shape, settings.kept),)
+    for_codes, for_scales = quantized.shapes(settings.base, shape, axis)
+    zeros, ones = named(nn.initializers.zeros, *axes), named(nn.initializers.ones, *axes)
+    codes = module.param("codes", zeros, for_codes, quantized.CODES[settings.base])
+    return codes, module.param("scales", ones, for_scales)
 
 
 def _lora_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:

@@ -12,7 +12,7 @@ backward pass.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -89,6 +89,14 @@ def decode(codes: Array, scales: Float[Array, "..."], axis: int, dtype: Any) -> 
         levels = jnp.asarray(NF4, jnp.float32)[blocks]
     kernel = (levels * jnp.expand_dims(scales, axis + 1)).astype(dtype)
     return kernel.reshape(*scales.shape[:axis], -1, *scales.shape[axis + 1 :])
+
+
+def kernel(kept: Sequence[Array], axis: int) -> Float[Array, "..."]:
+    """A kernel that is kept as itself, or as codes and scales; these give float32."""
+    if len(kept) == 1:
+        return kept[0]
+    codes, scales = kept
+    return decode(codes, scales, axis, jnp.float32)
 
 
 def keep(params: Mapping[str, Any], wanted: Mapping[str, Any], where: Mapping[str, Any]) -> dict[str, Any]:
