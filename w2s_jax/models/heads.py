@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from w2s_jax.models import adapters, families, hub_files
-from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.families.heads import HeadForm
 from w2s_jax.models.pretrained import opened, outline
 from w2s_jax.models.sources import locate
@@ -16,16 +15,22 @@ from w2s_jax.runtime.errors import UserError
 CLASSIFIER = "ForSequenceClassification"  # what transformers' classes of such models end with
 
 
-def form(config: ModelConfig) -> HeadForm:
-    """The head of a family's classifiers.
+def form(source: str) -> HeadForm:
+    """The head of a classifier with this model's config.
 
     Raises:
-      UserError: none is known.
+      UserError: none is known, or it has a setting that is not implemented.
     """
-    found = families.of(config).head_form()
+    found = known_form(source)
     if found is None:
-        raise UserError(f"no trained head of a {config.family} classifier is implemented; leave head at 'new'")
+        family = outline(source)[0].family
+        raise UserError(f"no trained head of a {family} classifier is implemented; leave head at 'new'")
     return found
+
+
+def known_form(source: str) -> HeadForm | None:
+    """The same, or None where none is known."""
+    return families.of(outline(source)[0]).head_form(_settings(source))
 
 
 def classes(source: str) -> int | None:
@@ -40,8 +45,7 @@ def read(source: str) -> dict[str, Any]:
     Raises:
       UserError: it has none, or one for something else than classes of texts.
     """
-    config = outline(source)[0]
-    family, wanted = families.of(config), form(config)
+    family, wanted = families.of(outline(source)[0]), form(source)
     _check(source, _settings(source))
     params: dict[str, Any] = {}
     with opened(source) as (tensors, _):
@@ -64,7 +68,7 @@ def check(source: str, outputs: int, answers: Sequence[str]) -> None:
     Raises:
       UserError: it is not.
     """
-    form(outline(source)[0])
+    form(source)
     settings, found = _settings(source), classes(source)
     _check(source, settings)
     if found is None:
@@ -97,7 +101,7 @@ def say_left_out(source: str, language_model: bool) -> None:
     if found is not None:
         name, count = found
         instead = "its language-model head is read" if language_model else "a new one starts from zero"
-        known = not language_model and families.of(outline(source)[0]).head_form() is not None
+        known = not language_model and families.of(outline(source)[0]).head_form({}) is not None
         hint = "; head='pretrained' starts from it" if known else ""
         hub_files.say(f"{source}: its trained head ({name}, {count} classes) is left out, and {instead}{hint}")
 
@@ -107,7 +111,7 @@ def _stored(source: str) -> tuple[str, int] | None:
     if not isinstance(locate(source).config, Path):
         return None
     family = families.of(outline(source)[0])
-    wanted = family.head_form()
+    wanted = family.head_form({})
     names = (
         [f"{wanted.output}.weight"] if wanted else ["score.weight", "classifier.weight", "classifier.out_proj.weight"]
     )

@@ -82,8 +82,12 @@ class Family(abc.ABC):
         """The plain name of the table of a language-model head that is not tied."""
         return gguf.UNEMBEDDING if from_gguf else self.unembedding
 
-    def head_form(self) -> HeadForm | None:
-        """The head of its classifiers; None where none is known."""
+    def head_form(self, config: HfConfig) -> HeadForm | None:
+        """The head of its classifiers with this config.json, which may be empty; None where none is known.
+
+        Raises:
+          UserError: a setting of the head is not implemented.
+        """
         return HeadForm() if self.head is None and self.classifier_class is not None else self.head
 
     def plain_name(self, name: str) -> str:
