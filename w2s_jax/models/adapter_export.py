@@ -93,8 +93,9 @@ def write(
 
 
 def _saved(form: HeadForm) -> list[str]:
-    """The modules of a head, as PEFT finds them by the end of their names."""
-    return [module.removeprefix(form.prefix or "") for module in form.modules]
+    """The modules of a head, as PEFT finds them by the end of their names; it saves a whole `classifier` by itself."""
+    names = [module.removeprefix(form.prefix or "") for module in form.modules]
+    return list(dict.fromkeys("classifier" if name.startswith("classifier.") else name for name in names))
 
 
 def _adapters(
