@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
+import pytest
 
 from tests import hub_models, tiny
 from w2s_jax.models import families
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
 
 # By the names of all families at once: transformers keeps those that it does not know.
 SETTINGS: dict[str, Any] = {

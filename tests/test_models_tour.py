@@ -6,6 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from tests import family_models, tiny
+from tests.test_models_adapters import adapter
 from w2s_jax import losses, models
 from w2s_jax.models import export
 from w2s_jax.train.finetune import finetune
@@ -15,9 +17,6 @@ from w2s_jax.train.optimizer import OptimizerConfig
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
-
-from tests import family_models, tiny  # noqa: E402  (it needs torch)
-from tests.test_models_adapters import adapter  # noqa: E402
 
 TEXTS = ["good film", "the bad plot", "a great film was fine", "awful"]
 LABELS = np.random.default_rng(0).dirichlet(np.ones(3), len(TEXTS)).astype(np.float32)
