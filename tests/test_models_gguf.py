@@ -272,7 +272,7 @@ def test_an_architecture_that_is_not_implemented_is_named(tmp_path):
     writer = gguf.GGUFWriter(tmp_path / "m.gguf", "mamba")
     writer.add_tensor("x", np.zeros(4, np.float32))
     gguf_writing.finish(writer)
-    with pytest.raises(UserError, match="GGUF architecture 'mamba' is not implemented; supported: bert, "):
+    with pytest.raises(UserError, match="GGUF architecture 'mamba' is not implemented .*; supported: bert, "):
         models.load(str(tmp_path / "m.gguf"))
 
 

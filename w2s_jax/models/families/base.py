@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 from w2s_jax.models.config import ModelConfig
-from w2s_jax.models.families import gguf, quantization
+from w2s_jax.models.families import gguf, left_out, quantization
 from w2s_jax.models.families.heads import HeadForm
 from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.models.tensor_table import TensorRow
@@ -128,7 +128,10 @@ def of_gguf(metadata: gguf.Metadata) -> Family:
     by_name = {family.gguf_name: family for family in FAMILIES.values() if family.gguf_name is not None}
     architecture = metadata.get("general.architecture")
     if architecture not in by_name:
-        raise UserError(f"GGUF architecture {architecture!r} is not implemented; supported: {', '.join(by_name)}")
+        raise UserError(
+            f"GGUF architecture {architecture!r} is not implemented{left_out.why(architecture)}; supported: "
+            f"{', '.join(sorted(by_name))}"
+        )
     return by_name[architecture]
 
 
@@ -141,7 +144,9 @@ def from_hf(config: HfConfig) -> ModelConfig:
     """
     name = config.get("model_type")
     if not isinstance(name, str) or name not in FAMILIES:
-        raise UserError(f"model type {name!r} is not implemented; supported: {', '.join(sorted(FAMILIES))}")
+        inside = (config.get("text_config") or {}).get("model_type")
+        said = left_out.why(name, inside if str(inside) in FAMILIES else None)
+        raise UserError(f"model type {name!r} is not implemented{said}; supported: {', '.join(sorted(FAMILIES))}")
     quantization.scales(config)
     try:
         return FAMILIES[name].read(config)
