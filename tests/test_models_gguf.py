@@ -91,9 +91,6 @@ def test_hidden_states_equal_the_model_the_file_was_made_of(tmp_path, monkeypatc
 def test_rotary_pairs_of_llama_are_put_apart(tmp_path, monkeypatch):
     twin = twin_of("llama")
     path = written(tmp_path / "m.gguf", twin, vocabulary)
-    with pytest.raises(UserError, match=r"GGUF tokenizer 'llama' \(None\) is not implemented; put a tokenizer.json"):
-        models.load(str(path))
-    words_tokenizer(tmp_path / "tokenizer.json")
     assert_same_on_a_mesh(models.load(str(path)), monkeypatch)
     ids = tokens(len(TOKENS), LENGTHS)
     states = pooled(torch_states(twin.model, ids, LENGTHS), LENGTHS, "last")
@@ -268,11 +265,33 @@ def test_gemma_3s_window_must_be_stated_and_may_have_its_own_base(tmp_path):
         models.outline(str(path))
 
 
+@pytest.mark.parametrize(("kind", "pooling"), [(0, None), (1, "mean"), (2, "cls"), (3, "last"), (None, None)])
+def test_a_file_may_say_how_its_vectors_are_pooled(tmp_path, kind, pooling):
+    """And is then another model than one that pools otherwise."""
+    twin = saved(tmp_path / "folder", *FAMILIES["bert"])
+    words_tokenizer(tmp_path / "tokenizer.json")
+    source = str(written(tmp_path / "m.gguf", twin, changes={"pooling_type": kind}))
+    assert models.outline(source)[0].pooling == pooling
+    states = pooled(torch_states(twin, tokens(50, LENGTHS), LENGTHS)[-1:], LENGTHS, "mean")[0]
+    if pooling in ("cls", "last"):
+        rows = {"cls": np.zeros(len(LENGTHS), int), "last": LENGTHS - 1}[pooling]
+        states = torch_states(twin, tokens(50, LENGTHS), LENGTHS)[-1][np.arange(len(LENGTHS)), rows]
+    assert_close(our_states(models.load(source), tokens(50, LENGTHS), LENGTHS, None, (3,))[0], states)
+
+
+def test_a_file_that_ranks_is_refused(tmp_path):
+    twin = saved(tmp_path / "folder", *FAMILIES["bert"])
+    words_tokenizer(tmp_path / "tokenizer.json")
+    path = written(tmp_path / "m.gguf", twin, changes={"pooling_type": 4})
+    with pytest.raises(UserError, match=r"pooling_type 4 of this GGUF file is not implemented .* 1 \(mean\)"):
+        models.load(str(path))
+
+
 def test_an_architecture_that_is_not_implemented_is_named(tmp_path):
     writer = gguf.GGUFWriter(tmp_path / "m.gguf", "mamba")
     writer.add_tensor("x", np.zeros(4, np.float32))
     gguf_writing.finish(writer)
-    with pytest.raises(UserError, match="GGUF architecture 'mamba' is not implemented .*; supported: bert, "):
+    with pytest.raises(UserError, match=r"GGUF architecture .mamba. is not implemented .*; supported: bert, "):
         models.load(str(tmp_path / "m.gguf"))
 
 

@@ -2,7 +2,7 @@
 
 import abc
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.families import gguf, left_out, quantization
@@ -172,4 +172,5 @@ def from_gguf(header: gguf.Header) -> ModelConfig:
       UserError: an architecture or a setting that is not implemented, or one that is missing, by name.
     """
     family, tied = of_gguf(header.metadata), gguf.UNEMBEDDING not in header.shapes
-    return from_hf({"model_type": family.name, **family.gguf_config(header), "tie_word_embeddings": tied})
+    found = from_hf({"model_type": family.name, **family.gguf_config(header), "tie_word_embeddings": tied})
+    return replace(found, pooling=gguf.pooling(header))
