@@ -31,7 +31,7 @@ KNOWN = {
     "qwen2": "Qwen 1.5, 2 and 2.5, DeepSeek-R1's Qwens",
     "qwen3": "Qwen3 and its embedding models",
     "qwen3_moe": "Qwen3's mixtures of experts",
-    "roberta": "RoBERTa, DistilRoBERTa, BERTweet",
+    "roberta": "RoBERTa, DistilRoBERTa",
     "smollm3": "SmolLM3",
     "xlm-roberta": "XLM-R, multilingual E5, BGE-M3",
 }
@@ -58,7 +58,7 @@ def formats() -> str:
         ("safetensors", "one file, or shards with or without an index; float64, 32, 16, bfloat16, mixed as they come"),
         (
             "safetensors in float8",
-            f"with their scales, of `quant_method` {_listed(FLOAT8)} and plain `compressed-tensors`; dequantized when read",
+            f"with their scales, of `quant_method` {_listed(FLOAT8)} or plain `compressed-tensors`; dequantized",
         ),
         (
             "GGUF",
@@ -81,10 +81,13 @@ def saved() -> str:
     """How people save models, and what happens."""
     wrappers = ", ".join(f"`{each}.`" for each in WRAPPERS)
     rows = [
-        ("`model.safetensors` beside other .safetensors", "the index decides, else `model.safetensors`; the rest is named"),
+        ("`model.safetensors` beside other .safetensors", "the index decides, else that file; the rest is named"),
         ("an index that names a file or a tensor that is not there", "refused by name"),
-        ("a classifier (`...ForSequenceClassification`)", '`head="pretrained"` starts from its head, or labels with it '
-         "untrained; else it is said that the head is left out"),
+        (
+            "a classifier (`...ForSequenceClassification`)",
+            '`head="pretrained"` starts from its head, or labels with it '
+            "untrained; else it is said that the head is left out",
+        ),
         ("heads of other kinds: answers in a text, values, tokens", "left out by name; none is started from"),
         ("a tied head that is stored as well, or alone", "the embeddings, if it equals them; refused if not"),
         (f"prefixes of wrappers ({wrappers}, `module.`, `model.`)", "looked through where that is unambiguous"),
@@ -98,14 +101,16 @@ def saved() -> str:
         ("AWQ, GPTQ, bitsandbytes, MLX, MXFP4", "refused by method, also where config.json does not say it"),
         ("padded or resized embeddings", "read with the `vocab_size` of config.json; tokens beyond it are refused"),
         ("adapters with a head, rsLoRA, patterns of ranks and alphas", "read"),
-        ("DoRA, trained tokens or embeddings, adapters of adapters, other `peft_type`s", "refused by setting: merge them "
-         "with PEFT"),
+        (
+            "DoRA, trained tokens or embeddings, adapters of adapters, other `peft_type`",
+            "refused by name: merge with PEFT",
+        ),
         ("LoRA tensors left in the model's own file", "refused: `merge_and_unload` first"),
         ("EMA weights beside the others, weight norm", "refused: both are listed as extra or missing tensors"),
-        ("the original files of Meta and Mistral (`consolidated.*`)", "refused: use the model in Hugging Face's format"),
+        ("the original files of Meta and Mistral (`consolidated.*`)", "refused: use Hugging Face's format"),
         ("a GGUF file by another name, as Ollama keeps it", "refused: link to it as NAME.gguf"),
         ("a folder of GGUF files", "refused: names them"),
-    ]  # fmt: skip
+    ]
     return table.markdown_table(("saved as", "what happens"), rows)
 
 
