@@ -109,7 +109,7 @@ def test_every_layer_equals_transformers(tmp_path, name, scan):
         assert_close(found, pooled(states, LONG, how), tolerance=2e-6)
 
 
-@pytest.mark.parametrize("name", FIRST)
+@pytest.mark.parametrize("name", ["deberta", "modernbert", *make.slow("roberta", "distilbert")])
 def test_cut_to_its_first_layers_it_is_the_same(tmp_path, name):
     _, ids, states = loaded(tmp_path, name)
     cut = models.load(str(tmp_path), read_layer=2)
@@ -248,7 +248,7 @@ def test_loaded_onto_a_mesh_it_is_the_same_model(tmp_path, monkeypatch, name, sh
     np.testing.assert_allclose(states({**params, "backbone": found.params}, mesh), states(params, None), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", [*FIRST, *make.slow(*(name for name in ENCODERS if name not in FIRST))])
 def test_what_is_exported_transformers_loads_with_equal_outputs(tmp_path, name):
     pretrained = loaded(tmp_path / "source", name)[0]
     rng = np.random.default_rng(0)

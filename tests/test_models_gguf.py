@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests import tiny as make
 from tests.test_models_parity import (
     COMMON,
     GEMMA,
@@ -114,7 +115,10 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+LIKE_ANOTHER = ["mistral", "qwen2, tied", "gpt_neox, one residual", "llama, biases"]
+
+
+@pytest.mark.parametrize("name", [*(name for name in FAMILIES if name not in LIKE_ANOTHER), *make.slow(*LIKE_ANOTHER)])
 def test_a_gguf_file_is_the_model_of_the_safetensors_that_it_was_made_of(tmp_path, monkeypatch, name):
     """Its settings, every parameter bit for bit, its own head, and what it computes."""
     family, settings = FAMILIES[name]
@@ -138,7 +142,7 @@ def test_a_gguf_file_is_the_model_of_the_safetensors_that_it_was_made_of(tmp_pat
     assert_close(our_states(ours, ids, LENGTHS, "last", layers), pooled(states, LENGTHS, "last"))
 
 
-@pytest.mark.parametrize("name", ["qwen2", "gpt_neox", "gpt2", "bert"])
+@pytest.mark.parametrize("name", make.slow("qwen2", "gpt_neox", "gpt2", "bert"))
 def test_what_was_read_from_gguf_is_exported_as_the_model_it_was_made_of(tmp_path, name):
     twin = saved(tmp_path / "folder", *FAMILIES[name], head=name != "bert")
     words_tokenizer(tmp_path / "tokenizer.json")

@@ -76,8 +76,10 @@ def test_hidden_states_equal_transformers_within_the_first_length_and_beyond(tmp
     pretrained = models.load(str(tmp_path))
     assert pretrained.config.rope.scaling == name.split(",")[0]
     ids = texts(LENGTHS)
-    for how in ("last", "mean"):
+    for how in ("last", "mean") if name in ("yarn", "longrope") else ("last",):
         assert_close(our_states(pretrained, ids, LENGTHS, how, (1, 2, 3)), alone(twin, ids, LENGTHS, how))
+    if name not in ("yarn", "longrope"):
+        return
     short = LENGTHS <= FIRST
     few = our_states(pretrained, ids[short][:, :FIRST], LENGTHS[short], "last", (1, 2, 3))
     assert_close(few, alone(twin, ids, LENGTHS, "last")[:, short])
