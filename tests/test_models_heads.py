@@ -17,6 +17,7 @@ from w2s_jax import api, cli, losses, models
 from w2s_jax.config import Method
 from w2s_jax.models import export, heads, hub_files
 from w2s_jax.pipeline.store import Store
+from w2s_jax.plan.architectures import architecture
 from w2s_jax.runtime import sharding
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages.base import learner_identity
@@ -105,8 +106,7 @@ def test_with_its_head_a_classifier_scores_as_transformers_does(tmp_path, said, 
     assert not any(report[key] for key in ("missing_keys", "mismatched_keys", "error_msgs"))
     assert_close(their_logits(again.eval(), ids, LENGTHS), expected)
     back = models.load(str(tmp_path / "out"))
-    form = models.head_form(str(tmp_path / "out"))
-    assert form == models.head_form(str(tmp_path / "m"))
+    assert models.head_form(back.name, back.config) == module.form
     jax.tree.map(np.testing.assert_array_equal, heads.read(back.name), params["head"])
 
 
@@ -136,6 +136,15 @@ def test_a_setting_of_a_head_that_is_not_implemented_is_named_where_the_head_is_
     models.build_classifier(pretrained, 3, rng=jax.random.key(0))
     with pytest.raises(UserError, match=said):
         models.build_classifier(pretrained, 3, rng=jax.random.key(0), head="pretrained")
+
+
+def test_a_plan_needs_no_weights_to_know_the_head(tmp_path):
+    """Nor anything but a name, where a family has one form."""
+    name, given = FAMILIES["modernbert, its own head"]
+    transformers.AutoConfig.for_model(name, **given).save_pretrained(tmp_path)
+    config = architecture(str(tmp_path))
+    assert models.head_form(str(tmp_path), config).pooling == "mean"
+    assert models.head_form("openai-community/gpt2-xl", architecture("openai-community/gpt2-xl")).output == "score"
 
 
 @pytest.mark.parametrize("name", ["llama", "modernbert, its own head"])

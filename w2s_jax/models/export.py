@@ -109,7 +109,9 @@ def form_of(pretrained: Pretrained, head: Any, pooling: Pooling) -> HeadForm | N
     if head is None:
         return None
     whole = isinstance(head, Mapping) and "dense" in head
-    form = heads.known_form(pretrained.name) if whole else families.of(pretrained.config).head_form({})
+    form = (
+        heads.known_form(pretrained.name, pretrained.config) if whole else families.of(pretrained.config).head_form({})
+    )
     if form is None:
         return None
     return form if whole or (form.dense is None and pooling == form.pooling) else None

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from w2s_jax.models import adapters, families, hub_files
+from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.families.heads import HeadForm
 from w2s_jax.models.pretrained import opened, outline
 from w2s_jax.models.sources import locate
@@ -15,22 +16,23 @@ from w2s_jax.runtime.errors import UserError
 CLASSIFIER = "ForSequenceClassification"  # what transformers' classes of such models end with
 
 
-def form(source: str) -> HeadForm:
-    """The head of a classifier with this model's config.
+def form(source: str, config: ModelConfig) -> HeadForm:
+    """The head of a classifier of this name and config.
 
     Raises:
       UserError: none is known, or it has a setting that is not implemented.
     """
-    found = known_form(source)
+    found = known_form(source, config)
     if found is None:
-        family = outline(source)[0].family
-        raise UserError(f"no trained head of a {family} classifier is implemented; leave head at 'new'")
+        raise UserError(f"no trained head of a {config.family} classifier is implemented; leave head at 'new'")
     return found
 
 
-def known_form(source: str) -> HeadForm | None:
-    """The same, or None where none is known."""
-    return families.of(outline(source)[0]).head_form(_settings(source))
+def known_form(source: str, config: ModelConfig) -> HeadForm | None:
+    """The same, or None where none is known; config.json is read only where a family's heads differ."""
+    family = families.of(config)
+    found = family.head_form({})
+    return family.head_form(_settings(source)) if found is not None and found.settings else found
 
 
 def classes(source: str) -> int | None:
@@ -45,7 +47,8 @@ def read(source: str) -> dict[str, Any]:
     Raises:
       UserError: it has none, or one for something else than classes of texts.
     """
-    family, wanted = families.of(outline(source)[0]), form(source)
+    config = outline(source)[0]
+    family, wanted = families.of(config), form(source, config)
     _check(source, _settings(source))
     params: dict[str, Any] = {}
     with opened(source) as (tensors, _):
@@ -68,7 +71,7 @@ def check(source: str, outputs: int, answers: Sequence[str]) -> None:
     Raises:
       UserError: it is not.
     """
-    form(source)
+    form(source, outline(source)[0])
     settings, found = _settings(source), classes(source)
     _check(source, settings)
     if found is None:
@@ -123,7 +126,8 @@ def _stored(source: str) -> tuple[str, int] | None:
 
 
 def _settings(source: str) -> Mapping[str, Any]:
-    config = locate(source).config
+    own = Path(source) / hub_files.CONFIG
+    config = own if own.is_file() else locate(source).config
     return hub_files.settings(config) if isinstance(config, Path) else {}
 
 
