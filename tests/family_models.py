@@ -87,3 +87,8 @@ def linear_maps(model: Any) -> list[str]:
     inner = {id(module) for module in model.base_model.modules()}
     named = ((name, module) for name, module in model.named_modules() if isinstance(module, kinds))
     return [name for name, module in named if id(module) in inner and "pooler" not in name]
+
+
+def usual(names: list[str], *like_another: str) -> list[Any]:
+    """Cases of a test, of which those that are computed as another one is are left to the slow suite."""
+    return [*(name for name in names if name not in like_another), *tiny.slow(*like_another)]

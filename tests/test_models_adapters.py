@@ -396,7 +396,9 @@ def lora_params(pretrained, rank, seed=0):
     return jax.tree.map(lambda leaf: rng.normal(0, 0.1, leaf.shape).astype(np.float32), adapters)
 
 
-@pytest.mark.parametrize("name", family_models.NAMES)
+@pytest.mark.parametrize(
+    "name", family_models.usual(family_models.NAMES, "mistral", "qwen2", "qwen3", "gemma2", "roberta", "xlm-roberta")
+)
 def test_what_lora_trained_is_written_as_peft_does_and_read_back(tmp_path, name):
     twin = family_models.twin(name)
     family_models.saved(tmp_path / "base", twin)
@@ -436,7 +438,7 @@ SAVED = {  # `modules_to_save`: PEFT saves `classifier` of itself, and with it a
 }
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", family_models.usual(ENCODERS, "bert", "xlm-roberta", "distilbert", "deberta-v2"))
 def test_a_whole_head_is_written_and_read_back(tmp_path, name):
     """Of an encoder, that has one linear map more; its base has only a head for masked words."""
     family_models.saved(tmp_path / "base", family_models.twin(name, "AutoModelForMaskedLM"))

@@ -281,7 +281,7 @@ def texts_logits(folder, twin, texts=TEXTS):
     [
         ("llama", "lora"),
         ("bert", "full"),
-        ("modernbert", "head"),
+        pytest.param("modernbert", "head", marks=pytest.mark.slow),
         pytest.param("llama", "full", marks=pytest.mark.slow),
         pytest.param("bert", "lora", marks=pytest.mark.slow),
     ],

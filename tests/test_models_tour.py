@@ -24,11 +24,6 @@ STEP = OptimizerConfig(learning_rate=1e-2)
 LAST = LoopSettings(evaluations=1, select="final")
 
 
-def usual(names, *like_another):
-    """Those that are computed as another one is are left to the slow suite."""
-    return [*(name for name in names if name not in like_another), *tiny.slow(*like_another)]
-
-
 def trained_and_exported(source, out, **learner):
     """The logits after two steps, and those of transformers on what is exported of it: a new head starts at zero, and
     lets nothing through to the backbone in the first."""
@@ -56,7 +51,7 @@ def trained_and_exported(source, out, **learner):
     return found.logits["test"], np.stack(theirs)
 
 
-@pytest.mark.parametrize("name", usual(family_models.NAMES, "mistral", "qwen3", "gemma2", "xlm-roberta"))
+@pytest.mark.parametrize("name", family_models.usual(family_models.NAMES, "mistral", "qwen3", "gemma2", "xlm-roberta"))
 def test_shards_and_an_adapter_of_them(tmp_path, name):
     """The adapter is merged when it is read; an encoder keeps the head that it was published with."""
     encoder = family_models.is_encoder(name)
@@ -73,7 +68,7 @@ def test_shards_and_an_adapter_of_them(tmp_path, name):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", usual(family_models.GGUF, "qwen2", "qwen3", "gemma2", "gpt_neox"))
+@pytest.mark.parametrize("name", family_models.usual(family_models.GGUF, "qwen2", "qwen3", "gemma2", "gpt_neox"))
 def test_a_gguf_file(tmp_path, name):
     pytest.importorskip("gguf")
     from tests import gguf_writing
