@@ -38,7 +38,7 @@ from w2s_jax.supervisors import SUPERVISORS
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from docs import task_pages  # noqa: E402
+from docs import model_pages, task_pages  # noqa: E402
 
 DATA = ROOT / "docs" / "results" / "data"
 FIGURE = "accuracy.png"
@@ -135,6 +135,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "tasks": tasks,
     "task pages": task_pages.every_task,
     "models": models,
+    "model families": model_pages.every_family,
+    "model formats": model_pages.formats,
+    "saved models": model_pages.saved,
+    "families left out": model_pages.left_out,
     "quickstart": partial(terminal, "quickstart"),
     "quickstart seeds": partial(seeds, "quickstart"),
     "quickstart provenance": partial(provenance, "quickstart"),

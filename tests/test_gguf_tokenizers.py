@@ -319,3 +319,85 @@ def test_texts_are_those_that_a_bert_of_gguf_reads(tmp_path):
     with torch.no_grad():
         theirs = twin(**reference(SENTENCES[0], return_tensors="pt")).last_hidden_state[:, 0].numpy()
     np.testing.assert_allclose(np.asarray(found)[:, 0], theirs, atol=1e-4)
+
+
+LLAMA2 = [  # pieces with their scores: the best is merged first, wherever it stands in the list
+    *(("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)),
+    *((f"<0x{byte:02X}>", 0.0, 6) for byte in range(256)),
+    *((piece, -float(rank), 1) for rank, piece in enumerate(["▁t", "he", "▁the", "in", "▁a", "er", "▁▁", "re", "▁h"])),
+    *((piece, -float(rank), 1) for rank, piece in enumerate(["ab", "bc", "abc", "▁the▁"], 20)),
+    *(("the", -2.5, 1), ("th", -1.5, 1)),
+    *((letter, -100.0 - place, 1) for place, letter in enumerate("▁etaoinshrbc.")),
+]
+SPEECH = [
+    "the there in here",
+    "",
+    " the",
+    "  a  b",
+    "abcabc abc",
+    "the\n\tthe",
+    "Zoë 東京",
+    "a.the.",
+    "h",
+    "nothe rain",
+]
+
+
+def llama2(**more):
+    def add(writer):
+        writer.add_tokenizer_model("llama")
+        writer.add_tokenizer_pre("default")
+        tokens, scores, types = zip(*LLAMA2, strict=True)
+        writer.add_token_list(tokens)
+        writer.add_token_scores(scores)
+        writer.add_token_types(types)
+        writer.add_bos_token_id(1)
+        writer.add_eos_token_id(2)
+        writer.add_unk_token_id(0)
+        for key, value in more.items():
+            writer.add_bool(f"tokenizer.ggml.{key}", value)
+
+    return add
+
+
+def sentencepieces(text):
+    """By SentencePiece's own rule: of all neighbours that make a piece, the best, and of equals the first."""
+    ids = {piece: index for index, (piece, _, _) in enumerate(LLAMA2)}
+    scores = {piece: score for piece, score, type in LLAMA2 if type == 1}
+    pieces = list(("▁" + text).replace(" ", "▁")) if text else []
+    while True:
+        pairs = [(scores[a + b], -i) for i, (a, b) in enumerate(itertools.pairwise(pieces)) if a + b in scores]
+        if not pairs:
+            break
+        at = -max(pairs)[1]
+        pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
+    spelled = ([piece] if piece in ids else [f"<0x{byte:02X}>" for byte in piece.encode()] for piece in pieces)
+    return [ids[each] for piece in spelled for each in piece]
+
+
+def test_pieces_are_those_of_sentencepiece(tmp_path):
+    """Llama 2's and Mistral's; transformers reads the same of a file, but for a text that begins with a space."""
+    ours = tokenizer_of(tmp_path, llama2(), "llama")
+    rows = ours.encode(SPEECH)
+    assert rows == [[1, *sentencepieces(text)] for text in SPEECH]
+    assert [ours.decode(row) for row in rows] == SPEECH
+    reference = transformers.AutoTokenizer.from_pretrained(tmp_path, gguf_file="m.gguf")
+    for text, row in zip(SPEECH, rows, strict=True):
+        assert text.startswith(" ") or reference(text)["input_ids"] == row
+
+
+def test_a_file_says_whether_a_space_and_a_token_come_first(tmp_path):
+    said = {"add_space_prefix": False, "add_bos_token": False, "add_eos_token": True}
+    plain = tokenizer_of(tmp_path, llama2(**said), "llama")
+    whole = tokenizer_of(tmp_path / "b", llama2(), "llama").encode([" the"])[0]
+    assert plain.encode(["▁the", " the", "the"])[0] == plain.encode([" the"])[0] == [*whole[2:], 2]
+    assert plain.decode(plain.encode([" the"])[0]) == " the"
+
+
+def test_scores_that_are_missing_are_named(tmp_path):
+    def without(writer):
+        llama2()(writer)
+        del writer.kv_data[0]["tokenizer.ggml.scores"]
+
+    with pytest.raises(UserError, match=r"this GGUF file has no tokenizer\.ggml\.scores"):
+        tokenizer_of(tmp_path, without, "llama")

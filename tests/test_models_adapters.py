@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests import hub_models
+from tests import family_models, hub_models
 from tests import tiny as make
 from tests.fake_hub import FakeHub
 from tests.test_hub import MODEL, ask
 from tests.test_models_loading import loads
-from tests.test_models_parity import FAMILIES, most, saved
+from tests.test_models_parity import FAMILIES, saved
 from w2s_jax import cli, models
 from w2s_jax.config import Method
 from w2s_jax.models import adapter_export, hub_files
@@ -397,10 +397,13 @@ def lora_params(pretrained, rank, seed=0):
     return jax.tree.map(lambda leaf: rng.normal(0, 0.1, leaf.shape).astype(np.float32), adapters)
 
 
-@pytest.mark.parametrize("name", most("phi3"))
+@pytest.mark.parametrize(
+    "name",
+    family_models.usual(family_models.NAMES, "mistral", "qwen2", "qwen3", "gemma2", "phi3", "roberta", "xlm-roberta"),
+)
 def test_what_lora_trained_is_written_as_peft_does_and_read_back(tmp_path, name):
-    family, settings = FAMILIES[name]
-    twin = saved(tmp_path / "base", family, settings, head=family != "bert")
+    twin = family_models.twin(name)
+    family_models.saved(tmp_path / "base", twin)
     pretrained = models.load(str(tmp_path / "base"))
     adapters = lora_params(pretrained, 3)
     adapter_export.write(pretrained, adapters, Lora(3), tmp_path / "out")
@@ -411,7 +414,7 @@ def test_what_lora_trained_is_written_as_peft_does_and_read_back(tmp_path, name)
     assert config.keys() <= CONFIG.keys()
     assert config["peft_type"] == "LORA"
     assert config["base_model_name_or_path"] == str(tmp_path / "base")
-    assert config["task_type"] == ("FEATURE_EXTRACTION" if family == "bert" else "CAUSAL_LM")
+    assert config["task_type"] == ("FEATURE_EXTRACTION" if pretrained.config.is_encoder else "CAUSAL_LM")
     targets = modules(twin, [f".{target}" for target in config["target_modules"]])
     tensors = load_file(tmp_path / "out" / "adapter_model.safetensors")
     expected = {}
@@ -426,29 +429,74 @@ def test_what_lora_trained_is_written_as_peft_does_and_read_back(tmp_path, name)
     assert {key: tensor.shape for key, tensor in tensors.items()} == expected
 
 
-def test_a_whole_head_is_written_and_read_back(tmp_path):
+ENCODERS = [name for name in family_models.NAMES if family_models.is_encoder(name)]
+SAVED = {  # `modules_to_save`: PEFT saves `classifier` of itself, and with it all that is in it
+    "bert": ["pooler.dense", "classifier"],
+    "roberta": ["classifier"],
+    "xlm-roberta": ["classifier"],
+    "distilbert": ["pre_classifier", "classifier"],
+    "deberta-v2": ["pooler.dense", "classifier"],
+    "modernbert": ["head.dense", "head.norm", "classifier"],
+}
+
+
+@pytest.mark.parametrize("name", family_models.usual(ENCODERS, "bert", "xlm-roberta", "distilbert", "deberta-v2"))
+def test_a_whole_head_is_written_and_read_back(tmp_path, name):
     """Of an encoder, that has one linear map more; its base has only a head for masked words."""
-    family, settings = FAMILIES["bert"]
-    torch.manual_seed(0)
-    config = transformers.AutoConfig.for_model(family, **settings)
-    transformers.AutoModelForMaskedLM.from_config(config).save_pretrained(tmp_path / "base")
-    make.tokenizer(tmp_path / "base" / "tokenizer.json")
+    family_models.saved(tmp_path / "base", family_models.twin(name, "AutoModelForMaskedLM"))
     pretrained = models.load(str(tmp_path / "base"))
     rng = np.random.default_rng(0)
     head = {"kernel": rng.normal(size=(32, 3)), "bias": rng.normal(size=3)}
-    head["dense"] = {"kernel": rng.normal(size=(32, 32)), "bias": rng.normal(size=32)}
+    head["dense"] = {"kernel": rng.normal(size=(32, 32))}
+    if name == "modernbert":
+        head["norm"] = {"scale": rng.normal(size=32)}
+    else:
+        head["dense"]["bias"] = rng.normal(size=32)
     head = jax.tree.map(lambda leaf: leaf.astype(np.float32), head)
     assert adapter_export.write(pretrained, lora_params(pretrained, 2), Lora(2), tmp_path / "out", head=head)
     back = models.load(str(tmp_path / "out"))
     _, params = models.build_classifier(back, 3, rng=jax.random.key(0), head="pretrained")
     jax.tree.map(np.testing.assert_array_equal, params["head"], head)
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
-    assert (config["task_type"], config["modules_to_save"]) == ("SEQ_CLS", ["pooler.dense", "classifier"])
-    named = {name.rpartition(".")[0] for name in load_file(tmp_path / "out" / "adapter_model.safetensors")}
-    classes = transformers.BertConfig(**settings, num_labels=3)
-    twin = transformers.AutoModelForSequenceClassification.from_config(classes)
-    theirs = {f"base_model.model.{name}" for name, _ in twin.named_modules()}
-    assert {name.partition(".lora_")[0] for name in named} <= theirs
+    assert (config["task_type"], config["modules_to_save"]) == ("SEQ_CLS", SAVED[name])
+    named = {each.rpartition(".")[0] for each in load_file(tmp_path / "out" / "adapter_model.safetensors")}
+    twin = family_models.twin(name, "AutoModelForSequenceClassification", num_labels=3)
+    theirs = {f"base_model.model.{each}" for each, _ in twin.named_modules()}
+    assert {each.partition(".lora_")[0] for each in named} <= theirs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", family_models.NAMES)
+def test_peft_loads_what_is_written_and_what_it_writes_is_read(tmp_path, name):
+    """With the head of a classifier, as transformers scores it."""
+    peft = pytest.importorskip("peft")
+    kind = transformers.AutoModelForSequenceClassification
+    twin = family_models.twin(name, kind.__name__, num_labels=3)
+    base = family_models.saved(tmp_path / "base", twin)
+    rows = [torch.tensor([[3, 5, 4]]), torch.tensor([[7]])]
+
+    def ours(source):
+        module, params = models.build_classifier(models.load(source), 3, rng=jax.random.key(0), head="pretrained")
+        lengths = [np.array([row.shape[1]], np.int32) for row in rows]
+        pairs = zip(rows, lengths, strict=True)
+        return np.concatenate([module.apply({"params": params}, row.numpy().astype(np.int32), n) for row, n in pairs])
+
+    def theirs(model):
+        with torch.no_grad():
+            return np.concatenate([model.eval()(row).logits.numpy() for row in rows])
+
+    start = models.load(base)
+    _, params = models.build_classifier(start, 3, rng=jax.random.key(0), head="pretrained")
+    head = jax.tree.map(lambda leaf: np.asarray(leaf) + np.float32(0.1), params["head"])
+    assert adapter_export.write(start, lora_params(start, 2), Lora(2), tmp_path / "ours", head=head)
+    loaded = peft.PeftModel.from_pretrained(kind.from_pretrained(base), tmp_path / "ours")
+    np.testing.assert_allclose(ours(str(tmp_path / "ours")), theirs(loaded), rtol=1e-4, atol=1e-4)
+
+    targets = [each for each in family_models.linear_maps(twin) if not each.endswith("classifier")]
+    settings = peft.LoraConfig("SEQ_CLS", r=3, lora_alpha=5, target_modules=targets, init_lora_weights=False)
+    made = peft.get_peft_model(kind.from_pretrained(base), settings)
+    made.save_pretrained(tmp_path / "theirs")
+    np.testing.assert_allclose(ours(str(tmp_path / "theirs")), theirs(made), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow

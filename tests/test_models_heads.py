@@ -1,6 +1,7 @@
 """A classifier's trained head: where a learner starts from it, where it labels as it is, and where it is left out."""
 
 import dataclasses
+import json
 import logging
 
 import jax
@@ -9,11 +10,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests import tiny as make
-from tests.test_models_parity import FAMILIES, LENGTHS, assert_close, tokens, words_tokenizer
+from tests.test_models_encoders import ENCODERS
+from tests.test_models_parity import FAMILIES as OTHERS
+from tests.test_models_parity import LENGTHS, assert_close, tokens, words_tokenizer
 from w2s_jax import api, cli, losses, models
 from w2s_jax.config import Method
-from w2s_jax.models import hub_files
+from w2s_jax.models import export, heads, hub_files
 from w2s_jax.pipeline.store import Store
+from w2s_jax.plan.architectures import architecture
 from w2s_jax.runtime import sharding
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages.base import learner_identity
@@ -24,19 +28,24 @@ from w2s_jax.train.optimizer import OptimizerConfig
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-NAMES = [
-    "llama",
-    "llama, biases",
-    "mistral",
-    "qwen2",
-    "qwen3",
-    "gemma2",
-    "gemma3_text",
-    "gpt_neox",
-    "gpt2",
-    "opt",
-    "bert",
-]
+FAMILIES = {
+    **OTHERS,
+    **ENCODERS,
+    "deberta, its own pooler": ("deberta-v2", {**ENCODERS["deberta"][1], "pooler_hidden_act": "relu"}),
+    "modernbert, its own head": (
+        "modernbert",
+        {
+            **ENCODERS["modernbert"][1],
+            "classifier_pooling": "mean",
+            "classifier_bias": True,
+            "classifier_activation": "silu",
+            "norm_eps": 1e-3,
+        },
+    ),
+}
+DECODERS = ["llama", "llama, biases", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "gpt_neox", "gpt2", "opt"]
+READ_BY_CLASSES = ["bert", "roberta", "xlm-roberta", "distilbert", "deberta", "modernbert"]
+NAMES = [*DECODERS, *READ_BY_CLASSES, "deberta, its own pooler", "modernbert, its own head"]
 VOCABULARY = len(make.WORDS) + 1
 
 
@@ -76,18 +85,69 @@ def real_ids():
     return np.where(np.arange(ids.shape[1]) < LENGTHS[:, None], ids, 0).astype(np.int32)
 
 
-@pytest.mark.parametrize("name", NAMES)
+LIKE_LLAMA = ["llama, biases", "mistral", "qwen2", "qwen3", "gemma2"]
+
+
+@pytest.mark.parametrize("name", [*(name for name in NAMES if name not in LIKE_LLAMA), *make.slow(*LIKE_LLAMA)])
 def test_with_its_head_a_classifier_scores_as_transformers_does(tmp_path, said, name):
-    twin = classifier(tmp_path, name)
+    """And what is exported of it does, too, in transformers and here."""
+    twin = classifier(tmp_path / "m", name)
     ids = real_ids()
-    module, params = models.build_classifier(models.load(str(tmp_path)), 3, rng=jax.random.key(0), head="pretrained")
-    ours = make.applied(module)({"params": params}, ids, LENGTHS)
-    assert_close(np.asarray(ours), their_logits(twin, ids, LENGTHS))
+    expected = their_logits(twin, ids, LENGTHS)
+    start = models.load(str(tmp_path / "m"))
+    module, params = models.build_classifier(start, 3, rng=jax.random.key(0), head="pretrained")
+    assert_close(np.asarray(make.applied(module)({"params": params}, ids, LENGTHS)), expected)
     assert not said()
-    assert models.classes(str(tmp_path)) == 3
+    assert models.classes(str(tmp_path / "m")) == 3
+
+    assert export.write(start, tmp_path / "out", head=params["head"])
+    kind = transformers.AutoModelForSequenceClassification
+    again, report = kind.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "mismatched_keys", "error_msgs"))
+    assert_close(their_logits(again.eval(), ids, LENGTHS), expected)
+    back = models.load(str(tmp_path / "out"))
+    assert models.head_form(back.name, back.config) == module.form
+    jax.tree.map(np.testing.assert_array_equal, heads.read(back.name), params["head"])
 
 
-@pytest.mark.parametrize("name", ["llama", "bert"])
+@pytest.mark.parametrize("name", ["mistral", "modernbert", *make.slow("roberta", "deberta")])
+def test_a_head_of_one_output_is_a_score(tmp_path, name):
+    twin = classifier(tmp_path, name, 1)
+    module, params = models.build_classifier(models.load(str(tmp_path)), 1, rng=jax.random.key(0), head="pretrained")
+    ids = real_ids()
+    ours = np.asarray(make.applied(module)({"params": params}, ids, LENGTHS))
+    assert ours.shape == (len(LENGTHS), 1)
+    np.testing.assert_allclose(ours, their_logits(twin, ids, LENGTHS), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "said"),
+    [
+        ("modernbert", {"classifier_pooling": "max"}, "classifier_pooling='max' is not implemented for modernbert"),
+        ("modernbert", {"classifier_activation": "mish"}, "activation 'mish' is not implemented"),
+        ("deberta", {"pooler_hidden_act": "tanh"}, "activation 'tanh' is not implemented"),
+    ],
+)
+def test_a_setting_of_a_head_that_is_not_implemented_is_named_where_the_head_is_read(tmp_path, name, setting, said):
+    classifier(tmp_path, name)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | setting))
+    pretrained = models.load(str(tmp_path))
+    models.build_classifier(pretrained, 3, rng=jax.random.key(0))
+    with pytest.raises(UserError, match=said):
+        models.build_classifier(pretrained, 3, rng=jax.random.key(0), head="pretrained")
+
+
+def test_a_plan_needs_no_weights_to_know_the_head(tmp_path):
+    """Nor anything but a name, where a family has one form."""
+    name, given = FAMILIES["modernbert, its own head"]
+    transformers.AutoConfig.for_model(name, **given).save_pretrained(tmp_path)
+    config = architecture(str(tmp_path))
+    assert models.head_form(str(tmp_path), config).pooling == "mean"
+    assert models.head_form("openai-community/gpt2-xl", architecture("openai-community/gpt2-xl")).output == "score"
+
+
+@pytest.mark.parametrize("name", ["llama", "modernbert, its own head"])
 def test_on_a_mesh_it_is_the_same(tmp_path, name):
     twin = classifier(tmp_path, name)
     mesh, ids = sharding.make_mesh(2, 2, 2), real_ids()
@@ -98,13 +158,13 @@ def test_on_a_mesh_it_is_the_same(tmp_path, name):
     assert_close(np.asarray(ours), their_logits(twin, ids, LENGTHS))
 
 
-@pytest.mark.parametrize("name", ["gpt2", "bert"])
+@pytest.mark.parametrize("name", ["gpt2", "bert", "roberta"])
 def test_a_head_that_is_left_out_is_said_once(tmp_path, said, name):
     classifier(tmp_path, name)
     for _ in range(2):
         _, params = models.build_classifier(models.load(str(tmp_path)), 3, rng=jax.random.key(0))
     assert not np.asarray(params["head"]["kernel"]).any()
-    head = {"gpt2": "score.weight", "bert": "classifier.weight"}[name]
+    head = {"gpt2": "score.weight", "bert": "classifier.weight", "roberta": "classifier.out_proj.weight"}[name]
     left = f"{tmp_path}: its trained head ({head}, 3 classes) is left out, and "
     wanted = [left + "a new one starts from zero; head='pretrained' starts from it"]
     if name == "gpt2":
@@ -216,8 +276,16 @@ def texts_logits(folder, twin, texts=TEXTS):
         return np.concatenate([twin(torch.tensor([row])).logits.numpy() for row in rows])
 
 
-@pytest.mark.parametrize("name", ["llama", "bert"])
-@pytest.mark.parametrize("parameters", ["full", "lora", "head"])
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("llama", "lora"),
+        ("bert", "full"),
+        pytest.param("modernbert", "head", marks=pytest.mark.slow),
+        pytest.param("llama", "full", marks=pytest.mark.slow),
+        pytest.param("bert", "lora", marks=pytest.mark.slow),
+    ],
+)
 def test_training_starts_from_the_head(tmp_path, name, parameters):
     twin = classifier(tmp_path, name, vocab_size=VOCABULARY)
     student = learner(tmp_path, parameters=parameters, optimizer=OptimizerConfig(learning_rate=1e-12))
@@ -225,7 +293,8 @@ def test_training_starts_from_the_head(tmp_path, name, parameters):
     assert_close(found.logits["test"], texts_logits(tmp_path, twin))
     moved = run(dataclasses.replace(student, optimizer=OptimizerConfig(learning_rate=1e-2)))
     assert np.abs(moved.logits["test"] - found.logits["test"]).max() > 1e-3
-    assert moved.params["head"].keys() == ({"kernel"} if name == "llama" else {"kernel", "bias", "dense"})
+    more = {"llama": set(), "bert": {"bias", "dense"}, "modernbert": {"bias", "dense", "norm"}}[name]
+    assert moved.params["head"].keys() == {"kernel"} | more
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert"])

@@ -84,14 +84,19 @@ def alone(twin, ids, lengths, how):
     return np.concatenate(rows, axis=1)
 
 
-@pytest.mark.parametrize("name", SCALINGS)
+SLOW = [name for name in SCALINGS if name.endswith(("its own attention", "its own factor", "a narrow ramp"))]
+
+
+@pytest.mark.parametrize("name", [*(name for name in SCALINGS if name not in SLOW), *make.slow(*SLOW)])
 def test_hidden_states_equal_transformers_within_the_first_length_and_beyond(tmp_path, name):
     twin = saved(tmp_path, *SCALINGS[name])
     pretrained = models.load(str(tmp_path))
     assert pretrained.config.rope.scaling == name.split(",")[0]
     ids = texts(LENGTHS)
-    for how in ("last", "mean"):
+    for how in ("last", "mean") if name in ("yarn", "longrope") else ("last",):
         assert_close(our_states(pretrained, ids, LENGTHS, how, (1, 2, 3)), alone(twin, ids, LENGTHS, how))
+    if name not in ("yarn", "longrope"):
+        return
     short = LENGTHS <= FIRST
     few = our_states(pretrained, ids[short][:, :FIRST], LENGTHS[short], "last", (1, 2, 3))
     assert_close(few, alone(twin, ids, LENGTHS, "last")[:, short])

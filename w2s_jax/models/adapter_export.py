@@ -50,7 +50,7 @@ def write(
     families.to_hf(config)  # refuses a model without its last layers
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty; give a new folder")
-    form = export.form_of(family, head, pooling or config.pooling or ("mean" if config.is_encoder else "last"))
+    form = export.form_of(pretrained, head, pooling or config.pooling or ("mean" if config.is_encoder else "last"))
     prefix = family.prefix if form is None or form.prefix is None else form.prefix
     tensors: dict[str, np.ndarray] = {}
     ranks: dict[str, int] = {}
@@ -93,9 +93,9 @@ def write(
 
 
 def _saved(form: HeadForm) -> list[str]:
-    """The modules of a head, as PEFT finds them by the end of their names."""
-    dense = [] if form.dense is None else [form.dense.removeprefix(form.prefix or "")]
-    return [*dense, form.output]
+    """The modules of a head, as PEFT finds them by the end of their names; it saves a whole `classifier` by itself."""
+    names = [module.removeprefix(form.prefix or "") for module in form.modules]
+    return list(dict.fromkeys("classifier" if name.startswith("classifier.") else name for name in names))
 
 
 def _adapters(

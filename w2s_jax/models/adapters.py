@@ -15,7 +15,8 @@ from w2s_jax.runtime.errors import UserError
 
 PREFIX = "base_model.model."
 # Modules of a classifier's head, which PEFT saves with its adapter.
-HEADS = ("score", "classifier", "pooler", "pooler.dense", "pre_classifier", "classifier.dense", "classifier.out_proj")
+HEADS = {"score", "classifier", "classifier.dense", "classifier.out_proj", "pre_classifier", "pooler", "pooler.dense"}
+HEADS |= {"head", "head.dense", "head.norm"}
 
 _TENSOR = re.compile(r"(?P<module>.+)\.lora_(?P<part>[AB])(\.[^.]+)?\.weight")
 # Settings that decide nothing of what is merged: the tensors say which modules have an adapter.
@@ -64,7 +65,7 @@ def settings(folder: Path) -> Mapping[str, Any]:
     if given.get("init_lora_weights", True) not in _STARTS:
         odd["init_lora_weights"] = given["init_lora_weights"]
     saved = given.get("modules_to_save") or []
-    if not set(saved) <= set(HEADS):
+    if not set(saved) <= HEADS:
         odd["modules_to_save"] = saved
     for name, value in odd.items():
         raise UserError(
@@ -102,14 +103,14 @@ def merged(tensors: Tensors, folder: Path | None, config: ModelConfig) -> Tensor
     turned = {
         row.at(place): not row.layout.transposed for row in family.tensors(config) for place in row.places(config)
     }
-    form = family.head_form()
-    heads = set() if form is None else set(map(family.plain_name, form.tensors.values()))
+    form = family.head_form({})
+    heads = set() if form is None else {family.plain_name(f"{module}.") for module in form.modules}
     updates: dict[str, _Update] = {}
     replaced: dict[str, np.ndarray] = {}
     for module, parts in _parts(folder).items():
         if isinstance(parts, np.ndarray):
             plain = family.plain_name(module)
-            if plain not in heads:
+            if plain.rpartition(".")[0] + "." not in heads:
                 raise UserError(
                     f"{folder / hub_files.ADAPTER_WEIGHTS}: {module} is no LoRA tensor, and not of the head"
                 )

@@ -141,6 +141,17 @@ def _slices(spans: list[range]) -> list[tuple[slice, slice]]:
     return [(slice(end - len(span), end), slice(span.start, span.stop)) for span, end in zip(spans, ends, strict=True)]
 
 
+# What the names of tensors beside quantized weights hold, where config.json does not say that they are.
+_QUANTIZED = {
+    ".quant_state.": "bitsandbytes",
+    ".absmax": "bitsandbytes",
+    ".SCB": "bitsandbytes",
+    ".qweight": "GPTQ or AWQ",
+    "_blocks": "MXFP4",
+    ".scales": "MLX",
+}
+
+
 def _check(
     tensors: Tensors, config: ModelConfig, full: ModelConfig, table: list[TensorRow], wanted: Mapping[str, Shape]
 ) -> None:
@@ -161,7 +172,9 @@ def _check(
     missing += [f"no tensor for {path}" for path in wanted if path not in covered]
     if missing or shaped or extra:
         said = _some([shaped, missing, extra]) if known & tensors.shapes.keys() else _unknown(tensors.shapes.keys())
-        raise UserError(f"the checkpoint is not a whole {config.family}: {said}")
+        method = next((name for mark, name in _QUANTIZED.items() if any(mark in each for each in extra)), None)
+        hint = "" if method is None else f"; it is quantized ({method}): use the model that it was made from"
+        raise UserError(f"the checkpoint is not a whole {config.family}: {said}{hint}")
 
 
 def _some(kinds: Sequence[Sequence[str]]) -> str:

@@ -47,7 +47,7 @@ def build_classifier(
     Raises:
       UserError: the pretrained head is not there, or is one of other classes.
     """
-    form = heads.form(pretrained.config) if head == "pretrained" else None
+    form = heads.form(pretrained.name, pretrained.config) if head == "pretrained" else None
     module = Classifier(pretrained.config, n_classes, pooling, None, dropout, scan, remat, dtype, lora, form=form)
     return module, with_pretrained(module, pretrained, rng=rng, mesh=mesh)
 

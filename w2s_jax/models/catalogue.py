@@ -14,6 +14,7 @@ class ModelCard:
     """A pinned pretrained model.
 
     Attributes:
+      family: its `model_type`.
       licence: whose terms hold; `terms` says where they are, if they must be accepted before the model is fetched.
       weights: the file, .safetensors, .gguf or .onnx; several are one file that was split into parts.
       joined_sha256: of the file that the parts make.
@@ -25,6 +26,7 @@ class ModelCard:
 
     name: str
     description: str
+    family: str
     licence: str
     parameters: int
     weights: tuple[WheelFile, ...]
@@ -57,6 +59,7 @@ MODELS.register(
     ModelCard(
         name="minilm-l3",
         description="paraphrase-MiniLM-L3-v2: BERT encoder, 3 layers, width 384, from ONNX",
+        family="bert",
         licence="Apache-2.0",
         parameters=17_200_000,
         weights=(
@@ -88,6 +91,7 @@ MODELS.register(
     ModelCard(
         name="minilm-l6",
         description="all-MiniLM-L6-v2: BERT encoder, 6 layers, width 384",
+        family="bert",
         licence="Apache-2.0",
         parameters=22_700_000,
         weights=(_minilm_l6("model.safetensors"),),
@@ -99,6 +103,7 @@ MODELS.register(
     ModelCard(
         name="smollm2-135m",
         description="SmolLM2-135M-Instruct: Llama decoder, 30 layers, width 576, from 4-bit GGUF",
+        family="llama",
         licence="Apache-2.0",
         parameters=134_500_000,
         weights=(
@@ -115,6 +120,7 @@ MODELS.register(
     ModelCard(
         name="gemma3-270m",
         description="Gemma 3 270M: decoder, 18 layers, width 640, from 4-bit GGUF",
+        family="gemma3_text",
         licence="Gemma Terms of Use, to be accepted",
         parameters=268_100_000,
         weights=(

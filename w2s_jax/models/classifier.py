@@ -12,7 +12,7 @@ from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.decoder import Decoder
 from w2s_jax.models.encoder import Encoder
 from w2s_jax.models.families.heads import HeadForm
-from w2s_jax.models.layers import ACTIVATIONS, Lora, Settings, named
+from w2s_jax.models.layers import ACTIVATIONS, Lora, Norm, Settings, named
 from w2s_jax.models.packing import Packing
 from w2s_jax.models.pooling import Pooling, pool
 from w2s_jax.models.quantized import Base
@@ -121,16 +121,20 @@ class Head(nn.Module):
     def __call__(self, features: Float[Array, "b d"]) -> Float[Array, "b c"]:
         x, form = features.astype(jnp.float32), self.form
         if form is not None and form.dense is not None:
-            x = _ACTIVATIONS[form.activation](Affine(name="dense")(x))
+            x = _ACTIVATIONS[form.activation](Affine(form.dense_bias, name="dense")(x))
+        if form is not None and form.norm is not None:
+            x = Norm("unbiased", form.norm_eps, jnp.float32, name="norm")(x)
         logits = x @ self.param("kernel", named(_ZEROS, "embed", "classes"), (x.shape[-1], self.n_classes))
         return logits if form is None or not form.bias else logits + self.param("bias", _ZEROS, (self.n_classes,))
 
 
 class Affine(nn.Module):
-    """A linear map with bias between vectors of one size, in float32."""
+    """A linear map between vectors of one size, in float32."""
+
+    bias: bool
 
     @nn.compact
     def __call__(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
         size = x.shape[-1]
         kernel = self.param("kernel", named(_ZEROS, "embed", None), (size, size))
-        return x @ kernel + self.param("bias", _ZEROS, (size,))
+        return x @ kernel + self.param("bias", _ZEROS, (size,)) if self.bias else x @ kernel

@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from w2s_jax import models
-from w2s_jax.models import Pretrained, families, gguf_files, sentences, tensor_table
+from w2s_jax.models import Pretrained, families, gguf_files, heads, sentences, tensor_table
 from w2s_jax.models.config import ModelConfig
-from w2s_jax.models.families import Family
 from w2s_jax.models.families.heads import HeadForm
 from w2s_jax.models.params import path_of
 from w2s_jax.models.pooling import Pooling
@@ -40,7 +39,7 @@ def write(
 ) -> bool:
     """Writes config.json, model.safetensors (float32) and the tokenizer's files.
 
-    A decoder keeps its language-model head. With a classification head that transformers computes too,
+    A decoder keeps its language-model head, if it has one. With a classification head that transformers computes too,
     `AutoModelForSequenceClassification` gives the same logits; a decoder's folder still loads as a language model.
     Reading the folder gives the same parameters, bit for bit; only a Gemma's norm scales below one half, which its
     format keeps minus one, may change by 3e-8.
@@ -66,16 +65,20 @@ def write(
         raise UserError(f"{folder} is not empty; give a new folder")
     default: Pooling = "mean" if config.is_encoder else "last"
     stated = pooling or config.pooling
-    form = form_of(family, head, stated or default)
+    form = form_of(pretrained, head, stated or default)
     described["architectures"] = [family.model_class if form is None else form.model_class or family.classifier_class]
     prefix = family.prefix if form is None or form.prefix is None else form.prefix
     tensors = {prefix + name: array for name, array in _backbone(pretrained.params, config)}
     if not config.is_encoder and not config.tied_embeddings:
-        trained = pretrained.unembedding
-        tensors[family.unembedding] = np.asarray(models.unembedding(pretrained.name) if trained is None else trained)
+        table = pretrained.unembedding
+        if table is None and (form is None or models.has_unembedding(pretrained.name)):
+            table = models.unembedding(pretrained.name)
+        if table is not None:  # a classifier of texts may have been published without one
+            tensors[family.unembedding] = np.asarray(table)
     if head is not None and form is not None:
         tensors |= head_tensors(form, head)
         count = len(tensors[form.tensors["kernel"]])
+        described |= dict(form.settings)
         described["id2label"] = {str(label): f"LABEL_{label}" for label in range(count)}
     write_tensors(folder / "model.safetensors", tensors)
     if stated is not None and (stated != default or config.pooling is not None) and not (form and form.dense):
@@ -101,12 +104,16 @@ def write_head(folder: Path, head: Any) -> None:
         np.save(handle, kernel, allow_pickle=False)
 
 
-def form_of(family: Family, head: Any, pooling: Pooling) -> HeadForm | None:
+def form_of(pretrained: Pretrained, head: Any, pooling: Pooling) -> HeadForm | None:
     """The form in which transformers scores a head alike, if there is one."""
-    form = family.head_form()
-    if head is None or form is None:
+    if head is None:
         return None
-    whole = isinstance(head, Mapping) and form.dense is not None and "dense" in head
+    whole = isinstance(head, Mapping) and "dense" in head
+    form = (
+        heads.known_form(pretrained.name, pretrained.config) if whole else families.of(pretrained.config).head_form({})
+    )
+    if form is None:
+        return None
     return form if whole or (form.dense is None and pooling == form.pooling) else None
 
 

@@ -79,6 +79,9 @@ def refuse_file(path: Path) -> UserError:
     """The line for a file that was given as a model."""
     if path.name == hub_files.CONFIG or path.suffix == ".safetensors":
         return UserError(f"{path} is a file of a model; give its folder, {path.parent}")
+    with path.open("rb") as file:
+        if file.read(4) == b"GGUF":  # Ollama calls its files by their hashes
+            return UserError(f"{path} is a GGUF file by another name: link to it as NAME.gguf, and give that")
     return UserError(f"{path} is a file; give a model's folder, a .gguf file or a Hub id")
 
 
@@ -129,6 +132,14 @@ def _instead(folder: Path) -> str:
     """What a folder without a config.json is, as far as it can be seen."""
     if not folder.is_dir():
         return "; there is no such folder"
+    snapshots = sorted(folder.glob("snapshots/*"), key=lambda path: path.stat().st_mtime)
+    if snapshots:
+        return f"; it is a cache of the Hub: give {snapshots[-1]}, or the model's id"
+    quantized = hub_files.gguf_among(path.name for path in folder.iterdir())
+    if quantized:
+        return f", but {hub_files.some(quantized)}: give one of these files"
+    if [*folder.glob("*/*.ocdbt"), *folder.glob("*.ocdbt")]:
+        return ", but a checkpoint of Orbax: this package's own stages become folders with `w2s export`"
     inside = sorted((path.parent.name for path in folder.glob(f"*/{hub_files.CONFIG}")), key=_by_number)
     if inside:
         return f"; give one of its folders: {hub_files.some(inside[-hub_files.SHOWN :])}"
@@ -156,6 +167,14 @@ def _refuse_shards(folder: Path) -> None:
         raise UserError(
             f"{folder} holds shards of DeepSpeed, not a model: run `python {folder / 'zero_to_fp32.py'} {folder} OUT "
             f"--safe_serialization`, and copy {hub_files.CONFIG} and the tokenizer to OUT"
+        )
+    pieces = [*folder.glob("*.distcp"), *folder.glob("*/*.distcp")]
+    if pieces:
+        where = pieces[0].parent
+        raise UserError(
+            f"{folder} holds shards of torch.distributed.checkpoint ({pieces[0].name}), not a model: run `python -m "
+            f"torch.distributed.checkpoint.format_utils dcp_to_torch {where} model.pt`, load that into the model, and "
+            "call `save_pretrained`"
         )
 
 

@@ -1,5 +1,6 @@
 """Tokenizers from the vocabularies of GGUF files, by llama.cpp's names for them."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from w2s_jax.models import families
@@ -50,11 +51,11 @@ PRE_TOKENIZERS = {
     "qwen2": Words((_WORDS.format(numbers=r"\p{N}"),), composed=True),
     "smollm": Words(digits=True),
 }
-CONTROL, USER_DEFINED = 3, 4
+NORMAL, CONTROL, USER_DEFINED = 1, 3, 4
 
 
 def build(metadata: Metadata) -> Any:
-    """A `tokenizers.Tokenizer`: byte-level BPE, Gemma's SentencePiece or BERT's WordPiece.
+    """A `tokenizers.Tokenizer`: byte-level BPE, SentencePiece's BPE or BERT's WordPiece.
 
     Raises:
       UserError: another kind of tokenizer, by name, or one of whose settings one is missing.
@@ -69,7 +70,8 @@ def build(metadata: Metadata) -> Any:
     if kind == "gpt2":
         inner = _byte_level(tokens, _needed(metadata, "merges"), PRE_TOKENIZERS[str(pre)])
     elif kind == "llama":
-        inner = _sentencepiece(tokens)
+        gemma = str(metadata.get("general.architecture")).startswith("gemma")
+        inner = _gemma(tokens) if gemma else _sentencepiece(metadata, types)
     else:
         inner = _word_piece(metadata, types)
     control = [token for token, type in types if type == CONTROL]
@@ -134,7 +136,33 @@ def _byte_level(tokens: list[str], merges: list[str], words: Words) -> Any:
     return inner
 
 
-def _sentencepiece(tokens: list[str]) -> Any:
+def _sentencepiece(metadata: Metadata, types: list[tuple[str, int]]) -> Any:
+    """SentencePiece's BPE, as Llama 2 and Mistral have it: every split of a token into two is a merge, and that of the
+    token with the best score comes first."""
+    from tokenizers import Tokenizer, decoders, models, normalizers
+
+    vocabulary = {token: index for index, (token, _) in enumerate(types)}
+    scored = list(zip(types, _needed(metadata, "scores"), strict=True))
+    ranked = sorted(scored, key=lambda each: -each[1])
+    merges = [pair for (token, type), _ in ranked if type == NORMAL for pair in _splits(token, vocabulary)]
+    unknown = types[metadata.get("tokenizer.ggml.unknown_token_id", 0)][0]
+    inner = Tokenizer(models.BPE(vocabulary, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True))
+    before = metadata.get("tokenizer.ggml.add_space_prefix", True)
+    spaces = normalizers.Replace(" ", "▁")
+    inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), spaces]) if before else spaces
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    inner.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)] if before else steps)
+    return inner
+
+
+def _splits(token: str, vocabulary: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Every two tokens that a token is made of, in transformers' order."""
+    found = [(token[:cut], token[cut:]) for cut in range(1, len(token))]
+    found = [pair for pair in found if pair[0] in vocabulary and pair[1] in vocabulary]
+    return sorted(found, key=lambda pair: (vocabulary[pair[0]], vocabulary[pair[1]]))
+
+
+def _gemma(tokens: list[str]) -> Any:
     """The file lists no merges: every split of a token into two is one, and they rank as the tokens are listed."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 

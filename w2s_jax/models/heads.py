@@ -16,16 +16,23 @@ from w2s_jax.runtime.errors import UserError
 CLASSIFIER = "ForSequenceClassification"  # what transformers' classes of such models end with
 
 
-def form(config: ModelConfig) -> HeadForm:
-    """The head of a family's classifiers.
+def form(source: str, config: ModelConfig) -> HeadForm:
+    """The head of a classifier of this name and config.
 
     Raises:
-      UserError: none is known.
+      UserError: none is known, or it has a setting that is not implemented.
     """
-    found = families.of(config).head_form()
+    found = known_form(source, config)
     if found is None:
         raise UserError(f"no trained head of a {config.family} classifier is implemented; leave head at 'new'")
     return found
+
+
+def known_form(source: str, config: ModelConfig) -> HeadForm | None:
+    """The same, or None where none is known; config.json is read only where a family's heads differ."""
+    family = families.of(config)
+    found = family.head_form({})
+    return family.head_form(_settings(source)) if found is not None and found.settings else found
 
 
 def classes(source: str) -> int | None:
@@ -41,7 +48,7 @@ def read(source: str) -> dict[str, Any]:
       UserError: it has none, or one for something else than classes of texts.
     """
     config = outline(source)[0]
-    family, wanted = families.of(config), form(config)
+    family, wanted = families.of(config), form(source, config)
     _check(source, _settings(source))
     params: dict[str, Any] = {}
     with opened(source) as (tensors, _):
@@ -64,7 +71,7 @@ def check(source: str, outputs: int, answers: Sequence[str]) -> None:
     Raises:
       UserError: it is not.
     """
-    form(outline(source)[0])
+    form(source, outline(source)[0])
     settings, found = _settings(source), classes(source)
     _check(source, settings)
     if found is None:
@@ -97,7 +104,7 @@ def say_left_out(source: str, language_model: bool) -> None:
     if found is not None:
         name, count = found
         instead = "its language-model head is read" if language_model else "a new one starts from zero"
-        known = not language_model and families.of(outline(source)[0]).head_form() is not None
+        known = not language_model and families.of(outline(source)[0]).head_form({}) is not None
         hint = "; head='pretrained' starts from it" if known else ""
         hub_files.say(f"{source}: its trained head ({name}, {count} classes) is left out, and {instead}{hint}")
 
@@ -107,7 +114,7 @@ def _stored(source: str) -> tuple[str, int] | None:
     if not isinstance(locate(source).config, Path):
         return None
     family = families.of(outline(source)[0])
-    wanted = family.head_form()
+    wanted = family.head_form({})
     names = (
         [f"{wanted.output}.weight"] if wanted else ["score.weight", "classifier.weight", "classifier.out_proj.weight"]
     )
@@ -119,7 +126,8 @@ def _stored(source: str) -> tuple[str, int] | None:
 
 
 def _settings(source: str) -> Mapping[str, Any]:
-    config = locate(source).config
+    own = Path(source) / hub_files.CONFIG
+    config = own if own.is_file() else locate(source).config
     return hub_files.settings(config) if isinstance(config, Path) else {}
 
 

@@ -3,7 +3,7 @@
 import functools
 import logging
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -187,13 +187,30 @@ def among(names: Collection[str], where: str) -> list[str]:
             f"{where} has only {some(pickled)}: reading a pickle can run anything, so it is refused; save the "
             "model as safetensors"
         )
-    quantized = sorted(name for name in names if name.endswith(".gguf"))
+    quantized = gguf_among(names)
     if quantized:
-        raise UserError(f"{where} has no {WEIGHTS}, but {quantized[0]}: download that file, and name it")
+        raise UserError(f"{where} has no {WEIGHTS}, but {some(quantized)}: give such a file by its own path")
     others = sorted(name for name in names if name.endswith(FOREIGN) and "/" not in name)
     raise UserError(
         f"{where} has no *.safetensors file" + (f", but {some(others)}: save it as safetensors" if others else "")
     )
+
+
+def gguf_among(names: Iterable[str]) -> list[str]:
+    """The GGUF files that hold a language model, not only what reads images for one."""
+    return sorted(name for name in names if name.endswith(".gguf") and "mmproj" not in name)
+
+
+def check_index(index: Path, stored: Collection[str]) -> None:
+    """That an index, if there is one, names only tensors that its files hold.
+
+    Raises:
+      UserError: it names another one: index and files are of two models.
+    """
+    if index.exists():
+        missing = sorted(set(files.read_json(index)["weight_map"]) - set(stored))
+        if missing:
+            raise UserError(f"{index} names {some(missing)}, which none of its files holds: save the model again")
 
 
 def some(names: Sequence[str]) -> str:

@@ -186,6 +186,13 @@ def cut(params: Mapping[str, Any], config: ModelConfig) -> dict[str, Any]:
     return {**kept, "layers": jax.tree.map(lambda stacked: stacked[: config.n_layers], kept["layers"])}
 
 
+def has_unembedding(source: str) -> bool:
+    """Whether the checkpoint has a language-model head that is not the embeddings."""
+    family = families.of(outline(source)[0])
+    with opened(source) as (tensors, gguf):
+        return family.unembedding_name(gguf) in tensors.shapes
+
+
 def unembedding(source: str, where: Sharding | None = None) -> np.ndarray | jax.Array:
     """The table of a language-model head that is not the embeddings, float32 [vocabulary, dimensions].
 

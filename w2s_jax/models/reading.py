@@ -34,6 +34,7 @@ def opened(source: str, found: Files, config: ModelConfig) -> Iterator[tuple[Ten
         yield weights.checked(adapters.merged(tensors, found.adapter, config)), False
     else:
         with weights.safetensors(found.weights) as stored:
+            hub_files.check_index(found.weights[0].with_name(hub_files.INDEX), stored.shapes)
             tensors = _plain(stored, family, config)
             _say_other_heads(source, tensors, family)
             tensors = float8.dequantized(tensors, quantization.scales(hub_files.settings(found.config)), source)

@@ -1,5 +1,6 @@
 """A module's parameters before they exist: their shapes, and where each is placed on a mesh."""
 
+import functools
 from typing import Any
 
 import jax
@@ -23,6 +24,7 @@ def initial(module: Model, key: jax.Array) -> Boxed:
     return module.init(key, jnp.zeros((rows, 2), jnp.int32), jnp.full(rows, 2, jnp.int32))["params"]
 
 
+@functools.lru_cache(maxsize=64)  # tracing a module takes longer than reading a small model
 def boxed_shapes(module: Model) -> Boxed:
     """The module's parameters as shapes, in their boxes."""
     return jax.eval_shape(lambda: initial(module, jax.random.key(0)))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from w2s_jax.models import gguf_tokenizer
+from w2s_jax.models import gguf_tokenizer, hub_files
 from w2s_jax.models.families.gguf import Metadata
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
@@ -65,7 +65,7 @@ def from_file(path: Path) -> TextTokenizer:
 
 
 def from_gguf(metadata: Metadata) -> TextTokenizer:
-    """From a GGUF file's metadata: byte-level BPE, Gemma's SentencePiece or BERT's WordPiece.
+    """From a GGUF file's metadata: byte-level BPE, SentencePiece's BPE or BERT's WordPiece.
 
     Raises:
       UserError: another kind of tokenizer, by name, or one of whose settings one is missing.
@@ -87,7 +87,13 @@ def from_folder(folder: Path) -> TextTokenizer:
         slow = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         return _finished(slow.backend_tokenizer)
     except Exception as error:
-        raise UserError(f"{folder} has no tokenizer.json, and transformers cannot make one: {error}") from error
+        found = ", ".join(path.name for path in hub_files.tokenizer_files(folder)) or "nothing"
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise UserError(
+            f"{folder} has no tokenizer.json, and transformers cannot make one of {found} ({reason}): save one where "
+            "the tokenizer can be loaded, with `AutoTokenizer.from_pretrained(...).save_pretrained`; to read "
+            "SentencePiece's and tiktoken's models it needs those packages"
+        ) from error
 
 
 def _finished(inner: Any) -> TextTokenizer:

@@ -1,6 +1,7 @@
 """Reads pretrained tensors from safetensors."""
 
 import contextlib
+import functools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -103,9 +104,11 @@ def checked(tensors: Tensors) -> Tensors:
     return tensors._replace(read=read)
 
 
-def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+@functools.lru_cache(maxsize=64)  # tracing a module takes longer than reading a small model
+def shapes(config: ModelConfig) -> Mapping[str, tuple[int, ...]]:
     """The path and shape of every parameter of the backbone."""
     backbone = (Encoder if config.is_encoder else Decoder)(config)
     tokens, lengths = jnp.zeros((1, 2), jnp.int32), jnp.full(1, 2, jnp.int32)
     tree = jax.eval_shape(lambda key: backbone.init(key, tokens, lengths), jax.random.key(0))["params"]
-    return {path_of(keys): leaf.shape for keys, leaf in jax.tree_util.tree_leaves_with_path(nn.unbox(tree))}
+    leaves = jax.tree_util.tree_leaves_with_path(nn.unbox(tree))
+    return MappingProxyType({path_of(keys): leaf.shape for keys, leaf in leaves})

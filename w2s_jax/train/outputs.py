@@ -110,7 +110,7 @@ class HeadOutput(Output):
 
     def module(self, learner: Learner, config: ModelConfig, n_classes: int, candidates: int) -> Model:
         outputs = n_classes if candidates == 1 else 1
-        form = models.head_form(config) if learner.head == "pretrained" else None
+        form = models.head_form(learner.model, config) if learner.head == "pretrained" else None
         return Classifier(config, outputs, learner.pooling, **_settings(learner), form=form)
 
 

@@ -2,10 +2,10 @@
 
 import abc
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from w2s_jax.models.config import ModelConfig
-from w2s_jax.models.families import gguf, quantization
+from w2s_jax.models.families import gguf, left_out, quantization
 from w2s_jax.models.families.heads import HeadForm
 from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.models.tensor_table import TensorRow
@@ -82,8 +82,12 @@ class Family(abc.ABC):
         """The plain name of the table of a language-model head that is not tied."""
         return gguf.UNEMBEDDING if from_gguf else self.unembedding
 
-    def head_form(self) -> HeadForm | None:
-        """The head of its classifiers; None where none is known."""
+    def head_form(self, config: HfConfig) -> HeadForm | None:
+        """The head of its classifiers with this config.json, which may be empty; None where none is known.
+
+        Raises:
+          UserError: a setting of the head is not implemented.
+        """
         return HeadForm() if self.head is None and self.classifier_class is not None else self.head
 
     def plain_name(self, name: str) -> str:
@@ -124,7 +128,10 @@ def of_gguf(metadata: gguf.Metadata) -> Family:
     by_name = {family.gguf_name: family for family in FAMILIES.values() if family.gguf_name is not None}
     architecture = metadata.get("general.architecture")
     if architecture not in by_name:
-        raise UserError(f"GGUF architecture {architecture!r} is not implemented; supported: {', '.join(by_name)}")
+        raise UserError(
+            f"GGUF architecture {architecture!r} is not implemented{left_out.why(architecture)}; supported: "
+            f"{', '.join(sorted(by_name))}"
+        )
     return by_name[architecture]
 
 
@@ -137,7 +144,9 @@ def from_hf(config: HfConfig) -> ModelConfig:
     """
     name = config.get("model_type")
     if not isinstance(name, str) or name not in FAMILIES:
-        raise UserError(f"model type {name!r} is not implemented; supported: {', '.join(sorted(FAMILIES))}")
+        inside = (config.get("text_config") or {}).get("model_type")
+        said = left_out.why(name, inside if str(inside) in FAMILIES else None)
+        raise UserError(f"model type {name!r} is not implemented{said}; supported: {', '.join(sorted(FAMILIES))}")
     quantization.scales(config)
     try:
         return FAMILIES[name].read(config)
@@ -163,4 +172,5 @@ def from_gguf(header: gguf.Header) -> ModelConfig:
       UserError: an architecture or a setting that is not implemented, or one that is missing, by name.
     """
     family, tied = of_gguf(header.metadata), gguf.UNEMBEDDING not in header.shapes
-    return from_hf({"model_type": family.name, **family.gguf_config(header), "tie_word_embeddings": tied})
+    found = from_hf({"model_type": family.name, **family.gguf_config(header), "tie_word_embeddings": tied})
+    return replace(found, pooling=gguf.pooling(header))

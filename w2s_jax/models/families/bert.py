@@ -75,7 +75,14 @@ FAMILIES.register(
     Bert(
         "bert",
         model_class="BertModel",
-        head=HeadForm("classifier", True, "bert.pooler.dense", "tanh", "cls", "BertForSequenceClassification", "bert."),
+        head=HeadForm(
+            "classifier",
+            bias=True,
+            dense="bert.pooler.dense",
+            pooling="cls",
+            model_class="BertForSequenceClassification",
+            prefix="bert.",
+        ),
         prefix="",
         other_prefixes=("bert.", "model.", "model.0.auto_model."),  # the last is sentence-transformers'
         ignored=(r"^cls\.", r"^pooler\.", r"position_ids$"),

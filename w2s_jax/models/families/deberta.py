@@ -1,8 +1,11 @@
 """DeBERTa-v3, which Hugging Face calls `deberta-v2`."""
 
+from dataclasses import replace
+
 from w2s_jax.models.config import ModelConfig, Relative
 from w2s_jax.models.families import settings
 from w2s_jax.models.families.base import FAMILIES, Family
+from w2s_jax.models.families.heads import HeadForm
 from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.models.tensor_table import SAME, TensorRow, linear, norm
 from w2s_jax.runtime.errors import UserError
@@ -77,6 +80,11 @@ class Deberta(Family):
             "max_relative_positions": config.relative.furthest,
         }
 
+    def head_form(self, config: HfConfig) -> HeadForm | None:
+        assert self.head is not None
+        name = config.get("pooler_hidden_act", "gelu")
+        return replace(self.head, activation=settings.activation(name), settings=(("pooler_hidden_act", name),))
+
     def tensors(self, config: ModelConfig) -> list[TensorRow]:
         layer, ours = "encoder.layer.{i}.", "layers/"
         table = [
@@ -100,6 +108,15 @@ FAMILIES.register(
     Deberta(
         "deberta-v2",
         model_class="DebertaV2Model",
+        head=HeadForm(
+            "classifier",
+            bias=True,
+            dense="pooler.dense",
+            activation="gelu",
+            pooling="cls",
+            model_class="DebertaV2ForSequenceClassification",
+            prefix="deberta.",
+        ),
         prefix="",
         other_prefixes=("deberta.", "model.", "model.0.auto_model."),
         ignored=(

@@ -3,6 +3,7 @@
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.families import settings
 from w2s_jax.models.families.base import FAMILIES, Family
+from w2s_jax.models.families.heads import HeadForm
 from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.models.tensor_table import SAME, TensorRow, linear, norm
 
@@ -66,6 +67,15 @@ FAMILIES.register(
     DistilBert(
         "distilbert",
         model_class="DistilBertModel",
+        head=HeadForm(
+            "classifier",
+            bias=True,
+            dense="pre_classifier",
+            activation="relu",
+            pooling="cls",
+            model_class="DistilBertForSequenceClassification",
+            prefix="distilbert.",
+        ),
         prefix="",
         other_prefixes=("distilbert.", "model.", "model.0.auto_model."),
         ignored=(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.families import gguf_rope
 from w2s_jax.models.families.settings import HfConfig
+from w2s_jax.models.pooling import Pooling
 from w2s_jax.models.tensor_table import (
     ONE_BY_ONE,
     SAME,
@@ -64,8 +65,24 @@ class Header(NamedTuple):
         return float(f"{self.needed(key):.6g}")
 
 
+POOLINGS: Mapping[int, Pooling | None] = {0: None, 1: "mean", 2: "cls", 3: "last"}  # as llama.cpp numbers them
 UNEMBEDDING = "output.weight"
 IGNORED = (r"^output\.weight$", r"^rope_(freqs|factors_long|factors_short)\.weight$", r"^blk\.\d+\.attn_rot_embd")
+
+
+def pooling(header: Header) -> Pooling | None:
+    """The hidden state that the published model's vectors are, where the file says so.
+
+    Raises:
+      UserError: it is none of those that are implemented.
+    """
+    kind = header.setting("pooling_type", 0)
+    if kind not in POOLINGS:
+        raise UserError(
+            f"pooling_type {kind} of this GGUF file is not implemented (4 is a head that ranks); supported: "
+            f"{', '.join(f'{number} ({name})' for number, name in POOLINGS.items() if name)}"
+        )
+    return POOLINGS[kind]
 
 
 def sizes(header: Header) -> HfConfig:

@@ -121,6 +121,7 @@ FAMILIES.register(
         model_class="LlamaForCausalLM",
         classifier_class="LlamaForSequenceClassification",
         gguf_name="llama",
+        gguf_tokenizers=("gpt2", "llama"),
         gguf_pairs=True,
     )
 )

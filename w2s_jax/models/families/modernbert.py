@@ -1,12 +1,19 @@
 """ModernBERT."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 from w2s_jax.models.config import ModelConfig, Rope
 from w2s_jax.models.families import settings
 from w2s_jax.models.families.base import FAMILIES, Family
+from w2s_jax.models.families.heads import HeadForm
 from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.models.tensor_table import GATE_AND_UP, ONE_BY_ONE, SAME, TensorRow, fused_qkv, linear, norm
+from w2s_jax.runtime.errors import UserError
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
+_HEAD: Mapping[str, Any] = {"classifier_pooling": "cls", "classifier_bias": False, "classifier_activation": "gelu"}
 _THETA = {_FULL: 160_000.0, _SLIDING: 10_000.0}
 
 
@@ -47,6 +54,21 @@ class ModernBert(Family):
             "layer_types": settings.hf_layer_types(config.windowed),
         }
 
+    def head_form(self, config: HfConfig) -> HeadForm | None:
+        assert self.head is not None
+        stated = {name: config.get(name, default) for name, default in _HEAD.items()}
+        pooling = stated["classifier_pooling"]
+        if pooling not in ("cls", "mean"):
+            raise UserError(f"classifier_pooling={pooling!r} is not implemented for {self.name}, only 'cls' and 'mean'")
+        return replace(
+            self.head,
+            dense_bias=stated["classifier_bias"],
+            activation=settings.activation(stated["classifier_activation"]),
+            norm_eps=config.get("norm_eps", self.head.norm_eps),
+            pooling=pooling,
+            settings=tuple(stated.items()),
+        )
+
     def tensors(self, config: ModelConfig) -> list[TensorRow]:
         layer, ours = "layers.{i}.", "layers/"
         table = [
@@ -73,6 +95,14 @@ FAMILIES.register(
     ModernBert(
         "modernbert",
         model_class="ModernBertModel",
+        head=HeadForm(
+            "classifier",
+            bias=True,
+            dense="head.dense",
+            norm="head.norm",
+            model_class="ModernBertForSequenceClassification",
+            prefix="model.",
+        ),
         prefix="",
         other_prefixes=("model.", "model.0.auto_model."),
         ignored=(r"^head\.", r"^decoder\.", r"^qa_outputs\."),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.families.base import FAMILIES
 from w2s_jax.models.families.bert import Bert
+from w2s_jax.models.families.heads import HeadForm
 from w2s_jax.models.families.settings import HfConfig
 from w2s_jax.runtime.errors import UserError
 
@@ -25,11 +26,19 @@ class Roberta(Bert):
         return {**super().write(config), "pad_token_id": config.padding_id, "max_position_embeddings": rows}
 
 
-def _register(name: str, model_class: str) -> None:
+def _register(name: str, classes: str) -> None:
     FAMILIES.register(
         Roberta(
             name,
-            model_class=model_class,
+            model_class=f"{classes}Model",
+            head=HeadForm(
+                "classifier.out_proj",
+                bias=True,
+                dense="classifier.dense",
+                pooling="cls",
+                model_class=f"{classes}ForSequenceClassification",
+                prefix="roberta.",
+            ),
             prefix="",
             other_prefixes=("roberta.", "model.", "model.0.auto_model."),
             ignored=(r"^pooler\.", r"^qa_outputs\.", r"position_ids$"),
@@ -37,5 +46,5 @@ def _register(name: str, model_class: str) -> None:
     )
 
 
-_register("roberta", "RobertaModel")
-_register("xlm-roberta", "XLMRobertaModel")  # Conneau et al. 2019, arXiv 1911.02116
+_register("roberta", "Roberta")
+_register("xlm-roberta", "XLMRoberta")  # Conneau et al. 2019, arXiv 1911.02116
