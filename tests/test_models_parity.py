@@ -131,13 +131,6 @@ OTHER_SHAPES = {  # of these families, for the tests that compare what is comput
     "gemma, untied": ("gemma", {**GEMMA1, "num_key_value_heads": 4, "hidden_act": "gelu", **UNTIED}),
 }
 SHAPES = FAMILIES | OTHER_SHAPES
-# By default, tests of how tensors are read and written run on others that are like these.
-SIMILAR = ("opt", "olmo2", "olmo3", "phi3", "smollm3", "gemma")
-
-
-def most(*kept):
-    """The families; those of `SIMILAR` that are not `kept` are left to the slow suite."""
-    return [make.slow(name)[0] if name in SIMILAR and name not in kept else name for name in FAMILIES]
 
 
 LENGTHS = np.array([7, 3, 5, 1], np.int32)

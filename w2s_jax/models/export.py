@@ -143,6 +143,8 @@ def _special_ids(source: str) -> dict[str, Any]:
     if ids["pad_token_id"] is None:
         last = ids["eos_token_id"]
         ids["pad_token_id"] = last[0] if isinstance(last, list) else last
+    if found.config is None:  # what it does not state is not transformers' default, which may be beyond the vocabulary
+        return ids
     return {name: value for name, value in ids.items() if value is not None}
 
 
