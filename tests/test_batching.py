@@ -16,6 +16,9 @@ class Letters:
     def encode(self, texts):
         return [[ord(letter) - ord("!") for letter in text] for text in texts]
 
+    def cut(self, row, longest, keep):
+        return row[:longest] if keep == "first" else row[-longest:]
+
 
 def make_tokens(rows=53, longest=70, seed=0):
     rng = np.random.default_rng(seed)

@@ -150,7 +150,7 @@ def test_answers_follow_where_the_models_turn_begins(tmp_path):
     assert len(Writer(student)(TEXTS, tokens=3)) == 3
 
 
-@pytest.mark.parametrize("output", ["head", "text"])
+@pytest.mark.parametrize("output", ["head", *make.slow("text")])
 def test_it_is_finetuned(tmp_path, output):
     student = learner(chat_model(tmp_path / "m"), output=output, template="{text}")
     data = TEXTS * 8, np.eye(2)[[1, 0, 0] * 8].astype(np.float32)

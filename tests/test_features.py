@@ -19,7 +19,7 @@ COMMANDS = [span for span in SPANS if span.startswith("w2s ")]
 
 
 def test_there_is_something_to_check() -> None:
-    assert len(LINES) == 38
+    assert len(LINES) == 40
     assert len(FRAGMENTS) > 25
     assert len(COMMANDS) > 5
 

@@ -79,9 +79,9 @@ def test_blocks_of_zeros_stay_zeros_and_an_odd_axis_is_refused():
 @pytest.mark.parametrize(
     ("base", "ways"),
     [
-        ("bfloat16", None),
-        ("int8", None),
         ("nf4", (2, 2, 2)),
+        pytest.param("bfloat16", None, marks=pytest.mark.slow),
+        pytest.param("int8", None, marks=pytest.mark.slow),
         pytest.param("nf4", None, marks=pytest.mark.slow),
         pytest.param("int8", (2, 2, 2), marks=pytest.mark.slow),
     ],
@@ -101,7 +101,8 @@ def test_adapters_learn_what_they_learn_on_the_rounded_weights_in_float32(tmp_pa
     np.testing.assert_allclose(found.logits["test"], expected.logits["test"], **tolerance)
 
 
-@pytest.mark.parametrize("ways", [*make.slow(None), (2, 2, 2)])
+@pytest.mark.slow
+@pytest.mark.parametrize("ways", [None, (2, 2, 2)])
 def test_no_kernel_is_kept_as_float32(tmp_path, ways):
     source, mesh = str(make.untied(tmp_path / "m")), ways and sharding.make_mesh(*ways)
     for base, kind in {"bfloat16": jnp.bfloat16, "int8": jnp.int8, "nf4": jnp.uint8}.items():

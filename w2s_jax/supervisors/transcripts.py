@@ -70,7 +70,9 @@ def identity(maker: Debating) -> dict[str, Any]:
 def work(maker: Debating, task: TaskData) -> Work:
     """Every argument's prompt is read, with all that was said before it, and the argument written; once for a task."""
     arguments = maker.turns * maker.sides
-    length = cost.mean_length(maker.advisor.model, tuple(task.texts[: cost.SAMPLE]), maker.advisor.max_tokens)
+    length = cost.mean_length(
+        maker.advisor.model, maker.advisor.chat, tuple(task.texts[: cost.SAMPLE]), maker.advisor.max_tokens
+    )
     tokens = arguments * length + maker.tokens * arguments * (arguments + 1) / 2
     flops = 2 * len(task.texts) * tokens * models.size(maker.advisor.model, embeddings=True)
     return Work(flops, ("transcripts", files.canonical(identity(maker)), task.config))
