@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Several processes on this machine make the stages of one experiment between them; they share its output folder.
+# Each sees one GPU or TPU chip, where there are any: process i the i-th, and where they are too few, several the same.
 # With --distributed in the command they train each model together instead, process i on GPU i where there are GPUs;
 # the first that fails stops the others.
 #   launch/local.sh PROCESSES w2s run CONFIG [FLAGS...]
@@ -9,7 +10,7 @@
 set -euo pipefail
 dry=no
 if [[ ${1:-} == --dry-run ]]; then dry=yes; shift; fi
-if [[ ! ${1:-} =~ ^[1-9][0-9]*$ || $# -lt 2 ]]; then sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; fi
+if [[ ! ${1:-} =~ ^[1-9][0-9]*$ || $# -lt 2 ]]; then sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; fi
 count=$1; shift
 together=no
 if [[ " ${*:2} " == *" --distributed "* ]]; then together=yes; fi
@@ -22,11 +23,19 @@ free_port() {
 
 if [[ $together == yes ]]; then port=$(free_port); fi
 
+# The GPUs that this shell sees, by the names that CUDA_VISIBLE_DEVICES takes; and the number of TPU chips.
+IFS=, read -ra gpus <<<"${CUDA_VISIBLE_DEVICES-$(nvidia-smi -L 2>/dev/null | sed -n 's/^GPU \([0-9]*\):.*/\1/p' | paste -sd,)}"
+chips=$(find "${W2S_DEVICES:-/dev}" -maxdepth 1 -name 'accel[0-9]*' 2>/dev/null | wc -l || true)
+
 # Prints the command of process $1, quoted for a shell.
 command_of() {
   if [[ $together == yes ]]; then
     printf '%s ' env "JAX_COORDINATOR_ADDRESS=127.0.0.1:$port" "JAX_NUM_PROCESSES=$count" "JAX_PROCESS_ID=$1" \
       "JAX_LOCAL_DEVICE_IDS=$1"
+  elif ((${#gpus[@]})); then
+    printf '%s ' env "CUDA_VISIBLE_DEVICES=${gpus[$1 % ${#gpus[@]}]}"
+  elif ((chips)); then
+    printf '%s ' env "TPU_VISIBLE_CHIPS=$(($1 % chips))" TPU_CHIPS_PER_PROCESS_BOUNDS=1,1,1 TPU_PROCESS_BOUNDS=1,1,1
   fi
   printf '%q ' "${@:2}"
   echo

@@ -57,6 +57,33 @@ def with_stand_ins(folder):
     return {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
+SEES = "import os; os.write(1, (os.environ.get('CUDA_VISIBLE_DEVICES', 'unset') + chr(10)).encode())"
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [(None, ["0", "1", "2"]), ("5,3", ["3", "5", "5"]), ("GPU-ab", ["GPU-ab"] * 3), ("", ["", "", ""])],
+)
+def test_each_process_sees_one_gpu(tmp_path, visible, expected):
+    card = "echo 'GPU {0}: NVIDIA H100 (UUID: GPU-{0})'"
+    stand_in(tmp_path, "nvidia-smi", "\n".join(card.format(number) for number in range(4)))
+    environment = with_stand_ins(tmp_path) | ({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+    done = launch("local.sh", "3", sys.executable, "-c", SEES, **environment)
+    assert sorted(done.stdout.splitlines()) == expected
+
+
+def test_each_process_sees_one_tpu_chip_and_without_accelerators_nothing_is_set(tmp_path):
+    stand_in(tmp_path, "nvidia-smi", "exit 9")
+    for number in range(2):
+        (tmp_path / f"accel{number}").touch()
+    environment = with_stand_ins(tmp_path) | {"W2S_DEVICES": str(tmp_path)}
+    printed = launch("local.sh", "--dry-run", "3", "w2s", "run", "a.py", **environment).stdout.splitlines()
+    bounds = "TPU_CHIPS_PER_PROCESS_BOUNDS=1,1,1 TPU_PROCESS_BOUNDS=1,1,1 w2s run a.py"
+    assert [line.rstrip() for line in printed] == [f"env TPU_VISIBLE_CHIPS={chip} {bounds}" for chip in (0, 1, 0)]
+    none = launch("local.sh", "--dry-run", "1", "w2s", "run", "a.py", **environment | {"W2S_DEVICES": "/nowhere"})
+    assert none.stdout.split() == ["w2s", "run", "a.py"]
+
+
 def test_local_starts_so_many_processes_and_waits_for_all(tmp_path):
     done = launch("local.sh", "3", "bash", "-c", f"echo made >> {tmp_path}/log")
     assert done.returncode == 0
