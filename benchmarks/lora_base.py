@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=640)
     parser.add_argument("--test", type=int, default=640)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rate", type=float, default=1e-3)
     options = parser.parse_args()
 
     given = () if options.source is None else (options.source,)
@@ -46,7 +47,7 @@ def main() -> None:
                 parameters="lora",
                 lora_base=base,
                 too_long="truncate",
-                optimizer=OptimizerConfig(learning_rate=3e-4),
+                optimizer=OptimizerConfig(learning_rate=options.rate),
             )
             start = models.load_sharded(options.model, None, base=base)
             size = sum(leaf.nbytes for leaf in jax.tree.leaves(start.params))
