@@ -15,7 +15,6 @@ from w2s_jax.models.params import path_of
 from w2s_jax.models.pooling import Pooling
 from w2s_jax.models.tensor_table import TensorRow
 from w2s_jax.runtime import files
-from w2s_jax.runtime.errors import UserError
 
 KERNEL = "/kernel"
 
@@ -48,9 +47,8 @@ def write(
     folder, config = Path(folder), pretrained.config
     family = families.of(config)
     families.to_hf(config)  # refuses a model without its last layers
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty; give a new folder")
-    form = export.form_of(pretrained, head, pooling or config.pooling or ("mean" if config.is_encoder else "last"))
+    export.require_new(folder)
+    form = export.form_of(pretrained, head, pooling or config.pooling or config.default_pooling)
     prefix = family.prefix if form is None or form.prefix is None else form.prefix
     tensors: dict[str, np.ndarray] = {}
     ranks: dict[str, int] = {}

@@ -7,7 +7,7 @@ All of them give the same numbers but for rounding: `xla` writes every score to 
 import functools
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +17,8 @@ from einops import rearrange, repeat
 from flax import linen as nn
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
+
+from w2s_jax.runtime import sharding
 
 Implementation = Literal["xla", "cudnn", "splash"]
 # Tokens from which on each is chosen; no speed was measured. Compiled for four TPU v5e, a step of Llama 3.2 1B on
@@ -172,12 +174,12 @@ def on_mesh(flash: Callable[..., Array], query: Array, key: Array, value: Array,
     if mesh.empty:
         return flash(query, key, value, lengths)
     names = nn.logical_to_mesh_axes(_AXES) or (None,) * len(_AXES)
-    sizes = [_ways(name, mesh.shape) for name in names]
+    sizes = [sharding.ways(name, mesh.shape) for name in names]
     batch, _, heads, _ = (
         name if size % ways == 0 else None for name, size, ways in zip(names, query.shape, sizes, strict=True)
     )
     groups = key.shape[2]
-    copies = math.lcm(groups, _ways(heads, mesh.shape)) // groups
+    copies = math.lcm(groups, sharding.ways(heads, mesh.shape)) // groups
     key, value = jnp.repeat(key, copies, axis=2), jnp.repeat(value, copies, axis=2)
     rows = PartitionSpec(batch, None, heads, None)
     specs = (rows, rows, rows, PartitionSpec(batch))
@@ -285,11 +287,6 @@ def splash(
 def softcap(x: Float[Array, "*s"], cap: float) -> Float[Array, "*s"]:
     """`cap tanh(x / cap)`, within (-cap, cap) (Gemma 2, arXiv 2408.00118, section 2)."""
     return cap * jnp.tanh(x / cap)
-
-
-def _ways(axis: str | tuple[str, ...] | None, sizes: Mapping[str, int]) -> int:
-    axes = (axis,) if isinstance(axis, str) else axis or ()
-    return math.prod(sizes[name] for name in axes)
 
 
 @functools.lru_cache

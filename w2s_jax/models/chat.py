@@ -1,5 +1,7 @@
 """Texts as messages to a chat model: its tokenizer's own template, rendered by transformers in Jinja's sandbox."""
 
+import functools
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +47,7 @@ class ChatTokenizer(TextTokenizer):
         """The message is cut, and what the template writes around it stays."""
         if len(row) <= longest:
             return row
-        before, after = self._around()
+        before, after = self._around
         if longest <= before + after:
             raise UserError(f"max_tokens leaves {longest} tokens, and the chat template alone takes {before + after}")
         if keep == "first":
@@ -58,21 +60,25 @@ class ChatTokenizer(TextTokenizer):
         Raises:
           UserError: the template refuses it.
         """
-        from transformers import PreTrainedTokenizerFast
-
-        writer = PreTrainedTokenizerFast(
-            tokenizer_object=self.inner, chat_template=TODAY + self.template, **self.special
-        )
         how: dict[str, Any] = {"tokenize": False, "add_generation_prompt": True}
         try:
-            return [str(writer.apply_chat_template([{"role": "user", "content": text}], **how)) for text in texts]
+            return [str(self._writer.apply_chat_template([{"role": "user", "content": text}], **how)) for text in texts]
         except Exception as error:  # a template may raise what it likes
             raise UserError(f"the chat template cannot write a message of a user: {error}") from error
 
+    @functools.cached_property
+    def _writer(self) -> Any:
+        from transformers import PreTrainedTokenizerFast
+
+        template = TODAY + self.template
+        return PreTrainedTokenizerFast(tokenizer_object=self.inner, chat_template=template, **self.special)
+
+    @functools.cached_property
     def _around(self) -> tuple[int, int]:
         """How many tokens are before a message, and after it."""
-        first, second = self.render(list(PROBES))
-        before, after = first[: _alike(first, second)], first[len(first) - _alike(first[::-1], second[::-1]) :]
+        rendered = self.render(list(PROBES))
+        before = os.path.commonprefix(rendered)  # noqa: RUF071 (of characters, as is wanted)
+        after = os.path.commonprefix([text[::-1] for text in rendered])[::-1]  # noqa: RUF071
         around = self.inner.encode_batch([before, after], add_special_tokens=False)
         return len(around[0].ids), len(around[1].ids)
 
@@ -122,9 +128,3 @@ def _gguf_special(metadata: Mapping[str, Any]) -> dict[str, str]:
     names = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
     numbers = {key: metadata.get(f"tokenizer.ggml.{name}_token_id") for key, name in names.items()}
     return {key: metadata["tokenizer.ggml.tokens"][number] for key, number in numbers.items() if number is not None}
-
-
-def _alike(first: str, second: str) -> int:
-    """How many characters both begin with."""
-    pairs = enumerate(zip(first, second, strict=False))
-    return next((place for place, (a, b) in pairs if a != b), min(len(first), len(second)))

@@ -108,7 +108,7 @@ class Classifier(nn.Module):
     @property
     def _pooling(self) -> Pooling:
         stated = self.config.pooling if self.form is None else self.form.pooling
-        return self.pooling or stated or ("mean" if self.config.is_encoder else "last")
+        return self.pooling or stated or self.config.default_pooling
 
 
 class Head(nn.Module):

@@ -179,6 +179,12 @@ class ModelConfig:
         return min((rope.original_max_positions for rope in ropes), default=None)
 
     @property
+    def default_pooling(self) -> Pooling:
+        """The hidden state that a head reads where nothing says otherwise: the last real token's, of an encoder the
+        mean."""
+        return "mean" if self.is_encoder else "last"
+
+    @property
     def is_pre_norm(self) -> bool:
         """Blocks normalize what attention and feed-forward layer read or give, and leave the residual stream raw."""
         return self.causal or self.norm_first

@@ -1,7 +1,6 @@
 """Feed-forward layers that are mixtures of experts: a router sends each token through a few of them."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from w2s_jax.models.config import Experts, ModelConfig
 from w2s_jax.models.layers import ACTIVATIONS, Dense, Settings, kept_kernel
 from w2s_jax.models.packing import move
 from w2s_jax.models.stack import PRODUCT
+from w2s_jax.runtime import sharding
 
 Activation = Callable[[Array], Array]
 save_only_these_names = jax.checkpoint_policies.save_only_these_names
@@ -130,7 +130,7 @@ def _varying(array: Array, axes: set[str]) -> Array:
 def _axes(name: str, size: int, mesh: Mapping[str, int]) -> Any:
     """The mesh axes over which a logical axis of this size is sharded; None where it is not."""
     (axes,) = nn.logical_to_mesh_axes((name,)) or (None,)
-    ways = math.prod(mesh[each] for each in ((axes,) if isinstance(axes, str) else axes or ()))
+    ways = sharding.ways(axes, mesh)
     return axes if ways > 1 and size % ways == 0 else None
 
 

@@ -61,9 +61,8 @@ def write(
     folder, config = Path(folder), pretrained.config
     family = families.of(config)
     described = {**_special_ids(pretrained.name), **families.to_hf(config), "dtype": "float32"}
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty; give a new folder")
-    default: Pooling = "mean" if config.is_encoder else "last"
+    require_new(folder)
+    default = config.default_pooling
     stated = pooling or config.pooling
     form = form_of(pretrained, head, stated or default)
     described["architectures"] = [family.model_class if form is None else form.model_class or family.classifier_class]
@@ -146,6 +145,16 @@ def _special_ids(source: str) -> dict[str, Any]:
     if found.config is None:  # what it does not state is not transformers' default, which may be beyond the vocabulary
         return ids
     return {name: value for name, value in ids.items() if value is not None}
+
+
+def require_new(folder: Path) -> None:
+    """That nothing would be overwritten.
+
+    Raises:
+      UserError: the folder is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty; give a new folder")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:

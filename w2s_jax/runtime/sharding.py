@@ -6,7 +6,7 @@ A Flax module names the axes of its parameters (`nn.with_logical_partitioning`) 
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -73,7 +73,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 def batch_ways(mesh: Mesh | None) -> int:
     """How many shards a batch has; without a mesh it is one."""
-    return 1 if mesh is None else _ways(BATCH_AXES, mesh)
+    return 1 if mesh is None else ways(BATCH_AXES, mesh.shape)
 
 
 def param_shardings(boxed: Any, mesh: Mesh | None) -> Any:
@@ -99,7 +99,9 @@ def param_shardings(boxed: Any, mesh: Mesh | None) -> Any:
 
     def sharding(leaf: Any, spec: PartitionSpec) -> NamedSharding:
         axes = nn.logical_to_mesh_axes(_names(spec), RULES) or PartitionSpec()
-        fits = [axis if size % _ways(axis, mesh) == 0 else None for axis, size in zip(axes, leaf.shape, strict=False)]
+        fits = [
+            axis if size % ways(axis, mesh.shape) == 0 else None for axis, size in zip(axes, leaf.shape, strict=False)
+        ]
         return NamedSharding(mesh, PartitionSpec(*fits))
 
     return jax.tree.map(sharding, nn.unbox(boxed), nn.get_partition_spec(boxed))
@@ -169,6 +171,7 @@ def _names(spec: PartitionSpec) -> list[str | None]:
     return list(spec)
 
 
-def _ways(axis: str | tuple[str, ...] | None, mesh: Mesh) -> int:
+def ways(axis: str | tuple[str, ...] | None, sizes: Mapping[str, int]) -> int:
+    """Into how many shards mesh axes of these sizes cut a dimension; None cuts nothing."""
     axes = (axis,) if isinstance(axis, str) else axis or ()
-    return math.prod(mesh.shape[name] for name in axes)
+    return math.prod(sizes[name] for name in axes)
