@@ -14,10 +14,22 @@ setup(
     description="Weak-to-strong generalization in JAX and Flax, from a laptop CPU to a TPU pod",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
     packages=[*find_packages(include=["w2s_jax", "w2s_jax.*"]), *CONFIGS],
     package_dir={"w2s_jax.configs": "configs"},
-    package_data={"w2s_jax": ["py.typed"]},
+    package_data={"w2s_jax": ["py.typed", "view/static/*", "study/static/*"]},
     entry_points={"console_scripts": ["w2s = w2s_jax.cli:main"]},
     install_requires=[
         "jax>=0.10.2",
@@ -44,16 +56,25 @@ setup(
     ],
     extras_require={
         "plot": ["matplotlib>=3.9"],
+        "view": ["w2s-jax[plot]", "starlette>=0.40", "uvicorn>=0.30"],
+        "study": ["httpx>=0.27", "starlette>=0.40", "uvicorn>=0.30"],
+        "tensorboard": ["tensorboardX>=2.6"],
+        "wandb": ["wandb>=0.18"],
+        "trackio": ["trackio>=0.10"],
+        "notebooks": ["w2s-jax[plot]", "pandas>=2.2", "ipykernel>=6", "nbmake>=1.5"],
         "chess": ["chess>=1.11"],
         "onnx": ["onnx>=1.17"],
         "plan": ["jax[tpu]"],  # the libtpu that fits this jax: another may crash, also outside `w2s plan`
         # TFDS imports importlib_resources, and does not require it.
         "tfds": ["tensorflow-datasets>=4.9.10", "array_record>=0.8", "google-crc32c>=1.5", "importlib_resources>=6"],
         "tfds-prepare": ["w2s-jax[tfds]", "tensorflow-cpu>=2.16"],  # for builders that use more of it than files
+        "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=1.0"],
         "test": [
-            "w2s-jax[chess,onnx,plot,tfds]",
+            "w2s-jax[chess,docs,onnx,plot,study,tensorboard,tfds,trackio,view,wandb]",
+            "tensorboard>=2.18",  # reads what was tracked
             "pytest>=8",
             "pytest-xdist>=3.6",
+            "playwright>=1.45",  # drives a chromium that is installed; its own are not needed
             "beartype>=0.20",
             "ruff>=0.12",
             "mypy>=1.14",

@@ -41,13 +41,28 @@ TINY = {
     "rms_norm_eps": 1e-5,
     "tie_word_embeddings": True,
 }
+SMOL = {
+    **TINY,
+    "vocab_size": 49152,
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "max_position_embeddings": 2048,
+}
+OWN = {"tiny": TINY, "smollm2-135m": SMOL}
 MFU_BAR, RATIO_BAR = 0.5, 1.3
-LINE = "{:<14} {:<6} {:<8} {:>6} {:>4}  {:<5} {:>9} {:>10} {:>6} {:>6}  {}"
+JOBS_BAR = {"lora": 8.0, "full": 5.0}  # times as many one after another
+LINE = "{:<14} {:<6} {:<8} {:>6} {:>4} {:>4}  {:<5} {:>9} {:>10} {:>6} {:>6}  {}"
 WARM_UP = 3
 
 
 class Case(NamedTuple):
-    """What is trained; `remat` and `base` as in a learner. PyTorch checkpoints where `remat` is `full`."""
+    """What is trained; `remat` and `base` as in a learner. PyTorch checkpoints where `remat` is `full`.
+
+    Several `jobs` train together, beside as many one after another: ours, and PyTorch's.
+    """
 
     model: str
     parameters: str
@@ -55,10 +70,13 @@ class Case(NamedTuple):
     rows: int
     remat: str
     base: str = "float32"
+    jobs: int = 1
 
 
 CASES = [
     Case("llama-3.2-1b", "full", 1024, 16, "dots"),
+    Case("smollm2-135m", "lora", 64, 32, "none", "bfloat16", jobs=16),
+    Case("smollm2-135m", "full", 64, 32, "none", jobs=8),
     Case("llama-3-8b", "lora", 512, 16, "dots", "bfloat16"),
     Case("llama-3-8b", "lora", 512, 16, "dots", "nf4"),
     Case("llama-3.2-3b", "full", 1024, 16, "full"),
@@ -68,7 +86,11 @@ CASES = [
     Case("llama-3-8b", "lora", 512, 16, "dots", "int8"),
     Case("llama-3.2-1b", "full", 2048, 8, "dots"),
 ]
-DRY = [Case("tiny", "full", 16, 4, "none"), Case("tiny", "lora", 16, 4, "none", "nf4")]
+DRY = [
+    Case("tiny", "full", 16, 4, "none"),
+    Case("tiny", "lora", 16, 4, "none", "nf4"),
+    Case("tiny", "lora", 16, 4, "none", jobs=3),
+]
 
 
 def main() -> None:
@@ -86,17 +108,20 @@ def main() -> None:
     if options.one:
         side, case = options.one
         made = Case(*json.loads(case))
-        found = jax_side(made, options.steps, options.kernels) if side == "jax" else torch_side(made, options.steps)
+        if side == "torch":
+            found = torch_side(made, options.steps)
+        else:
+            found = jax_side(made, options.steps, options.kernels, together=side == "jax")
         print(json.dumps(found))
         return
     if not options.timings_only:
-        agreement()
+        subprocess.run([sys.executable, "-m", "benchmarks.gpu_agreement"], check=True, cwd=Path(__file__).parents[1])
     theirs = not options.alone and all(map(importlib.util.find_spec, ("torch", "transformers")))
     sides = ["jax", "torch"] if theirs else ["jax"]
     if not theirs and not options.alone:
         print("torch or transformers is not installed: nothing to compare with")
     rows = []
-    columns = ("model", "trains", "base", "tokens", "rows", "side", "ms/step", "tokens/s", "MFU", "GiB")
+    columns = ("model", "trains", "base", "tokens", "rows", "jobs", "side", "ms/step", "tokens/s", "MFU", "GiB")
     print(LINE.format(*columns, "where"))
     started = time.monotonic()
     cases = DRY if options.dry_run else CASES
@@ -104,62 +129,17 @@ def main() -> None:
         if time.monotonic() - started > options.budget:
             print(f"not begun, for lack of time: {case.model} {case.parameters} {case.tokens}")
             continue
-        found = {side: measured(side, case, options.steps, options.kernels) for side in sides}
+        asked = [*sides, *(["alone"] if case.jobs > 1 else [])]  # ours, one job after another
+        found = {side: measured(side, case, options.steps, options.kernels) for side in asked}
         for side, result in found.items():
             rows.append({**case._asdict(), "side": side, **result})
-            shape = case.model, case.parameters, case.base, case.tokens, case.rows
+            shape = case.model, case.parameters, case.base, case.tokens, case.rows, case.jobs
             print(LINE.format(*shape, side, *shown(case, result)))
         for milliseconds, name in found["jax"].get("kernels", ()):
             print(f"  {milliseconds:8.2f} ms  {name}")
         print(verdict(case, found), flush=True)
         if options.out:
             options.out.write_text(json.dumps(rows, indent=1))
-
-
-def agreement() -> None:
-    """What attention this device is given in bfloat16, beside the written-out one in float32."""
-    import jax.numpy as jnp
-
-    from w2s_jax.models import attention
-
-    shapes = {"8 heads of 64": (8, 8, 64), "8 heads of 128 over 2": (8, 2, 128), "4 heads of 256 over 1": (4, 1, 256)}
-    forms = {"causal": (True, None), "all": (False, None), "window of 100": (True, 100)}
-    for shape, (heads, groups, width) in shapes.items():
-        for name, (causal, window) in forms.items():
-            form = attention.Form(causal=causal, window=window, scale=width**-0.5)
-            apart = apart_by(form, heads, groups, width)
-            chosen = attention.choose(attention.target(), jnp.bfloat16, width, 384)
-            print(f"attention {shape:<22} {name:<14} {chosen:<7} apart by {apart:.1e}{'  TOO FAR' * (apart > 0.03)}")
-
-
-def apart_by(form: Any, heads: int, groups: int, width: int) -> float:
-    """The largest difference of any output or gradient at the real tokens of ragged rows, over the largest value."""
-    import jax
-    import jax.numpy as jnp
-
-    from w2s_jax.models import attention
-
-    lengths, columns = jnp.array([384, 200, 129, 3]), jnp.arange(384)
-    keys = jax.random.split(jax.random.key(0), 4)
-    *inputs, out = (
-        jax.random.normal(key, (len(lengths), len(columns), count, width))
-        for key, count in zip(keys, (heads, groups, groups, heads), strict=True)
-    )
-    back = columns[:, None] - columns
-    seen = (columns < lengths[:, None, None]) & (back >= 0 if form.causal else back > -len(columns))
-    seen &= back < (form.window or len(columns))
-    real = (columns < lengths[:, None])[:, :, None, None]
-
-    def results(dtype: Any, precision: str) -> list[jax.Array]:
-        def mixed(inputs: list[jax.Array]) -> jax.Array:
-            with jax.default_matmul_precision(precision):
-                query, key, value = (array.astype(dtype) for array in inputs)
-                return jnp.where(real, attention.mix(query, key, value, seen, lengths, form), 0).astype(jnp.float32)
-
-        return [jax.jit(mixed)(inputs), *jax.jit(jax.grad(lambda inputs: jnp.sum(mixed(inputs) * out)))(inputs)]
-
-    exact, ours = results(jnp.float32, "highest"), results(jnp.bfloat16, "default")
-    return max(float(jnp.abs(a - b).max() / jnp.abs(a).max()) for a, b in zip(exact, ours, strict=True))
 
 
 def measured(side: str, case: Case, steps: int, kernels: int) -> dict[str, Any]:
@@ -178,7 +158,7 @@ def shown(case: Case, result: dict[str, Any]) -> tuple[str, ...]:
     where = f"{result['device']}, {result['with']}"
     return (
         f"{seconds * 1e3:.1f}",
-        f"{case.rows * case.tokens / seconds:.0f}",
+        f"{case.jobs * case.rows * case.tokens / seconds:.0f}",
         "" if mfu is None else f"{mfu:.1%}",
         "" if peak is None else f"{peak / 2**30:.1f}",
         where,
@@ -188,8 +168,13 @@ def shown(case: Case, result: dict[str, Any]) -> tuple[str, ...]:
 def verdict(case: Case, found: dict[str, dict[str, Any]]) -> str:
     said = []
     mfu = found["jax"].get("mfu")
-    if mfu is None:
-        return "  no bar holds here"
+    names = {"alone": "one after another", "torch": "PyTorch"} if case.jobs > 1 else {}
+    for side, name in names.items():
+        if "seconds" in found.get(side, {}) and "seconds" in found["jax"]:
+            ratio = found[side]["seconds"] / found["jax"]["seconds"]
+            said.append(f"{ratio:.2f} times {name} (bar on a GPU: {JOBS_BAR[case.parameters]:.0f})")
+    if mfu is None or case.jobs > 1:
+        return "  " + ("; ".join(said) or "no bar holds here")
     if case.parameters == "full":
         said.append(f"MFU {mfu:.1%} (bar {MFU_BAR:.0%}): {'met' if mfu >= MFU_BAR else 'MISSED'}")
     if "seconds" in found.get("torch", {}):
@@ -200,11 +185,12 @@ def verdict(case: Case, found: dict[str, dict[str, Any]]) -> str:
 
 def result(case: Case, seconds: float, peak_bytes: int | None, device: str, software: str) -> dict[str, Any]:
     """Seconds of a step with the share of the card's peak that the model's FLOPs are; None where that is not known."""
-    from w2s_jax.plan import chips, lowering
+    from w2s_jax.plan import lowering
+    from w2s_jax.runtime import chips
     from w2s_jax.train.outputs import HeadOutput
 
     peak = next((chip.flops for chip in chips.CHIPS.values() if chip.kind == device), None)
-    flops = lowering.model_flops(HeadOutput(), learner(case), config(case), case.rows, case.tokens)
+    flops = case.jobs * lowering.model_flops(HeadOutput(), learner(case), config(case), case.rows, case.tokens)
     mfu = None if peak is None else flops / seconds / peak
     found = {"seconds": seconds, "model_flops": flops, "mfu": mfu, "peak_bytes": peak_bytes}
     return {**found, "device": device, "with": software}
@@ -214,7 +200,7 @@ def config(case: Case) -> Any:
     from w2s_jax.models import families
     from w2s_jax.plan.architectures import architecture
 
-    return families.from_hf(TINY) if case.model == "tiny" else architecture(case.model)
+    return families.from_hf(OWN[case.model]) if case.model in OWN else architecture(case.model)
 
 
 def learner(case: Case) -> Any:
@@ -272,7 +258,8 @@ def costliest(
     return [(nanoseconds / steps / 1e6, name) for name, nanoseconds in spent.most_common(count)]
 
 
-def jax_side(case: Case, steps: int, kernels: int) -> dict[str, Any]:
+def jax_side(case: Case, steps: int, kernels: int, together: bool) -> dict[str, Any]:
+    """Seconds of one step of all jobs, as one program or one after another."""
     import jax
     from flax import linen as nn
 
@@ -283,6 +270,7 @@ def jax_side(case: Case, steps: int, kernels: int) -> dict[str, Any]:
     from w2s_jax.models.layers import Lora
     from w2s_jax.train import prepare, state
     from w2s_jax.train.outputs import HeadOutput
+    from w2s_jax.train.together import Jobs, Stack
 
     ours = learner(case)
     lora = Lora(ours.lora_rank) if case.parameters == "lora" else None
@@ -295,14 +283,21 @@ def jax_side(case: Case, steps: int, kernels: int) -> dict[str, Any]:
     trainable, frozen = parameter_sets.partition(params, parameter_sets.TRAINABLE[ours.parameters])
     del params
     tx = prepare.optimizer(ours, 1000)
-    held = [state.create(trainable, tx, jax.random.key(1), donate=True)]
-    del trainable
+    jobs = Jobs.of(case.jobs if together else 1, None, one_start=True)
+    states = Stack(jobs)
+    for job in range(1 if jobs is None else case.jobs):
+        states.add(state.create(trainable, tx, jax.random.key(job), donate=job == (jobs.count - 1 if jobs else 0)))
+    held = [states.whole]
+    del trainable, states
     loss = losses.bind(losses.cross_entropy)
-    step, _ = prepare.steps(ours, HeadOutput(), module, loss, 1000)
-    targets, where = np.eye(2, dtype=np.float32)[labels], np.ones(case.rows, bool)
+    step, _ = prepare.steps(ours, HeadOutput(), module, (loss,), 1000, None, jobs)
+    batch = [tokens, lengths, np.eye(2, dtype=np.float32)[labels], np.ones(case.rows, bool)]
+    if jobs is not None:
+        batch = [*(np.stack([array] * case.jobs) for array in batch), np.zeros(case.jobs, np.int32)]
 
     def run() -> Any:
-        held[0], measured = step(held[0], frozen, tokens, lengths, targets, where)
+        for _ in range(1 if together else case.jobs):
+            held[0], measured = step(held[0], frozen, *batch)
         return measured
 
     seconds = per_step(run, jax.block_until_ready, steps)
@@ -320,7 +315,7 @@ def torch_side(case: Case, steps: int) -> dict[str, Any]:
 
     cuda = torch.cuda.is_available()
     attention = "flash_attention_2" if cuda and importlib.util.find_spec("flash_attn") else "sdpa"
-    shape = TINY if case.model == "tiny" else ARCHITECTURES[case.model]
+    shape = OWN.get(case.model) or ARCHITECTURES[case.model]
     theirs = transformers.LlamaConfig(**{k: v for k, v in shape.items() if k != "model_type"}, pad_token_id=0)
     with torch.device("cuda" if cuda else "cpu"):
         model = transformers.AutoModelForSequenceClassification.from_config(
@@ -341,10 +336,11 @@ def torch_side(case: Case, steps: int) -> dict[str, Any]:
     optimizer = torch.optim.AdamW(trained, lr=1e-5, weight_decay=0.0, fused=cuda)
 
     def run() -> Any:
-        optimizer.zero_grad()
-        loss = model(input_ids=tokens, attention_mask=mask, labels=labels).loss
-        loss.backward()
-        optimizer.step()
+        for _ in range(case.jobs):
+            optimizer.zero_grad()
+            loss = model(input_ids=tokens, attention_mask=mask, labels=labels).loss
+            loss.backward()
+            optimizer.step()
         return loss
 
     seconds = per_step(run, lambda loss: loss.item(), steps)

@@ -62,7 +62,7 @@ class Epoch:
         self.tx = prepare.optimizer(learner, len(self.batches))
         module, _ = self.parameters()
         loss = losses.bind(losses.cross_entropy)
-        self.step, _ = prepare.steps(learner, HeadOutput(), module, loss, len(self.batches))
+        self.step, _ = prepare.steps(learner, HeadOutput(), module, (loss,), len(self.batches))
 
     def parameters(self) -> tuple[Any, Any]:
         return models.build_classifier(models.load_sharded(self.model, None), 2, rng=jax.random.key(0))

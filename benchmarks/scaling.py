@@ -39,7 +39,7 @@ def costs(axis: str, devices: int) -> counting.Costs:
     sizes = {name: devices if name == axis else 1 for name in sharding.AXES}
     mesh = sharding.make_mesh(**sizes, devices=jax.devices()[:devices])
     learner = Learner(MODEL, batch_size=ROWS * devices)
-    lowered = lowering.lower("train", learner, architecture(MODEL), 2, 1, LOSS, mesh).lowered
+    lowered = lowering.lower("train", learner, architecture(MODEL), 2, 1, LOSS, mesh).traced.lower()
     return counting.costs(str(lowered.compile().as_text()), devices)
 
 

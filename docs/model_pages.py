@@ -1,4 +1,4 @@
-"""The tables of docs/models.md: families that are read, formats, how people save models, and what is left out."""
+"""The tables of docs/reference/models.md: families, formats, how people save models, what is left out."""
 
 from w2s_jax.models import MODELS, families, hub_files
 from w2s_jax.models.families import Family

@@ -26,12 +26,14 @@ from typing import Any
 
 from rich.console import Console
 
-from w2s_jax import cli, label_transforms, losses, metrics
+from w2s_jax import cli, config, label_transforms, losses, metrics
+from w2s_jax.cli.study import VERBS
 from w2s_jax.data.tasks import TASKS
 from w2s_jax.evaluation import storage
+from w2s_jax.evaluation.published import Beside, beside
 from w2s_jax.evaluation.results import Results
 from w2s_jax.models import describe
-from w2s_jax.report import table
+from w2s_jax.report import story, table
 from w2s_jax.runtime import packaged
 from w2s_jax.students import WAYS_TO_LEARN
 from w2s_jax.supervisors import SUPERVISORS
@@ -86,11 +88,66 @@ def seeds(run: str) -> str:
     return table.markdown_table(("seed", "method", *metrics.ROLES), rows)
 
 
+def papers() -> str:
+    """What every config says was published, beside its results where docs/results/data holds them."""
+    parts = []
+    for name, path in packaged.experiments().items():
+        experiment = config.load(str(path))
+        if not experiment.published:
+            continue
+        stored = (DATA / experiment.name / storage.FILE).exists()
+        found = results(experiment.name) if stored else None
+        told = [Beside(each, None, None, None, 0) for each in experiment.published] if found is None else beside(found)
+        doc = (path.read_text().split('"""')[1].strip().splitlines() or [name])[0]
+        rows = [story.published_row(each) for each in told]
+        parts += [f"## {name}", doc, table.markdown_table(story.PUBLISHED_COLUMNS, rows)]
+    return "\n\n".join(parts)
+
+
 def commands() -> str:
     """Every command of `w2s`."""
     return table.markdown_table(
         ("command", "what it does"), [(f"`w2s {name}`", kind.help) for name, kind in cli.COMMANDS.items()]
     )
+
+
+def command_line() -> str:
+    """A section for every command, and every verb of `w2s study`, with its arguments."""
+    every = {**cli.COMMANDS, **{f"study {name}": kind for name, kind in VERBS.items()}}
+    return "\n\n".join(_command(name, kind()) for name, kind in every.items())
+
+
+def _command(name: str, command: cli.Command) -> str:
+    parser = argparse.ArgumentParser(prog=f"w2s {name}", add_help=False)
+    command.add_arguments(parser)
+    actions = parser._actions
+    shown = [_argument(each) for each in actions if each.required]
+    shown += ["[OPTIONS...]"] * (len(shown) < len(actions)) + ["[FLAGS...]"] * command.takes_overrides
+    parts = [
+        f"## {name}",
+        command.description or f"{command.help[:1].upper()}{command.help[1:]}.",
+        f"```\n{' '.join(['w2s', name, *shown])}\n```",
+    ]
+    rows = [(f"`{_argument(each)}`", _help(each, parser)) for each in actions]
+    if rows:
+        parts.append(table.markdown_table(("argument", "what it is"), rows))
+    if command.epilog:
+        parts.append(f"{command.epilog[:1].upper()}{command.epilog[1:]}")
+    return "\n\n".join(parts)
+
+
+def _help(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
+    """What an argument is; in Markdown `<` would begin a tag."""
+    return ((action.help or "") % {**vars(action), "prog": parser.prog}).replace("<", "&lt;")
+
+
+def _argument(action: argparse.Action) -> str:
+    """An argument as it is typed, with what follows it."""
+    value = action.metavar or ("|".join(action.choices) if action.choices else action.dest.upper())
+    value = {"+": f"{value}...", "?": f"[{value}]"}.get(str(action.nargs), str(value))
+    if not action.option_strings:
+        return value
+    return action.option_strings[-1] if action.nargs == 0 else f"{action.option_strings[-1]} {value}"
 
 
 def configs() -> str:
@@ -126,6 +183,8 @@ def _summary(thing: Any) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "commands": commands,
+    "papers": papers,
+    "command line": command_line,
     "configs": configs,
     "losses": partial(registered, "loss", losses.LOSSES),
     "label transforms": partial(registered, "label transform", label_transforms.LABEL_TRANSFORMS),

@@ -1,4 +1,4 @@
-"""The sections of docs/tasks.md: every task with its sources, columns, classes, size, licence and an example.
+"""The sections of docs/reference/tasks.md: every task with its sources, columns, classes, size, licence and an example.
 
 Examples of tasks of the Hub are made of the invented records that the tests serve in the Hub's own layouts.
 """
@@ -24,17 +24,25 @@ from w2s_jax.report import table
 
 MOST_CLASSES = 6
 WIDTH = 200  # characters of a line of an example
-PAIRS = "_pairs"  # what ends the name of a task that is another one with two answers side by side
+FORMS = {  # what ends the name of a task that is another one in another form -> a row of that one's section
+    "_pairs": ("in pairs", "a right and a wrong answer, each scored by itself"),
+    "_choices": (
+        "all answers",
+        'each scored by itself, or, with `choices="letters"`, all shown and a letter to be given',
+    ),
+}
 
 
 def every_task() -> str:
-    """A section for every task, but for those that are another one in pairs."""
-    return "\n\n".join(_section(each) for each in TASKS.values() if not _is_in_pairs(each))
+    """A section for every task, but for those that are another one in another form."""
+    forms = {name for task in TASKS.values() for name, _, _ in _forms(task)}
+    return "\n\n".join(_section(each) for each in TASKS.values() if each.name not in forms)
 
 
-def _is_in_pairs(task: Task) -> bool:
-    """Whether another task's section speaks of it."""
-    return task.name.endswith(PAIRS) and task.description.startswith(task.name.removesuffix(PAIRS))
+def _forms(task: Task) -> list[tuple[str, str, str]]:
+    """The tasks of which a task's section speaks: name, title and what they are."""
+    found = [(f"{task.name}{ending}", *row) for ending, row in FORMS.items()]
+    return [each for each in found if each[0] in TASKS and TASKS[each[0]].description.startswith(task.name)]
 
 
 def _section(task: Task) -> str:
@@ -50,8 +58,7 @@ def _section(task: Task) -> str:
         ("size", f"{task.card.records:,}" if task.card.records else "generated"),
         ("licence", task.card.licence),
     ]
-    if f"{task.name}{PAIRS}" in TASKS and _is_in_pairs(TASKS[f"{task.name}{PAIRS}"]):
-        rows.append(("in pairs", f"`{task.name}{PAIRS}`: a right and a wrong answer, each scored by itself"))
+    rows += [(title, f"`{name}`: {what}") for name, title, what in _forms(task)]
     return "\n\n".join(
         (
             f"### {task.name}",

@@ -9,6 +9,7 @@ huggingface_hub reads its environment when it is imported, so it must run in a p
 large and binary files lie in Git LFS, and are fetched from another address: a second server plays it.
 """
 
+import base64
 import functools
 import hashlib
 import json
@@ -142,10 +143,12 @@ class FakeHub:
         self.requests: list[Request] = []
         self._repositories: dict[tuple[str, str], _Repository] = {}
         self._contents: dict[str, HubFile] = {}
+        self._uploaded: dict[str, bytes] = {}  # of Git LFS, before their commit
         self._gated: set[str] = set()
         self._hidden: set[str] = set()
         self._cuts: dict[str, int] = {}
         self._spoiled: set[str] = set()
+        self.private: set[str] = set()  # repositories that were made so
         self._servers = [_Server(self, self._answer), _Server(self, self._answer_content)]
         self.endpoint, self._content_endpoint = (server.url for server in self._servers)
 
@@ -237,6 +240,8 @@ class FakeHub:
     def _answer(self, asked: BaseHTTPRequestHandler) -> _Answer:
         url = urlsplit(asked.path)
         token = asked.headers.get("Authorization", "").removeprefix("Bearer ")
+        if asked.command == "POST":
+            return self._pushed(url.path, token, asked.rfile.read(int(asked.headers.get("Content-Length", 0))))
         if match := _API.fullmatch(url.path):
             kind, name, what, revision, under = (unquote(part or "") for part in match.groups())
             repository = self._repository(kind, name, token)
@@ -251,6 +256,57 @@ class FakeHub:
             prefix, name, revision, path = (unquote(part or "") for part in match.groups())
             return self._resolve(prefix.rstrip("/") or "models", name, revision, path, token, asked)
         raise _RefusedError(404, "NotFound", "Sorry, we can't find the page you are looking for.")
+
+    def _pushed(self, path: str, token: str, body: bytes) -> _Answer:
+        """What an upload asks: a repository, which files go to Git LFS, where to, and then a commit."""
+        if token != GRANTED:
+            raise _RefusedError(401, "Unauthorized", "Invalid username or password.")
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            kind, name = f"{asked.get('type', 'model')}s", f"{asked['organization']}/{asked['name']}"
+            if (kind, name) in self._repositories:
+                raise _RefusedError(409, "Conflict", "You already created this repo")
+            self.private |= {name} if asked.get("private") or asked.get("visibility") == "private" else set()
+            self.add(kind, name, {})
+            return _json({"url": f"{self.endpoint}/{name}", "id": name, "name": name})
+        if match := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/preupload/main", path):
+            content = json.loads(body)["files"]
+            large = [each["size"] >= LFS_SIZE or each["path"].endswith(LFS_SUFFIXES) for each in content]
+            told = [
+                {"path": each["path"], "uploadMode": "lfs" if lfs else "regular", "shouldIgnore": False, "oid": None}
+                for each, lfs in zip(content, large, strict=True)
+            ]
+            return _json({"files": told})
+        if path == "/api/validate-yaml":
+            front = json.loads(body)["content"].split("---")[1]
+            bases = re.findall(r'^base_model: "?([^"\n]*)"?$', front, re.MULTILINE)
+            wrong = [base for base in bases if not re.fullmatch(r"[\w.-]+/[\w.-]+", base)]
+            errors = [{"message": f"base_model {each!r} is no model's id"} for each in wrong]
+            return _json({"errors": errors, "warnings": []})
+        if match := re.fullmatch(r"/(?:datasets/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
+            objects = [
+                {**each, "actions": {"upload": {"href": f"{self._content_endpoint}/put/{each['oid']}"}}}
+                for each in json.loads(body)["objects"]
+            ]
+            return _json({"objects": objects, "transfer": "basic"})
+        if match := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/commit/main", path):
+            kind, name = match.groups()
+            tree = dict(self._repositories[kind, name].commits[self.commit(kind, name)])
+            found = {path: file.content for path, file in tree.items()}
+            for line in map(json.loads, body.decode().splitlines()):
+                if line["key"] == "file":
+                    found[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                elif line["key"] == "lfsFile":
+                    found[line["value"]["path"]] = self._uploaded[line["value"]["oid"]]
+            commit = self.add(kind, name, found)
+            told = {"commitOid": commit, "commitUrl": f"{self.endpoint}/{name}/commit/{commit}"}
+            return _json({"success": True, **told, "hookOutput": "", "pullRequestUrl": ""})
+        raise _RefusedError(404, "NotFound", f"nothing is pushed to {path}")
+
+    def content(self, kind: str, name: str) -> dict[str, bytes]:
+        """The files of a repository's main branch."""
+        tree = self._repositories[kind, name].commits[self.commit(kind, name)]
+        return {path: file.content for path, file in tree.items()}
 
     def _repository(self, kind: str, name: str, token: str) -> _Repository:
         repository = self._repositories.get((kind, name))
@@ -313,6 +369,11 @@ class FakeHub:
         return answer
 
     def _answer_content(self, asked: BaseHTTPRequestHandler) -> _Answer:
+        if asked.command == "PUT":
+            content = asked.rfile.read(int(asked.headers["Content-Length"]))
+            assert hashlib.sha256(content).hexdigest() == asked.path.rsplit("/", 1)[-1]
+            self._uploaded[hashlib.sha256(content).hexdigest()] = content
+            return _Answer(200)
         match = _CONTENT.fullmatch(urlsplit(asked.path).path)
         if match is None or match[1] not in self._contents:
             raise _RefusedError(404, "NotFound", "no such content")
@@ -377,11 +438,11 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in (answer.headers | {"Content-Length": str(len(answer.body))}).items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(answer.body[: answer.cut])
             self.close_connection |= answer.cut is not None
 
-    do_HEAD = do_GET
+    do_HEAD = do_POST = do_PUT = do_GET
 
     def log_message(self, *_: object) -> None:
         pass

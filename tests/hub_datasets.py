@@ -835,6 +835,12 @@ class Expected(NamedTuple):
             assert found[shown[0]] == (answers.index(label) if isinstance(label, str) else label), shown[0]
 
 
+def _all_shown(one: Expected) -> Expected:
+    """The same where all answers of a question are candidates of one example."""
+    right, wrong = one.truth
+    return one._replace(examples=one.examples // 2, truth=(right, *({text: 0} for text in wrong)))
+
+
 @cache
 def expected(records: int = 24) -> dict[str, Expected]:
     """By the name of the task, where every split has so many records, of which 4 or more are needed."""
@@ -1015,7 +1021,8 @@ def expected(records: int = 24) -> dict[str, Expected]:
         ),
     }
     pairs = {f"{name}_pairs": one._replace(examples=one.examples // 2) for name, one in with_pairs.items()}
-    return one_by_one | with_pairs | pairs
+    every = {f"{name}_choices": _all_shown(with_pairs[name]) for name in ("mmlu", "quality")}
+    return one_by_one | with_pairs | pairs | every
 
 
 EXPECTED = expected()

@@ -60,7 +60,7 @@ def cell(
 
 def of(measured: list[Measured], name: str = "synthetic", parameters: dict[str, int] | None = None) -> Results:
     """A run that found these cells."""
-    summaries, comparisons = summarise.summarise(measured)
+    summarised = summarise.summarise(measured)
     tasks = dict.fromkeys(item.cell.task for item in measured)
     sizes = {"supervisor": 1000, "transfer": 1000, "validation": 200, "test": 800}
     return Results(
@@ -81,10 +81,9 @@ def of(measured: list[Measured], name: str = "synthetic", parameters: dict[str, 
         tasks=tuple(TaskFacts(task, sizes, 2, (0.5, 0.5)) for task in tasks),
         metrics=metrics.facts(),
         cells=tuple(item.cell for item in measured),
-        summaries=summaries,
-        comparisons=comparisons,
+        **summarised._asdict(),
         parameters=parameters or {},
-        across=across.over_tasks(summaries),
+        across=across.over_tasks(summarised.summaries),
     )
 
 

@@ -226,6 +226,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_one_file_adds_one_of_each_kind(folder, capsys):
     pytest.importorskip("matplotlib")
     assert cli.main(["run", str(folder / "experiment.py"), "--track", str(folder / "mine.py:Recorder")]) == cli.OK

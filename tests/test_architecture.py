@@ -1,4 +1,4 @@
-"""The folders import downhill, as docs/architecture.md lists them, and each says what is in it."""
+"""The folders import downhill, as docs/explanation/architecture.md lists them, and each says what is in it."""
 
 import ast
 import re
@@ -55,8 +55,8 @@ def folder_of(file: Path) -> str:
 
 
 def floors() -> list[list[str]]:
-    """The folders of docs/architecture.md, from the top row to the bottom one."""
-    page = (ROOT / "docs" / "architecture.md").read_text()
+    """The folders of docs/explanation/architecture.md, from the top row to the bottom one."""
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
     table = page.partition("## Folders")[2].partition("\n## ")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     return [re.findall(r"`(\w+)`", row) for row in rows]
@@ -130,7 +130,7 @@ def test_every_module_says_what_it_is() -> None:
     assert [file for file in MODULES if not ast.get_docstring(ast.parse(file.read_text()))] == []
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.stem)
 def test_files_that_a_page_names_exist(page: Path) -> None:
     for name in re.findall(r"`([\w/]+/[\w/]*\.py)`", page.read_text()):
         assert any((root / name).exists() for root in (ROOT, PACKAGE)) or name.startswith("supervisors/X"), name

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests import tiny as make
-from w2s_jax import cli, models
+from w2s_jax import api, cli, models
 from w2s_jax.config import Experiment, Method
 from w2s_jax.data import predictions as predictions_table
 from w2s_jax.data.predictions import Predictions
@@ -223,8 +223,14 @@ def test_a_full_disk_is_reported_and_the_same_command_resumes(probe_folder, tmp_
         raise OSError(errno.ENOSPC, "No space left on device")
 
     plan = make.probes(probe_folder, methods={"naive": Method()}, seeds=(0,), out=str(tmp_path / "runs"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match="the disk is full"):
+            make.attempt(plan)  # at once: not even the list of stages can be written
+    api.Planned([plan]).write_graphs()
+    monkeypatch.setattr(api.Planned, "write_graphs", lambda planned: None)
     monkeypatch.setattr(os, "fsync", full)
-    _, failures = make.attempt(plan)
+    _, failures, *_ = make.attempt(plan)
     assert all("disk is full" in f.reason or "a stage that it needs failed" in f.reason for f in failures)
     assert failures
     monkeypatch.undo()

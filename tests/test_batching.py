@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from w2s_jax.data.batching import EvalBatches, TrainBatches, bucket, room
+from w2s_jax.data.batching import SHORT, EvalBatches, TrainBatches, bucket, room
 from w2s_jax.data.tokens import Tokens, encode
 from w2s_jax.runtime.errors import UserError
 
@@ -85,7 +85,9 @@ def test_rows_hold_their_tokens_and_padding_is_told_by_lengths_alone(kind):
     batches = TrainBatches(tokens, 8, seed=0, epochs=1) if kind == "train" else EvalBatches(tokens, 8)
     for batch in batches:
         assert batch.tokens.dtype == batch.lengths.dtype == batch.rows.dtype == np.int32
-        assert batch.tokens.shape == (8, bucket(int(batch.lengths.max()), 2 if kind == "train" else 8))
+        longest = int(batch.lengths.max())
+        pieces = 8 if kind == "eval" else (2 if longest <= SHORT else 4)
+        assert batch.tokens.shape == (8, bucket(longest, pieces))
         for row, length, padded in zip(batch.rows, batch.lengths, batch.tokens, strict=True):
             assert length == (0 if row < 0 else tokens.lengths[row])
             if row >= 0:

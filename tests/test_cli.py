@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from w2s_jax import cli, config
-from w2s_jax.cli import dispatch, experiments
-from w2s_jax.runtime import packaged, references, tracking
+from w2s_jax.cli import dispatch, experiments, study
+from w2s_jax.runtime import packaged, references, trackers, tracking
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.progress import Reporter
+from w2s_jax.view import page
 
 ROOT = Path(__file__).parent.parent
 SMALL = "from pathlib import Path\nfrom tests import tiny\nexperiment = tiny.experiment(Path(__file__).parent"
@@ -90,8 +91,9 @@ def test_what_needs_no_jax_imports_none(tmp_path, arguments):
 def test_every_command_has_its_help_and_its_module():
     assert tuple(cli.COMMANDS)[: len(dispatch.FIRST)] == dispatch.FIRST
     files = {path.stem for path in (ROOT / "w2s_jax" / "cli").glob("*.py")}
-    shared = {"__init__", "__main__", "base", "dispatch", "experiments", "_starting_point"}
-    assert files - shared <= set(cli.COMMANDS)
+    shared = {"__init__", "__main__", "base", "dispatch", "experiments"}
+    verbs = {f"study_{name}" for name in study.VERBS}
+    assert {name for name in files - shared if not name.startswith("_")} <= {*cli.COMMANDS, *verbs}
 
 
 def test_packaged_configs_are_those_of_the_repository(capsys):
@@ -149,6 +151,9 @@ def test_a_wheel_brings_the_configs(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("w2s_jax/configs/")}
     assert packed == {f"w2s_jax/configs/{name}.py" for name in packaged.configs()}
+    static = {name for name in zipfile.ZipFile(wheel).namelist() if "/static/" in name}
+    mine = {f"w2s_jax/study/static/{path.name}" for path in (ROOT / "w2s_jax" / "study" / "static").iterdir()}
+    assert static == {f"w2s_jax/view/static/{name}" for name in page.static()} | mine
     subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", target, wheel], check=True)
     shutil.rmtree(source)
 
@@ -217,12 +222,13 @@ def test_a_tracker_from_outside_gets_every_steps_loss(folder):
     assert logged(runs / "tiny" / "log.jsonl") == trained(runs)
 
 
+@pytest.mark.slow
 def test_a_log_resumes_with_its_run(folder, monkeypatch):
     """A stop in the middle of a stage, then a kill in the middle of a line: each step is logged once."""
     (folder / "config.py").write_text(f"{SMALL}, checkpoint_seconds=0)\n")
     step = Reporter.step
 
-    def stopped(self, at, total, losses):
+    def stopped(self, at, total, losses=()):
         step(self, at, total, losses)
         if at == 3 and self._stage.startswith("[2/"):
             raise KeyboardInterrupt
@@ -238,6 +244,7 @@ def test_a_log_resumes_with_its_run(folder, monkeypatch):
     assert logged(log) == trained(folder / "runs")
 
 
+@pytest.mark.slow
 def test_a_sweep_is_tracked_as_one_run(folder):
     (folder / "other.py").write_text(f"{SMALL}, name='other', seeds=(1,))\n")
     assert cli.main(["sweep", "config.py", "other.py"]) == cli.OK
@@ -245,7 +252,7 @@ def test_a_sweep_is_tracked_as_one_run(folder):
     assert logged(log) == trained(folder / "runs")
     first, *_, last = [json.loads(line) for line in log.read_text().splitlines()]
     assert (first["run"], list(first["config"])) == ("tiny+other", ["tiny", "other"])
-    assert any(path.endswith("report.html") for path in last["written"])
+    assert {Path(path).name for path in last["written"]} >= {"results.json", "report.md"}
 
 
 @pytest.mark.parametrize("method", ["log", "finish"])
@@ -264,10 +271,10 @@ def test_a_tracker_that_fails_is_dropped(tmp_path, method):
             told.append("finish")
             assert method != "finish"
 
-    trackers = tracking.Trackers([Fails()], notes.append)
-    with trackers.run("a", {}, tmp_path):
-        trackers.losses("s", [1.0])
-        trackers.losses("s", [1.0, 0.5])
+    told_to = tracking.Trackers([Fails()], notes.append)
+    with told_to.run("a", {}, tmp_path):
+        told_to.log("s", [(1, {"loss": 1.0})])
+        told_to.log("s", [(1, {"loss": 1.0}), (2, {"loss": 0.5})])
     assert told == (["start", "log"] if method == "log" else ["start", "log", "log", "finish"])
     assert len(notes) == 1
     assert "Fails failed and is dropped" in notes[0]
@@ -287,4 +294,4 @@ def test_a_tracker_that_is_none_stops_the_run_before_it_trains(folder, capsys, s
     assert says in capsys.readouterr().err
     assert not list(folder.glob("runs/stages/*/manifest.json"))
     with pytest.raises(UserError, match="did you mean 'jsonl'"):
-        tracking.find("json")
+        trackers.find("json")

@@ -101,6 +101,7 @@ def test_a_member_that_begins_with_generative_finetuning_starts_from_it(tmp_path
         assert member.key != plain.key
 
 
+@pytest.mark.slow
 def test_the_labels_of_a_member_are_those_of_the_adapted_model(tmp_path):
     """As of the same learner that supervises alone, and others than without generative finetuning."""
     plan = make.probes(tmp_path, methods={"naive": Method()}, seeds=(0,))

@@ -2,14 +2,20 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from tests import tiny as make
+from tests.fake_hub import GRANTED, FakeHub
 from tests.test_models_parity import FAMILIES, LENGTHS, OTHER_SHAPES, SHAPES, assert_close, saved, tokens
-from w2s_jax import cli, models
+from w2s_jax import api, cli, metrics, models
 from w2s_jax.config import Method
 from w2s_jax.evaluation import storage
 from w2s_jax.models import assembly, export, tensor_table
@@ -226,3 +232,69 @@ def test_a_language_model_head_that_was_trained_is_exported(tmp_path):
     table = np.random.default_rng(0).normal(size=(50, 32)).astype(np.float32)
     export.write(dataclasses.replace(models.load(str(tmp_path / "source")), unembedding=table), tmp_path / "out")
     np.testing.assert_array_equal(models.unembedding(str(tmp_path / "out")), table)
+
+
+PUSH = """
+import sys
+from w2s_jax import cli
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_models_and_labels_are_exported_with_cards_and_pushed(tmp_path):
+    plan = make.experiment(tmp_path, name="pushed", methods={"naive": Method()})
+    lora = dataclasses.replace(plan.students["strong"], parameters="lora", lora_rank=2)
+    plan = dataclasses.replace(plan, students={"strong": lora})
+    found = make.run(plan)
+    runs = storage.save(found, Path(plan.out) / plan.name).parent.parent
+    student = found.cells[0].stages["student"]
+    with FakeHub() as hub:
+
+        def push(*arguments, token=GRANTED):
+            environment = {**os.environ, **hub.environment(tmp_path / "home", token), "PYTHONPATH": os.getcwd()}
+            program = [sys.executable, "-c", PUSH, "export", *arguments]
+            return subprocess.run(program, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+        refused = push(str(runs / plan.name), "--out", str(tmp_path / "refused"), "--push", "org/refused", token="")
+        assert refused.returncode == cli.BAD_INPUT
+        assert refused.stderr.splitlines()[-1].startswith("error: org/refused-")
+        assert (tmp_path / "refused" / student / "README.md").exists(), "what was written stays"
+        out = tmp_path / "adapters"
+        done = push(str(runs / plan.name), "--out", str(out), "--adapters", "--push", "org/toy")
+        assert done.returncode == cli.OK, done.stderr
+        name = f"org/toy-{student}"
+        files = hub.content("models", name)
+        assert name in hub.private
+        assert files == {path.name: path.read_bytes() for path in (out / student).iterdir()}
+        assert {"adapter_config.json", "adapter_model.safetensors", "README.md"} <= files.keys()
+        text = files["README.md"].decode()
+        summary, cell = found.summaries[0], found.cells[0]
+        assert "library_name: peft" in text
+        assert "base_model" not in text, "a folder is no model of the Hub"
+        assert f"made with w2s_jax from {Path(lora.model).name}." in text
+        assert str(tmp_path) not in text
+        figures = [f"{cell.scores['accuracy'][role]:.3f}" for role in ("supervisor", "student", "ceiling")]
+        pgr = summary.pgr["accuracy"]
+        said = metrics.in_words(pgr) if pgr.reason is None else f"undefined: {pgr.reason}"
+        assert f"| weak | naive | {' | '.join(figures)} | {said} |" in text
+        assert f"labels of {cell.stages['supervisor']} (SHA-256)" in text
+        data = push(
+            str(runs / plan.name), "--out", str(tmp_path / "data"), "--predictions", "--push", "org/data", "--public"
+        )
+        assert data.returncode == cli.OK, data.stderr
+        assert "org/data" not in hub.private
+        assert hub.content("datasets", "org/data").keys() == {"README.md", "predictions.parquet", "weak_labels.parquet"}
+    labels = pyarrow.parquet.read_table(tmp_path / "data" / "weak_labels.parquet").to_pylist()
+    split = api.Planned([plan]).tasks[plan.tasks[0]].splits(0).transfer
+    assert [row["id"] for row in labels] == list(split.ids)
+    expected = Store(runs / "stages").read(found.cells[0].stages["supervisor"]).predictions
+    np.testing.assert_array_equal([row["probs"] for row in labels], expected.for_split("transfer", split.ids))
+    rows = pyarrow.parquet.read_table(tmp_path / "data" / "predictions.parquet")
+    assert rows.num_rows == found.tasks[0].sizes["test"]
+    run_folder, nowhere = str(runs / plan.name), tmp_path / "x"
+    assert cli.main(["export", run_folder, "--out", str(nowhere), "--push", "no name"]) == cli.BAD_INPUT
+    assert cli.main(["export", run_folder, "--out", str(nowhere), "--push", "../x"]) == cli.BAD_INPUT
+    assert cli.main(["export", run_folder, "--out", str(nowhere), "--adapters", "--predictions"]) == cli.BAD_INPUT
+    assert not nowhere.exists()
+    assert str(tmp_path) not in (tmp_path / "data" / "README.md").read_text()

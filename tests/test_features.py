@@ -1,4 +1,4 @@
-"""docs/features.md: every fragment that it shows can be built, and every command parses."""
+"""docs/reference/features.md: every fragment that it shows can be built, and every command parses."""
 
 import re
 import shlex
@@ -12,14 +12,15 @@ from w2s_jax.cli import dispatch
 from w2s_jax.data import tasks
 
 ROOT = Path(__file__).parent.parent
-LINES = [line for line in (ROOT / "docs" / "features.md").read_text().splitlines() if line.startswith("| ")][1:]
+PAGE = ROOT / "docs" / "reference" / "features.md"
+LINES = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")][1:]
 SPANS = [span for line in LINES for span in re.findall(r"`([^`]+)`", line)]
 FRAGMENTS = [span for span in SPANS if re.match(r"[A-Z]\w*\(", span)]
 COMMANDS = [span for span in SPANS if span.startswith("w2s ")]
 
 
 def test_there_is_something_to_check() -> None:
-    assert len(LINES) == 40
+    assert len(LINES) == 47
     assert len(FRAGMENTS) > 25
     assert len(COMMANDS) > 5
 
@@ -39,7 +40,7 @@ def test_commands_parse_and_their_configs_load(command: str) -> None:
     _, *arguments = shlex.split(command)
     options, _ = dispatch.parse(arguments)
     assert options.command == arguments[0]
-    for name in re.findall(r"\S+\.py", command):
+    for name in re.findall(r"configs/\S+\.py", command):
         assert isinstance(config.load(str(ROOT / name)), w2s.Experiment)
 
 

@@ -105,7 +105,7 @@ def test_a_sweep_computes_once_what_experiments_share(probe_folder):
 
 
 def test_experiments_of_one_sweep_have_one_folder(tiny):
-    with pytest.raises(UserError, match="one `out` and one `mesh`"):
+    with pytest.raises(UserError, match="one `out`, one `mesh`, and one `jobs`"):
         api.sweep([tiny, dataclasses.replace(tiny, out="elsewhere")], make.quiet())
 
 

@@ -473,6 +473,7 @@ print(json.dumps([{example.label for example in found.examples} == {0}, found.re
     assert ask(hub, tmp_path, code) == [[True, 3000]]
 
 
+@pytest.mark.slow
 def test_a_locked_config_reads_what_it_read_and_refuses_what_changed(tmp_path):
     towns = {"data/train-00000-of-00001.parquet": table([f"town {k}" for k in range(20)])}
     with FakeHub() as hub:

@@ -117,6 +117,7 @@ def small(folder: Path, **fields: object) -> Experiment:
     return dataclasses.replace(plan, tasks=(dataclasses.replace(plan.tasks[0], balance=False),))
 
 
+@pytest.mark.slow
 def test_key_and_bits_change_together(tmp_path):
     plan = small(tmp_path / "plan", methods={"naive": Method(), "hint": Method(hint=True)})
     weak = next(iter(plan.supervisors.values()))
@@ -192,6 +193,7 @@ def test_a_stage_that_asks_for_more_than_its_hash_covers_fails(tmp_path):
         assert next(iter(places(plan).values())).splits
 
 
+@pytest.mark.slow
 def test_ccs_and_its_texts_are_hashed(tmp_path):
     plan = small(tmp_path / "plan", methods={"ccs": Method(CCS(tries=1, steps=5))})
     plan = dataclasses.replace(plan, students={"strong": plan.students["strong"]})

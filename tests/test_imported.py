@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests import synthetic
-from w2s_jax import api, cli, metrics, report
+from w2s_jax import api, cli, metrics, report, view
 from w2s_jax.evaluation import compare, imported, storage, summarise
 from w2s_jax.runtime.errors import UserError
 
@@ -70,7 +70,7 @@ def test_imported_results_are_saved_reported_and_compared_beside_others(tmp_path
     folder = tmp_path / "runs" / "aar"
     assert api.load_results(folder) == storage.load(folder)
     storage.save(synthetic.three_tasks(3), tmp_path / "runs" / "ours")
-    page = report.page([folder, tmp_path / "runs" / "ours"], tmp_path / "page.html")[0].read_text()
+    page = view.bundle([folder, tmp_path / "runs" / "ours"], tmp_path / "page")[0].read_text()
     assert "confident only" in page
     assert "coin flips" in page
     assert cli.main(["compare", str(folder), "methods", "confident only", "vanilla", "--json"]) == 0
@@ -105,7 +105,7 @@ def test_predictions_are_measured_as_our_own(tmp_path):
     ]
     table = write(tmp_path / "theirs.csv", predictions(items))
     found = imported.results(table, "theirs")
-    summaries, comparisons = summarise.summarise(items)
+    summaries, comparisons, _ = summarise.summarise(items)
     for ours, theirs in zip(summaries, found.summaries, strict=True):
         assert theirs.scores["accuracy"]["student"] == pytest.approx(ours.scores["accuracy"]["student"])
         assert theirs.pgr["accuracy"].value == pytest.approx(ours.pgr["accuracy"].value)

@@ -1,7 +1,9 @@
 """The launch scripts: run for real where that needs one machine, else with stand-ins for the cluster's commands."""
 
+import importlib.metadata
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -365,3 +367,19 @@ def test_usage_is_shown_for_settings_that_cannot_be(script, arguments, environme
 def test_scripts_are_bash(script):
     assert script in SCRIPTS
     assert subprocess.run(["bash", "-n", LAUNCH / script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["gpu", "tpu"])
+def test_what_an_image_installs_exists(kind):
+    """The pip step of each image: its extras are ours, and jax's; the rest is Docker's own."""
+    text = (LAUNCH / f"{kind}.Dockerfile").read_text()
+    (line,) = (line for line in text.splitlines() if line.startswith("RUN "))
+    words = shlex.split(line)
+    assert words[:4] == ["RUN", "pip", "install", "--no-cache-dir"]
+    assert words[4] == {"gpu": "jax[cuda13]", "tpu": "jax[tpu]"}[kind]
+    declared = set(importlib.metadata.metadata("jax").get_all("Provides-Extra") or ())
+    assert words[4].partition("[")[2].rstrip("]") in declared
+    ours = (LAUNCH.parent / "setup.py").read_text()
+    assert words[5:] == ["/src[plot]"]
+    assert '"plot": [' in ours
+    assert 'CMD ["w2s", "--help"]' in text

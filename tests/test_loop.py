@@ -17,7 +17,7 @@ from w2s_jax.data.tokens import Tokens
 from w2s_jax.runtime import checkpoint, processes
 from w2s_jax.runtime.errors import Interrupted, UserError
 from w2s_jax.train import loop
-from w2s_jax.train.loop import LoopSettings, evaluation_steps, fit
+from w2s_jax.train.loop import Job, LoopSettings, evaluation_steps, fit
 from w2s_jax.train.state import create
 from w2s_jax.train.step import make_predict, make_train_step
 
@@ -65,19 +65,27 @@ def run(
     def probabilities(params):
         return np.asarray(jax.nn.softmax(predict(params, {}, *whole)))
 
-    return fit(
+    step = step if change is None else change(step)
+
+    def learn(state, frozen, batches):
+        ((batch, targets),) = batches
+        return step(state, frozen, batch.tokens, batch.lengths, targets, batch.rows >= 0)
+
+    trained = fit(
         state,
         {},
-        step=step if change is None else change(step),
-        batches=batches,
-        targets=targets,
-        evaluate=evaluate or probabilities,
-        validation_targets=targets,
+        step=learn,
+        jobs=[Job(batches, targets, targets)],
+        evaluate=lambda params: [(evaluate or probabilities)(params)],
         settings=settings or LoopSettings(evaluations=4, checkpoint_seconds=0),
         folder=folder,
         profile=profile,
         progress=progress,
     )
+    (history,) = trained.histories
+    if isinstance(history, UserError):
+        raise history
+    return SimpleNamespace(params=trained.params, history=history)
 
 
 def assert_equal(left, right):
@@ -126,7 +134,7 @@ def test_asked_to_stop_it_saves_first(data, tmp_path):
     with pytest.raises(Interrupted, match="step 7 of 20"):
         run(data, tmp_path / "p", settings=LoopSettings(checkpoint_seconds=1e9), progress=stop)
     assert signal.getsignal(signal.SIGTERM) is handler
-    assert len(checkpoint.meta(tmp_path / "p")["losses"]) == 7
+    assert len(checkpoint.meta(tmp_path / "p")["jobs"][0]["losses"]) == 7
     assert_equal(run(data, tmp_path / "p"), run(data))
 
 

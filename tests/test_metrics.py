@@ -174,6 +174,25 @@ def test_calibration_by_hand():
     assert metrics.calibration_error(probs, labels, bins=1) == pytest.approx(abs(4 / 5 - 4.05 / 5))
 
 
+@pytest.mark.parametrize("classes", [4, 10])
+@pytest.mark.parametrize("bins", [5, 10])
+def test_calibration_of_many_classes_is_that_of_the_chosen_one(classes, bins):
+    """Against scikit-learn's curve of one question with two answers: was the choice right?"""
+    curve = pytest.importorskip("sklearn.calibration").calibration_curve
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, classes, 500)
+    probs = model(rng, labels, 2.0, classes)
+    sure, right = probs.max(axis=-1), probs.argmax(axis=-1) == labels
+    accuracy, confidence = curve(right, sure, n_bins=bins, strategy="uniform")
+    diagram = metrics.reliability(probs, labels, bins=bins)
+    filled = diagram.counts > 0
+    np.testing.assert_allclose(diagram.accuracy[filled], accuracy)
+    np.testing.assert_allclose(diagram.confidence[filled], confidence)
+    expected = np.sum(diagram.counts[filled] * np.abs(accuracy - confidence)) / 500
+    assert metrics.calibration_error(probs, labels, bins=bins) == pytest.approx(expected)
+    assert metrics.over_confidence(probs, labels) == pytest.approx(sure.mean() - right.mean())
+
+
 def test_a_calibrated_model_has_a_small_calibration_error():
     rng = np.random.default_rng(0)
     p = rng.uniform(size=20_000)
@@ -438,6 +457,7 @@ def test_an_interval_that_has_no_bound_is_infinite():
     assert intervals.inverted(test, 1.0, 0.95)[1:] == (-np.inf, np.inf)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_and_p_values_are_uniform():
     """A short version of benchmarks/coverage.py, whose whole table is docs/results/coverage.md."""
     for setting in (coverage.Setting(0.027, 3), coverage.Setting(0.045, 5, "overlapping", group=4)):

@@ -123,6 +123,7 @@ def test_features(tmp_path, mesh):
 
 
 @pytest.mark.parametrize("parameters", ["full", *make.slow("lora")])
+@pytest.mark.slow
 def test_a_backbone_that_a_stage_trained_is_read_onto_the_mesh(tmp_path, mesh, parameters):
     """Of generative finetuning, and of a student that a probe reads; compared with NumPy on the saved files."""
     plan = make.experiment(tmp_path, methods={"probe": Method(readout="truth_probe")})

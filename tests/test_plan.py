@@ -22,11 +22,11 @@ from w2s_jax.data.tokens import Tokens
 from w2s_jax.models import weights
 from w2s_jax.models.config import Experts, ModelConfig, Relative, Rope
 from w2s_jax.models.preference import Preference
-from w2s_jax.plan import chips, compilation, counting, kernels, lowering, search
+from w2s_jax.plan import compilation, counting, kernels, lowering, search
 from w2s_jax.plan.architectures import architecture
 from w2s_jax.plan.compilation import Compiled, Request
 from w2s_jax.plan.roofline import roofline
-from w2s_jax.runtime import sharding
+from w2s_jax.runtime import chips, sharding
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.students import Train
 from w2s_jax.supervisors import Ensemble
@@ -618,7 +618,7 @@ class Recorded:
             self.programs.append(compiled.lower(*arguments, **named).as_text())
             return compiled(*arguments, **named)
 
-        call.lower = compiled.lower
+        call.trace = compiled.trace
         return call
 
 
@@ -666,7 +666,7 @@ def test_what_is_lowered_is_what_training_calls(model, monkeypatch, name):
     pretrained = models.load_sharded(model, mesh, read_layer=learner.read_layer)
     finetune.finetune(learner, pretrained, loss, seed=0, mesh=mesh, **what)
     ran, task = recorded.programs, (architecture(model), 2, candidates)
-    planned = [lowering.lower(kind, learner, *task, loss, mesh).lowered.as_text() for kind in ("train", "label")]
+    planned = [lowering.lower(kind, learner, *task, loss, mesh).traced.lower().as_text() for kind in ("train", "label")]
     assert ran == planned
 
 
@@ -680,7 +680,7 @@ def test_what_is_lowered_is_what_generative_finetuning_calls(model, monkeypatch,
     full_rows(monkeypatch, learner.max_tokens)
     generative.adapt(learner, models.load_sharded(model, mesh), ["text"] * 8, seed=0, mesh=mesh)
     planned = lowering.lower("adapt", learner, architecture(model), 2, 1, losses.bind(losses.cross_entropy), mesh)
-    assert recorded.programs == [planned.lowered.as_text()]
+    assert recorded.programs == [planned.traced.lower().as_text()]
 
 
 def test_a_batch_that_the_devices_do_not_divide(model):

@@ -19,8 +19,8 @@ from w2s_jax.models.language_model import LanguageModel
 from w2s_jax.models.layers import Lora
 from w2s_jax.models.packing import Packing
 from w2s_jax.models.preference import Preference, reply_start
-from w2s_jax.plan import chips, compilation
-from w2s_jax.runtime import sharding
+from w2s_jax.plan import compilation
+from w2s_jax.runtime import chips, sharding
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.students import Train
 from w2s_jax.train.finetune import finetune
@@ -229,6 +229,7 @@ def assert_same(one, other, **tolerance):
 
 
 @pytest.mark.parametrize(("preference", "parameters"), [(DPO, "lora"), *SLOW], ids=str)
+@pytest.mark.slow
 def test_training_is_the_same_in_microbatches_and_on_a_mesh(tmp_path, preference, parameters):
     student = learner(tmp_path / "m", preference=preference, parameters=parameters)
     whole = trained(student)
@@ -247,6 +248,7 @@ def paths(tree):
 
 
 @pytest.mark.parametrize("parameters", ["full", *make.slow("lora")])
+@pytest.mark.slow
 def test_resumed_it_ends_with_the_same_bits(tmp_path, parameters):
     class Killed(Exception):
         pass

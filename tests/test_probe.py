@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from scipy import optimize, special
 from sklearn.linear_model import LogisticRegression
 
 from w2s_jax import losses
@@ -34,6 +35,33 @@ def labels(features):
 
 def one_hot(labels, classes):
     return np.eye(classes, dtype=np.float32)[labels]
+
+
+def test_candidates_are_scored_by_one_vector_as_a_conditional_logit():
+    """Of four candidates: the optimum that scipy finds for McFadden's model, on features standardised over all."""
+    random = np.random.default_rng(5)
+    features = (random.normal(size=(200, 4, 6)) * np.geomspace(0.1, 10, 6) + 3).astype(np.float32)
+    truth = random.normal(size=(2, 6))
+    scores = np.einsum("nkd,pd->pnk", (features - 3) / np.geomspace(0.1, 10, 6), truth)
+    labels = (scores + random.gumbel(size=scores.shape)).argmax(axis=2)
+    rows = np.stack([random.permutation(200)[:150]] * 2)
+    rows[1, 120:] = -1
+    targets = np.take_along_axis(one_hot(labels, 4), rows[..., None].clip(0), axis=1)
+    options = {"steps": 1000, "batch_size": None, "learning_rate": 0.1, "weight_decay": 0.01}
+    fitted = fit_probes(features, targets, CROSS_ENTROPY, rows=rows, **options)
+    assert fitted.weights.shape == (2, 6, 1)
+    probs = jax.nn.softmax(predict_probes(features, fitted.weights, fitted.biases), axis=-1)
+    for problem in range(2):
+        own = rows[problem][rows[problem] >= 0]
+        z = (features - features[own].mean((0, 1))) / features[own].std((0, 1))
+
+        def objective(vector, z=z, own=own, of=labels[problem]):
+            values = z[own] @ vector
+            picked = values[np.arange(len(own)), of[own]]
+            return (special.logsumexp(values, axis=1) - picked).mean() + 0.005 * vector @ vector
+
+        best = optimize.minimize(objective, np.zeros(6), tol=1e-10).x
+        np.testing.assert_allclose(probs[problem], special.softmax(z @ best, axis=1), atol=2e-4)
 
 
 @pytest.mark.parametrize("classes", [2, 3])

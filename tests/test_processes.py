@@ -57,14 +57,14 @@ processes.PATIENCE_SECONDS, loop.ASK_SECONDS = 3.0, 0.2
 what, last = sys.argv.pop(1), int(os.environ["JAX_PROCESS_ID"]) == int(os.environ["JAX_NUM_PROCESSES"]) - 1
 make, step = Session.make, Reporter.step
 
-def troubled_make(self, stages):
+def troubled_make(self, stages, *more):
     if what == "before" and stages[0].role == "ceiling":
         raise UserError("the last has no luck")
     if what == "surprised" and stages[0].role == "ceiling":
         raise TypeError("nobody foresaw this")
-    return make(self, stages)
+    return make(self, stages, *more)
 
-def troubled_step(self, at, total, loss):
+def troubled_step(self, at, total, loss, **names):
     if at == 3 and self._stage.startswith("[2/4] ceiling"):
         if what == "stop":
             os.kill(os.getpid(), signal.SIGTERM)
@@ -74,7 +74,7 @@ def troubled_step(self, at, total, loss):
         time.sleep(0.1)
         if at == 10:
             os.kill(os.getpid(), signal.SIGTERM)
-    step(self, at, total, loss)
+    step(self, at, total, loss, **names)
 
 if last:
     Session.make, Reporter.step = troubled_make, troubled_step
@@ -199,7 +199,7 @@ def test_asked_to_stop_one_stops_all_and_any_number_resumes(folder, expected, be
     stopped = re.search(r"stopped at step ([34]) of 8", "".join(error for _, error in written))
     assert stopped, written
     (progress,) = (folder / out / "stages").glob("ceiling-*/progress")
-    assert len(checkpoint.meta(progress)["losses"]) == int(stopped[1])
+    assert len(checkpoint.meta(progress)["jobs"][0]["losses"]) == int(stopped[1])
     command = w2s("--out", out, "--distributed", *mesh[after])
     codes, written = ended(start(folder, *[command] * after))
     assert codes == [cli.OK] * after, written
@@ -235,7 +235,7 @@ def test_an_error_of_one_before_it_trains_is_a_failed_stage_of_all(folder, expec
 def test_an_error_of_one_within_training_reaches_all(folder):
     """Where they meet before they wait for each other the stage has failed; else the job has."""
     command = troubled("within", "--out", "lost")
-    codes, written = ended(start(folder, command, command), timeout=60)
+    codes, written = ended(start(folder, command, command), timeout=120)
     assert codes == [cli.FAILED, cli.FAILED], written
     assert any("the last has no luck" in line for lines in errors(written) for line in lines), written
 

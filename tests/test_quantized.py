@@ -86,6 +86,7 @@ def test_blocks_of_zeros_stay_zeros_and_an_odd_axis_is_refused():
         pytest.param("int8", (2, 2, 2), marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_adapters_learn_what_they_learn_on_the_rounded_weights_in_float32(tmp_path, base, ways):
     student, mesh = learner(make.untied(tmp_path / "m"), base), ways and sharding.make_mesh(*ways)
     start = models.load_sharded(student.model, mesh, base=base)
@@ -143,6 +144,7 @@ def test_whatever_the_model_gives_for_an_example(tmp_path, changes):
         np.testing.assert_allclose(found.history.losses, expected.history.losses, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_experts_of_a_mixture(tmp_path):
     saved(tmp_path, *FAMILIES["qwen3_moe"])
     student, plain = learner(tmp_path, "nf4"), models.load(str(tmp_path))
@@ -192,7 +194,7 @@ def test_what_the_backward_pass_keeps_is_no_decoded_kernel(tmp_path):
     for base in ("bfloat16", "nf4"):
         student = learner(tmp_path / "m", base, dtype="bfloat16", max_tokens=4)
         made = lowering.lower("train", student, config, 2, 1, loss, sharding.make_mesh(devices=jax.devices()[:1]))
-        memory = made.lowered.compile().memory_analysis()
+        memory = made.traced.lower().compile().memory_analysis()
         held[base] = made.parameters, memory.temp_size_in_bytes
     (wide, _), (narrow, temporary) = held["bfloat16"], held["nf4"]
     assert wide - narrow == pytest.approx(kernels * (16 - 4.5) / 8, rel=0.02)  # heads are shorter than a block

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests import synthetic
-from w2s_jax import metrics, report
+from w2s_jax import metrics, report, view
 from w2s_jax.evaluation import frames, storage
 from w2s_jax.evaluation.results import Mean, Results
 from w2s_jax.metrics import PGR, Finding, in_words
@@ -19,6 +19,7 @@ from w2s_jax.report.figures import curves as curves_figure
 from w2s_jax.report.figures import drawing, methods, selection, style
 from w2s_jax.runtime import references
 from w2s_jax.runtime.errors import UserError
+from w2s_jax.view.page import TABS
 
 FIGURES = ("methods", "pgr", "agreement", "accuracy", "curves", "reliability")
 needs_matplotlib = pytest.mark.skipif(not figures.available(), reason="matplotlib is not installed")
@@ -36,6 +37,11 @@ def grown() -> Results:
 
 def page_of(run: Results) -> str:
     return html_page.html([run], figures.draw([run]))
+
+
+def page(folders: list[Path], out: Path) -> list[Path]:
+    """The page as files, without the script and its data."""
+    return [path for path in view.bundle(folders, out) if path.name == "index.html" or path.parent.name == "figures"]
 
 
 def _words(text: str) -> str:
@@ -231,7 +237,7 @@ def test_a_users_own_figure_is_in_the_report(found: Results, tmp_path: Path, mon
     (tmp_path / "own.py").write_text(OWN_FIGURE)
     references.named(str(tmp_path / "own.py"), "own", figures.RunFigure)
     names = [path.name for path in report.write(found, tmp_path)]
-    assert names == ["results.json", "report.md", "own.png", "own.svg", "own.csv"]
+    assert names == ["results.json", "report.md", "own.png", "own.svg", "own.pdf", "own.csv"]
     assert (tmp_path / "own.csv").read_text() == "y\n0\n1\n"
     assert "My caption." in page_of(found)
     assert list(found.plot()) == ["own"]
@@ -253,7 +259,7 @@ def test_results_plot_the_figures_of_the_report(found: Results) -> None:
 def test_every_figure_is_made_of_the_results_and_is_the_same_again(found: Results, tmp_path: Path) -> None:
     first, again = report.write(found, tmp_path / "first"), report.write(found, tmp_path / "again")
     names = ["results.json", "report.md"]
-    names += [f"{name}{end}" for name in FIGURES for end in (".png", ".svg", ".csv")]
+    names += [f"{name}{end}" for name in FIGURES for end in (".png", ".svg", ".pdf", ".csv")]
     assert [path.name for path in first] == names
     for one, two in zip(first, again, strict=True):
         assert one.read_bytes() == two.read_bytes()
@@ -424,16 +430,19 @@ def test_the_story_tells_of_cells_that_are_missing_and_of_one_task() -> None:
 
 
 @needs_matplotlib
+@pytest.mark.slow
 def test_the_page_has_its_figures_beside_it_as_files(found: Results, tmp_path: Path) -> None:
     for name in ("one", "two"):
         storage.save(dataclasses.replace(found, name=name), tmp_path / name)
-    page, *files = report.page([tmp_path / "one"], tmp_path / "page.html")
-    assert {path.parent for path in files} == {tmp_path / "page_figures"}
-    assert {path.name for path in files} == {f"{name}{end}" for name in FIGURES for end in (".png", ".svg", ".csv")}
-    page, *files = report.page([tmp_path / "one", tmp_path / "two"], tmp_path / "both.html")
+    _, *files = page([tmp_path / "one"], tmp_path / "page")
+    assert {path.parent for path in files} == {tmp_path / "page" / "figures"}
+    assert {path.name for path in files} == {
+        f"{name}{end}" for name in FIGURES for end in (".png", ".svg", ".pdf", ".csv")
+    }
+    first, *files = page([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
     names = {path.name for path in files}
     assert {"one_accuracy.png", "two_accuracy.png", "methods.csv"} <= names
-    assert all(path.stat().st_size for path in (page, *files))
+    assert all(path.stat().st_size for path in (first, *files))
 
 
 @needs_matplotlib
@@ -487,8 +496,8 @@ def test_without_matplotlib_there_are_tables_and_no_figures(
     assert re.fullmatch(r"no figures: they need matplotlib.*\n", capsys.readouterr().err)
     with pytest.raises(UserError, match=r"they need matplotlib, which `pip install 'w2s-jax\[plot\]'` adds"):
         found.plot()
-    (page,) = report.page([tmp_path], tmp_path / "page.html")
-    text = page.read_text()
+    (whole,) = page([tmp_path], tmp_path / "page")
+    text = whole.read_text()
     assert "they need matplotlib" in text
     assert "<svg" not in text
     assert "0.51 [" in text or "0.50 [" in text
@@ -540,20 +549,23 @@ class Page(HTMLParser):
 def test_the_page_is_whole_and_needs_no_network(found: Results, grown: Results, tmp_path: Path) -> None:
     for name, run in (("found", found), ("grown", grown)):
         storage.save(run, tmp_path / name)
-    text = report.page([tmp_path / "found", tmp_path / "grown"], tmp_path / "out" / "page.html")[0].read_text()
-    page = Page(text)
+    out = tmp_path / "out"
+    text = page([tmp_path / "found", tmp_path / "grown"], out)[0].read_text()
+    read = Page(text)
     assert not re.search(r"https?:|@import|url\((?!#)|//[a-z]", text)
-    assert all(reference.startswith(("#", "data:text/csv;base64,")) for reference in page.references)
-    assert len(page.ids) == len(set(page.ids))
-    inner = {reference[1:] for reference in page.references if reference.startswith("#")}
+    files = [each for each in read.references if not each.startswith(("#", "data:,"))]
+    assert files
+    assert all((out / file).exists() for file in files)
+    assert len(read.ids) == len(set(read.ids))
+    inner = {reference[1:] for reference in read.references if reference.startswith("#")} - set(TABS)
     inner |= set(re.findall(r"url\(#([^)]+)\)", text))
-    assert inner <= set(page.ids)
+    assert inner <= set(read.ids)
     for run in (found, grown):
         for block in table.blocks(run):
-            assert block.title in page.text
-            assert all(cell in page.text for row in block.main.rows for cell in row)
-            assert all(note in page.text for note in block.notes)
-    assert "w2s run configs/synthetic.py" in page.text
+            assert block.title in read.text
+            assert all(cell in read.text for row in block.main.rows for cell in row)
+            assert all(note in read.text for note in block.notes)
+    assert "w2s run configs/synthetic.py" in read.text
 
 
 @needs_matplotlib
@@ -573,16 +585,17 @@ def test_names_cannot_break_the_page(found: Results) -> None:
     assert hostile in Page(text).text
 
 
+@pytest.mark.slow
 def test_runs_of_the_same_name_go_by_their_folders(found: Results, tmp_path: Path) -> None:
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
         storage.save(found, folder)
-    text = report.page([*folders, folders[0]], tmp_path / "page.html")[0].read_text()
+    text = page([*folders, folders[0]], tmp_path / "page")[0].read_text()
     headings = re.findall(r'<h2 id="run\d">(.*?)</h2>', text)
     assert headings == [str(folder.resolve()) for folder in folders]
 
 
 def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no results.json"):
-        report.page([tmp_path], tmp_path / "page.html")
-    assert not (tmp_path / "page.html").exists()
+        page([tmp_path], tmp_path / "page")
+    assert not (tmp_path / "page").exists()

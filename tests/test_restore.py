@@ -74,6 +74,7 @@ def test_an_untied_head_that_generative_finetuning_trained_is_where_a_text_stude
         assert abs(trained(student, found).history.losses[0] - old.history.losses[0]) > 1e-4
 
 
+@pytest.mark.slow
 def test_the_head_stays_as_it_was_for_a_preference_for_adapters_and_where_it_is_tied(tmp_path):
     folder = untied(tmp_path / "m")
     for student in (

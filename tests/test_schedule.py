@@ -108,7 +108,7 @@ def test_a_stage_that_fails_does_not_stop_the_rest(finished, tmp_path):
     weak = plan.supervisors["weak"]
     wild = dataclasses.replace(weak, optimizer=OptimizerConfig("sgd", 1e30, clip_norm=None))
     plan = dataclasses.replace(plan, supervisors={"wild": wild, "weak": weak})
-    results, failures = make.attempt(plan)
+    results, failures, *_ = make.attempt(plan)
     assert {failure.stage.role for failure in failures} == {"supervisor", "student", "truth-probe"}
     assert any("not finite at step" in failure.reason for failure in failures)
     assert any("a stage that it needs failed: supervisor" in failure.reason for failure in failures)
@@ -132,7 +132,7 @@ class Broken(Supervisor):
 def test_an_error_of_any_kind_fails_its_stage_only_and_its_last_lines_are_kept(probe_folder, error):
     plan = make.probes(probe_folder, methods={"naive": Method()}, seeds=(0,))
     plan = dataclasses.replace(plan, supervisors={"broken": Broken(error), **plan.supervisors})
-    results, failures = make.attempt(plan)
+    results, failures, *_ = make.attempt(plan)
     assert [cell.supervisor for cell in results.cells] == ["weak", "weak"]
     (failure,) = (each for each in failures if each.stage.role == "supervisor")
     lines = api.open_store(plan).failed(failure.stage.name)
@@ -155,13 +155,13 @@ def test_one_bad_stage_of_a_group_does_not_spoil_the_others(probe_folder, tmp_pa
     plan = make.probes(probe_folder, methods={"naive": Method()}, out=str(tmp_path / "runs"))
     made = Session.make
 
-    def troubled(self, stages):
+    def troubled(self, stages, *more):
         if any(stage.role == "ceiling" and stage.seed == 1 for stage in stages):
             raise TypeError("no luck")
-        return made(self, stages)
+        return made(self, stages, *more)
 
     monkeypatch.setattr(Session, "make", troubled)
-    results, failures = make.attempt(plan)
+    results, failures, *_ = make.attempt(plan)
     assert {(failure.stage.role, failure.stage.seed) for failure in failures} == {("ceiling", 1)}
     assert {cell.seed for cell in results.cells} == {0}
     store = api.open_store(plan)
@@ -174,7 +174,7 @@ def test_one_bad_stage_of_a_group_does_not_spoil_the_others(probe_folder, tmp_pa
 
 @pytest.mark.parametrize("stop", [Interrupted("enough"), KeyboardInterrupt()], ids=["interrupted", "ctrl-c"])
 def test_who_asks_it_to_stop_stops_all(tiny, monkeypatch, stop):
-    def interrupted(self, stages):
+    def interrupted(self, stages, *more):
         raise stop
 
     monkeypatch.setattr(Session, "make", interrupted)

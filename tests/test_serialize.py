@@ -12,14 +12,14 @@ from w2s_jax.config import Experiment, Method
 from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.evaluation import storage
 from w2s_jax.label_transforms.transform import Transform
-from w2s_jax.runtime import references
+from w2s_jax.runtime import packaged, references
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.students import Prompt, Train
 from w2s_jax.supervisors import Decomposed, Ensemble, Errors, Given
 from w2s_jax.train.learner import Learner
 
 ROOT = Path(__file__).parent.parent
-CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.py"))
+CONFIGS = sorted(str(path.relative_to(ROOT)) for path in packaged.experiments().values())
 
 MINE = """
 from dataclasses import dataclass, field

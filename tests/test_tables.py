@@ -897,6 +897,7 @@ def test_what_datasets_saved_to_disk(tmp_path):
 
 
 @pytest.mark.parametrize("choices", ["candidates", "letters"])
+@pytest.mark.slow
 def test_questions_of_ones_own_are_learned_and_measured_of_all_answers(tmp_path, choices):
     rows = [
         {

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 
 import numpy as np
@@ -13,6 +14,7 @@ from w2s_jax.pipeline.session import Session
 from w2s_jax.pipeline.store import Store
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.progress import Reporter
+from w2s_jax.stages.base import model_fingerprint
 from w2s_jax.supervisors import Advised, transcripts
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.writing import Writer
@@ -88,6 +90,26 @@ def test_transcripts_are_written_once_and_an_edited_file_is_refused(model, tmp_p
     file.write_text(file.read_text()[:-10])
     with pytest.raises(UserError, match="truncated or edited"):
         written(maker, PROMPTS, tmp_path)
+
+
+def test_where_transcripts_lie_and_what_a_line_holds_is_as_it_was(model, tmp_path):
+    """Those of earlier versions are found again: these names and values decide the folder, and no others."""
+    written(debating(model, turns=2), PROMPTS[:1], tmp_path)
+    what = {
+        "advisor": {"model": model_fingerprint(model), "max_tokens": 512, "too_long": "error", "dtype": "float32"},
+        "protocol": "debate",
+        "turns": 2,
+        "tokens": 4,
+        "temperature": 0.0,
+        "seed": 0,
+        "heading": "\nThe answer is {answer} because",
+        "answers": ["No", "Yes"],
+    }
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    (file,) = kept(tmp_path)
+    assert file.parent.name == digest[:16]
+    (row,) = map(json.loads, file.read_text().splitlines())
+    assert [sorted(each) for each in row["said"]] == [["answer", "argument"]] * 4
 
 
 def test_shuffled_examples_read_each_others_transcripts(model, tmp_path):

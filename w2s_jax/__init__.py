@@ -5,9 +5,10 @@
 >>> results.to_frame()                                           # doctest: +SKIP
 
 An experiment is data: `Experiment, TaskConfig, Learner, Method, Train, Prompt, CCS, Transform, ...`; kinds of
-supervisors are `Advised, Decomposed, Ensemble, Errors, Given, Recursive`. `run`, `sweep`, `load_experiment` and
-`load_results` do things; `losses` and `metrics` are the functions themselves. To add something of your own, see
-`Supervisor`, `WayToLearn`, `Loss`, `LabelTransform`, `Metric`, `Task` and `Tracker`.
+supervisors are `Advised, Asked, Debated, Decomposed, Ensemble, Errors, Given, Recursive, Studied`, and the parts of a
+debate `TwoSided, Questioned, Speaker, BestOf, ...`. `run`, `sweep`, `load_experiment` and `load_results` do things;
+`losses` and `metrics` are the functions themselves. To add something of your own, see `Supervisor`, `WayToLearn`,
+`Loss`, `LabelTransform`, `Metric`, `Task` and `Tracker`.
 """
 
 import importlib
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from w2s_jax.config import Experiment as Experiment
     from w2s_jax.config import MeshConfig as MeshConfig
     from w2s_jax.config import Method as Method
+    from w2s_jax.config import Published as Published
     from w2s_jax.data.example import Example as Example
     from w2s_jax.data.task_config import TaskConfig as TaskConfig
     from w2s_jax.data.tasks import Task as Task
@@ -43,11 +45,22 @@ if TYPE_CHECKING:
     from w2s_jax.students import Prompt as Prompt
     from w2s_jax.students import Train as Train
     from w2s_jax.supervisors import Advised as Advised
+    from w2s_jax.supervisors import Asked as Asked
+    from w2s_jax.supervisors import Debated as Debated
     from w2s_jax.supervisors import Decomposed as Decomposed
     from w2s_jax.supervisors import Ensemble as Ensemble
     from w2s_jax.supervisors import Errors as Errors
     from w2s_jax.supervisors import Given as Given
     from w2s_jax.supervisors import Recursive as Recursive
+    from w2s_jax.supervisors import Studied as Studied
+    from w2s_jax.supervisors.debates import BestOf as BestOf
+    from w2s_jax.supervisors.debates import Criticized as Criticized
+    from w2s_jax.supervisors.debates import Proposed as Proposed
+    from w2s_jax.supervisors.debates import Questioned as Questioned
+    from w2s_jax.supervisors.debates import Refined as Refined
+    from w2s_jax.supervisors.debates import Speaker as Speaker
+    from w2s_jax.supervisors.debates import Tuned as Tuned
+    from w2s_jax.supervisors.debates import TwoSided as TwoSided
     from w2s_jax.train.learner import Generative as Generative
     from w2s_jax.train.learner import Learner as Learner
     from w2s_jax.train.loop import LoopSettings as LoopSettings
@@ -57,6 +70,8 @@ if TYPE_CHECKING:
 _HOME = {
     "CCS": "students",
     "Advised": "supervisors",
+    "Asked": "supervisors",
+    "Debated": "supervisors",
     "Decomposed": "supervisors",
     "Ensemble": "supervisors",
     "Errors": "supervisors",
@@ -75,7 +90,9 @@ _HOME = {
     "OptimizerConfig": "train.optimizer",
     "Preference": "models.preference",
     "Prompt": "students",
+    "Published": "config",
     "Recursive": "supervisors",
+    "Studied": "supervisors",
     "Results": "evaluation.results",
     "Supervisor": "stages.supervise",
     "Task": "data.tasks",
@@ -84,6 +101,14 @@ _HOME = {
     "Train": "students",
     "Transform": "label_transforms.transform",
     "UserError": "runtime.errors",
+    "BestOf": "supervisors.debates",
+    "Criticized": "supervisors.debates",
+    "Proposed": "supervisors.debates",
+    "Questioned": "supervisors.debates",
+    "Refined": "supervisors.debates",
+    "Speaker": "supervisors.debates",
+    "Tuned": "supervisors.debates",
+    "TwoSided": "supervisors.debates",
     "load_experiment": "api",
     "load_results": "api",
     "losses": "",

@@ -2,18 +2,15 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
-from jax.sharding import Mesh
-
-from w2s_jax import config, serialize
+from w2s_jax import config, devices, serialize
 from w2s_jax.config import Experiment
 from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.data.task_data import Tasks
-from w2s_jax.evaluation import storage
+from w2s_jax.evaluation import reuse, storage
 from w2s_jax.evaluation.measure import measure, sizes
 from w2s_jax.evaluation.results import Results
 from w2s_jax.pipeline import graph, origins, overview, schedule
@@ -21,10 +18,10 @@ from w2s_jax.pipeline.graph import CellStages
 from w2s_jax.pipeline.schedule import Failure
 from w2s_jax.pipeline.session import Session
 from w2s_jax.pipeline.store import Store
-from w2s_jax.runtime import files, packaged, processes, provenance, tracking
+from w2s_jax.runtime import cpu, files, packaged, processes, provenance, trackers
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.progress import Reporter
-from w2s_jax.runtime.sharding import make_mesh
+from w2s_jax.runtime.tracking import Tracker
 from w2s_jax.stages.base import Stage
 from w2s_jax.train.learner import Learner
 
@@ -59,19 +56,27 @@ class Run(NamedTuple):
     Attributes:
       results: None if no cell is complete, and in any process but the first of several.
       failures: the stages of the whole sweep that failed.
+      source: what the results were made from, as `evaluation.reuse` has it.
+      files: those of the run's folder that an earlier run made from the same.
     """
 
     results: Results | None
     failures: list[Failure]
+    source: str | None = None
+    files: tuple[Path, ...] = ()
+
+    def keep(self, folder: Path, written: Sequence[Path]) -> None:
+        """Notes what the results and their report, now written, were made from, for a later run."""
+        reuse.remember(folder, None if self.failures else self.source, written)
 
 
-def run(experiment: Experiment, *, track: Sequence[str] = (), quiet: bool = False) -> Results:
+def run(experiment: Experiment, *, track: Sequence[str | Tracker] = (), quiet: bool = False) -> Results:
     """Runs what an experiment lacks, and returns its results, which are also saved to `<out>/<name>/results.json`.
 
     What was computed before is reused; a run that was stopped resumes.
 
     Args:
-      track: trackers besides `log.jsonl`: registered names, or `my_file.py:Class`.
+      track: trackers besides `log.jsonl`: registered names, `my_file.py:Class`, or objects.
       quiet: shows no progress on standard error.
 
     Raises:
@@ -82,7 +87,7 @@ def run(experiment: Experiment, *, track: Sequence[str] = (), quiet: bool = Fals
       >>> results = w2s.run(w2s.load_experiment("quickstart"))    # doctest: +SKIP
       >>> results.to_frame()                                      # doctest: +SKIP
     """
-    told, folder = reporter(track, quiet=quiet), Path(experiment.out) / experiment.name
+    told, folder = reporter(track, quiet=quiet), experiment.folder
     with told.trackers.run(experiment.name, serialize.to_json(experiment), folder):
         (found,) = sweep([experiment], told)
         if found.failures:
@@ -90,23 +95,31 @@ def run(experiment: Experiment, *, track: Sequence[str] = (), quiet: bool = Fals
             raise UserError(f"{len(found.failures)} stages failed; {first.stage.title}: {first.reason}")
         if found.results is None:
             raise UserError("only the first of several processes has results")
-        path = storage.save(found.results, folder)
+        path = folder / storage.FILE
+        if not found.files:
+            found.keep(folder, [storage.save(found.results, folder)])
         told.trackers.finish(files.read_json(path), [path])
     return found.results
 
 
-def reporter(track: Sequence[str] = (), *, quiet: bool = False) -> Reporter:
+def reporter(
+    track: Sequence[str | Tracker] = (), *, quiet: bool = False, verbose: bool = False, log_file: Path | None = None
+) -> Reporter:
     """Reports on standard error and to trackers; of several processes, only in the first.
 
     Args:
       track: references to trackers besides the one that writes log.jsonl.
+      quiet, verbose, log_file: as `Reporter` has them.
 
     Raises:
       UserError: there is no such tracker.
     """
     if not processes.is_leader():
         return Reporter(quiet=True)
-    return Reporter(quiet=quiet, trackers=[tracking.find(each) for each in dict.fromkeys(["jsonl", *track])])
+    named = dict.fromkeys(["jsonl", *(each for each in track if isinstance(each, str))])
+    given = [each for each in track if not isinstance(each, str)]
+    found = [*map(trackers.find, named), *map(trackers.find, given)]
+    return Reporter(quiet=quiet, trackers=found, verbose=verbose, log_file=log_file)
 
 
 def sweep(experiments: Sequence[Experiment], reporter: Reporter, *, traces: Path | None = None) -> list[Run]:
@@ -118,13 +131,19 @@ def sweep(experiments: Sequence[Experiment], reporter: Reporter, *, traces: Path
     Raises:
       UserError: they have not one output folder and one mesh; what is wrong with a stage that is missing.
     """
+    cpu.prepare()
     started = time.monotonic()
-    made = provenance.made()
     first = experiments[0]
-    if any((each.out, each.mesh) != (first.out, first.mesh) for each in experiments):
-        raise UserError("experiments of one sweep share their stages: give all of them one `out` and one `mesh`")
+    if any((each.out, each.mesh, each.jobs) != (first.out, first.mesh, first.jobs) for each in experiments):
+        raise UserError(
+            "experiments of one sweep share their stages: give all of them one `out`, one `mesh`, and one `jobs`"
+        )
     planned = Planned(experiments)
-    session = Session(planned.store, reporter, _mesh(first), traces, planned.tasks)
+    if (reused := planned.reused()) is not None:
+        return reused
+    processes.lead(planned.write_graphs)
+    made = provenance.made()
+    session = planned.session(reporter, traces)
     schedule.check_one_job(planned.stages, planned.store)
     missing = schedule.missing(planned.stages, planned.store)
     with processes.together():
@@ -147,10 +166,7 @@ def sweep(experiments: Sequence[Experiment], reporter: Reporter, *, traces: Path
     with processes.together():
         if not processes.is_leader():
             return [Run(None, failures) for _ in experiments]
-        pairs = zip(experiments, planned.cells, strict=True)
-        return [
-            Run(measure(each, cells, planned.tasks, planned.store, made | spent), failures) for each, cells in pairs
-        ]
+        return [planned.measured(each, made | spent, failures) for each in experiments]
 
 
 def check(experiment: Experiment) -> list[str]:
@@ -160,7 +176,7 @@ def check(experiment: Experiment) -> list[str]:
       UserError: what is wrong with a task or a stage.
     """
     planned = Planned([experiment])
-    schedule.check(planned.stages, _mesh(experiment))
+    schedule.check(planned.stages, devices.mesh(experiment.mesh, planned.stages))
     sizes(experiment)
     lines = []
     for each in experiment.tasks:
@@ -202,6 +218,7 @@ class Planned:
 
     def __init__(self, experiments: Sequence[Experiment], tasks: Tasks | None = None) -> None:
         self.tasks = tasks or Tasks()
+        self._experiments = experiments
         with processes.together():
             origins.pin(origins.read(Path(each.lock)) for each in experiments if each.lock is not None)
             self.cells: list[list[CellStages]] = [list(graph.cells(each, self.tasks)) for each in experiments]
@@ -210,6 +227,11 @@ class Planned:
                 if each.lock is not None:
                     origins.read(Path(each.lock)).check(graph.stages(cells))
         self.store = open_store(experiments[0])
+
+    def write_graphs(self) -> None:
+        """Writes each experiment's stages into its folder, for those who look at the run while it goes on."""
+        for each, cells in zip(self._experiments, self.cells, strict=True):
+            files.write_json(each.folder / graph.FILE, graph.as_json(cells))
 
     def status(self) -> list[tuple[Stage, str]]:
         """Every stage, and whether it is `done`, `started`, `failed` or `to do`."""
@@ -222,6 +244,47 @@ class Planned:
             return "started" if self.store.started(stage.name) else "to do"
 
         return [(stage, state(stage)) for stage in self.stages]
+
+    def session(self, reporter: Reporter, traces: Path | None = None) -> Session:
+        """What runs the stages, on the devices of this machine, or of all processes.
+
+        Args:
+          traces: as for `sweep`.
+        """
+        first = self._experiments[0]
+        mesh = devices.mesh(first.mesh, self.stages)
+        return Session(self.store, reporter, mesh, traces, self.tasks, first.jobs, devices.holds)
+
+    def together(self) -> str:
+        """Which of the stages that are to be done train together, in one line; empty where none do."""
+        if all(self.store.done(stage.name) for stage in self.stages):
+            return ""
+        session = self.session(Reporter(quiet=True))
+        cut = schedule.groups(self.stages, session.at_once, self.store)
+        counts = [len(group) for group in cut if schedule.are_jobs(group) and not self.store.done(group[0].name)]
+        several = [count for count in counts if count > 1]
+        if not several:
+            return ""
+        return f"{sum(several)} finetunings train together, in {len(several)} groups of {max(several)} at most"
+
+    def reused(self) -> list[Run] | None:
+        """What an earlier run made, if nothing is left to do and nothing has changed since."""
+        if processes.several() or not all(self.store.done(stage.name) for stage in self.stages):
+            return None
+        found = []
+        for each, cells in zip(self._experiments, self.cells, strict=True):
+            source = reuse.source(each, cells, self.tasks, self.store)
+            reused = reuse.recall(each.folder, source)
+            if reused is None:
+                return None
+            found.append(Run(reused.results, [], source, reused.files))
+        return found
+
+    def measured(self, experiment: Experiment, made: Mapping[str, Any], failures: list[Failure]) -> Run:
+        """The results of one of the experiments, whose stages have run."""
+        cells = self.cells[self._experiments.index(experiment)]
+        found = measure(experiment, cells, self.tasks, self.store, made)
+        return Run(found, failures, reuse.source(experiment, cells, self.tasks, self.store))
 
     def display_names(self) -> dict[str, str]:
         """What cells call each stage that answers one, by the stage's name: `minilm-l6`, `smollm2-135m, naive`."""
@@ -236,8 +299,4 @@ class Planned:
 
 def open_store(experiment: Experiment) -> Store:
     """The stages of all experiments of one output folder, which share them."""
-    return Store(Path(experiment.out) / "stages")
-
-
-def _mesh(experiment: Experiment) -> Mesh | None:
-    return None if jax.device_count() == 1 else make_mesh(**dataclasses.asdict(experiment.mesh))
+    return Store.beside_runs(experiment.out)

@@ -1,8 +1,10 @@
 """An experiment as frozen data. A file in `configs/` is a short Python file that names one `experiment`."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from w2s_jax.data.task_config import TaskConfig
@@ -70,6 +72,56 @@ class MeshConfig:
 
 
 @dataclass(frozen=True)
+class Published:
+    """A figure that somebody published for what an experiment measures: shown beside its own, never among them.
+
+    Names are those of the experiment; a figure of what it has not is not measured. Where one is left out, the figure is
+    a median over all that there are.
+
+    Attributes:
+      value: the figure.
+      source: paper and place, as a reader finds it.
+      how: `read` there as a number, read off a `plot`, or `recalled` and not checked since.
+      metric: `pgr`, `pgr_auroc`, or the name of a metric.
+      role: whose score it is, of a metric.
+      note: what was different there.
+
+    Raises:
+      UserError: there is no such way to have read it, or role.
+
+    Example:
+      >>> Published(0.33, "openai/weak-to-strong, notebook", "plot", task="sciq", method="xent").metric
+      'pgr'
+    """
+
+    value: float
+    source: str
+    how: Literal["read", "plot", "recalled"] = "read"
+    metric: str = "pgr"
+    role: Literal["supervisor", "student", "ceiling"] = "student"
+    task: str | None = None
+    supervisor: str | None = None
+    student: str | None = None
+    method: str | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
+        if not number or not math.isfinite(self.value):
+            raise UserError(f"a published figure is a finite number, not {self.value!r}")
+        for name in ("source", "metric", "note"):
+            if not isinstance(getattr(self, name), str):
+                raise UserError(f"the {name} of a published figure is text, not {getattr(self, name)!r}")
+        for name in ("task", "supervisor", "student", "method"):
+            if not isinstance(getattr(self, name), str | None):
+                raise UserError(f"the {name} of a published figure is a name, not {getattr(self, name)!r}")
+        if self.how not in ("read", "plot", "recalled"):
+            raise UserError(f"a published figure is 'read', of a 'plot' or 'recalled', not {self.how!r}")
+        if self.role not in ("supervisor", "student", "ceiling"):
+            raise UserError(f"a published figure is of supervisor, student or ceiling, not of {self.role!r}")
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Every (task, supervisor, student, method, seed) of these is one cell; what cells share is computed once.
 
@@ -82,8 +134,11 @@ class Experiment:
       pairs: `all` supervisors with all students; `listed`: the first with the first, and so on, and students after
         those are only links that a method goes `through`; or `ladder`: each supervisor with the students that stand at
         its own place or after it.
+      jobs: how many finetunings of one model and task train together, as one program, at most; None is as many as suit
+        the devices. What each of them gets stays the same, but for rounding.
       keep_params: keep every stage's trained parameters, not only its predictions.
       out: results and, in `<out>/stages`, the stages that all experiments share.
+      published: figures that others published for it, to be shown beside the results.
       lock: a file that `w2s lock` wrote: the Hub is read at its commits, and what is not what it was is refused.
 
     Raises:
@@ -100,9 +155,11 @@ class Experiment:
     seeds: tuple[int, ...] = (0, 1, 2)
     pairs: Literal["all", "listed", "ladder"] = "all"
     mesh: MeshConfig = MeshConfig()
+    jobs: int | None = None
     keep_params: bool = True
     out: str = "runs"
     lock: str | None = None
+    published: tuple[Published, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
@@ -110,6 +167,8 @@ class Experiment:
         for name in ("tasks", "supervisors", "students", "methods", "seeds"):
             if not getattr(self, name):
                 raise UserError(f"experiment {self.name!r} has no {name}; give at least one")
+        if self.jobs is not None and self.jobs < 1:
+            raise UserError(f"jobs must be 1 or more, not {self.jobs}")
         if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise UserError(f"seeds must be different numbers from 0 up, not {list(self.seeds)}")
         titles = [task.title for task in self.tasks]
@@ -117,6 +176,8 @@ class Experiment:
             raise UserError(f"two tasks have one name among {', '.join(titles)}; put them into two experiments")
         for each in self.supervisors.values():
             supervisor(each)
+        if not isinstance(self.published, tuple | list) or not all(isinstance(p, Published) for p in self.published):
+            raise UserError(f"`published` is a tuple of Published, not {self.published!r}")
         self._check_pairs()
 
     def _check_pairs(self) -> None:
@@ -134,6 +195,11 @@ class Experiment:
                         f"method {name!r} goes through {link!r}, which is none of the students: "
                         f"{', '.join(self.students)}"
                     )
+
+    @property
+    def folder(self) -> Path:
+        """Where its results and report are written."""
+        return Path(self.out) / self.name
 
     def model_pairs(self) -> list[tuple[str, str]]:
         """(supervisor, student) display names, in order."""

@@ -17,6 +17,7 @@ from w2s_jax.runtime import errors, references
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.students import WAYS_TO_LEARN
 from w2s_jax.supervisors import SUPERVISORS
+from w2s_jax.supervisors.debates.registry import PARTS
 from w2s_jax.train.learner import Generative, Learner
 from w2s_jax.train.loop import LoopSettings
 from w2s_jax.train.optimizer import OptimizerConfig
@@ -34,6 +35,7 @@ _PLAIN: Mapping[str, type] = {
         LoopSettings,
         OptimizerConfig,
         Preference,
+        config.Published,
         TaskConfig,
         Transform,
     )
@@ -103,7 +105,7 @@ def _reference(address: str) -> tuple[str, str]:
 
 
 def _known() -> dict[str, type]:
-    return {**_PLAIN, **SUPERVISORS, **WAYS_TO_LEARN}
+    return {**_PLAIN, **SUPERVISORS, **PARTS, **WAYS_TO_LEARN}
 
 
 def _kind(tag: str) -> Any:

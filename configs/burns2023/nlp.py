@@ -19,7 +19,7 @@ Expect:   not measured here. 22 tasks x 10 pairs x 3 methods x 3 seeds are 1,980
           their stages, and needs the data sets for it.
 """
 
-from w2s_jax import Experiment, Learner, LoopSettings, Method, OptimizerConfig, TaskConfig, Train
+from w2s_jax import Experiment, Learner, LoopSettings, Method, OptimizerConfig, Published, TaskConfig, Train
 
 TASKS = (
     "anli_r2",
@@ -69,6 +69,12 @@ models = {
     "gpt2-xl": gpt2("gpt2-xl", 1e-5),
 }
 
+SMALLEST_TO_LARGEST: dict = {
+    "supervisor": "gpt2",
+    "student": "gpt2-xl",
+    "note": "their largest student is GPT-4, seven orders of magnitude of compute above their smallest supervisor",
+}
+
 experiment = Experiment(
     name="burns2023_nlp",
     tasks=tuple(TaskConfig(name, **SIZES) for name in TASKS),
@@ -81,4 +87,8 @@ experiment = Experiment(
     },
     pairs="ladder",
     keep_params=False,
+    published=tuple(
+        Published(value, "Burns et al. 2023, section 4.3.2, figure 5", "plot", **SMALLEST_TO_LARGEST, method=method)
+        for method, value in (("naive", 0.25), ("confidence .75", 0.80))
+    ),
 )

@@ -6,10 +6,12 @@ Imports nothing heavy: `w2s --help` reads every command.
 import abc
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from w2s_jax.runtime.registry import Registry
 
+WIDEST = 10_000
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 EXIT_CODES = (
@@ -87,16 +89,20 @@ def add_distributed(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_trackers(parser: argparse.ArgumentParser) -> None:
-    """`--track`, which names trackers that follow the training."""
+def add_reporting(parser: argparse.ArgumentParser) -> None:
+    """`--track`, which names trackers that follow the training, and how much is said of it."""
     parser.add_argument(
         "--track",
         action="append",
         default=[],
         metavar="NAME|FILE.py:CLASS",
-        help="send every step's loss and the results to a tracker: a registered name, or a class in your file; may "
+        help="send every step and the results to a tracker: tensorboard, wandb, trackio, or a class in your file; may "
         "be repeated; log.jsonl is always written",
     )
+    loud = parser.add_mutually_exclusive_group()
+    loud.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    loud.add_argument("-v", "--verbose", action="store_true", help="show every step")
+    parser.add_argument("--log-file", type=Path, metavar="FILE", help="append all progress to a file, with times")
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -108,4 +114,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(*header, box=SIMPLE)
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal:  # no name is cut for who reads the lines
+        console = Console(highlight=False, width=WIDEST)
+    console.print(table)

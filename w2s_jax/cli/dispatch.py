@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from w2s_jax import __version__
 from w2s_jax.cli.base import BAD_INPUT, COMMANDS, EXIT_CODES, FAILED, INTERRUPTED, OK
+from w2s_jax.runtime import cpu
 from w2s_jax.runtime.errors import Interrupted, UserError
 from w2s_jax.runtime.registry import discover
 
@@ -19,7 +20,7 @@ FIRST = (
     "sweep",
     "check",
     "plan",
-    "report",
+    "view",
     "compare",
     "seal",
     "ask",
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command `w2s`. Returns the exit code."""
     options, overrides = parse(sys.argv[1:] if arguments is None else arguments)
     distributed = getattr(options, "distributed", False)
+    if arguments is None and options.command in ("run", "sweep"):
+        cpu.restart_with_huge_pages()
     try:
         if distributed:
             from w2s_jax.runtime import processes

@@ -1,5 +1,6 @@
 """Experiments as commands get them: found, loaded, overridden; and every call into the pipeline."""
 
+import argparse
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from w2s_jax.runtime import packaged, references
 
 if TYPE_CHECKING:
+    from w2s_jax.api import Planned, Run
     from w2s_jax.config import Experiment, Method
-    from w2s_jax.evaluation.results import Results
     from w2s_jax.pipeline.schedule import Failure
     from w2s_jax.pipeline.store import Store
     from w2s_jax.runtime.progress import Reporter
@@ -73,14 +74,11 @@ def _use_compilation_cache() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
-def run(
-    experiments: Sequence["Experiment"], reporter: "Reporter", traces: Path | None = None
-) -> "tuple[list[Results | None], list[Failure]]":
-    """The results of each experiment, None where no cell is complete; and the stages that failed."""
+def run(experiments: Sequence["Experiment"], reporter: "Reporter", traces: Path | None = None) -> "list[Run]":
+    """What became of each experiment."""
     from w2s_jax import api
 
-    runs = api.sweep(experiments, reporter, traces=traces)
-    return [each.results for each in runs], runs[0].failures
+    return api.sweep(experiments, reporter, traces=traces)
 
 
 def store(experiment: "Experiment") -> "Store":
@@ -88,11 +86,6 @@ def store(experiment: "Experiment") -> "Store":
     from w2s_jax import api
 
     return api.open_store(experiment)
-
-
-def folder(experiment: "Experiment") -> Path:
-    """Where its results and report are written."""
-    return Path(experiment.out) / experiment.name
 
 
 def as_json(experiment: "Experiment") -> Mapping[str, Any]:
@@ -112,11 +105,15 @@ def results_as_json(folder: Path) -> Mapping[str, Any]:
     return found
 
 
-def stages(experiment: "Experiment") -> list[tuple[str, str, str]]:
-    """Every stage: its folder, what cells call it with its title, and whether it is done, started, failed or to do."""
+def planned(experiments: Sequence["Experiment"]) -> "Planned":
+    """Their stages, of which nothing is computed yet."""
     from w2s_jax import api
 
-    planned = api.Planned([experiment])
+    return api.Planned(experiments)
+
+
+def stages(planned: "Planned") -> list[tuple[str, str, str]]:
+    """Every stage: its folder, what cells call it with its title, and whether it is done, started, failed or to do."""
     names = planned.display_names()
 
     def title(name: str, title: str) -> str:
@@ -168,24 +165,24 @@ def checked_task(name: str, overrides: Sequence[str], models: Sequence[str]) -> 
     return api.check_task(task, models)
 
 
-def remaining(experiments: Sequence["Experiment"]) -> str:
+def remaining(planned: "Planned") -> str:
     """How many stages there are and are left, and about how long these take, in one line."""
-    from w2s_jax import api
     from w2s_jax.pipeline.estimate import estimate
     from w2s_jax.runtime.progress import duration
 
-    planned = api.Planned(experiments)
     found = estimate(planned.stages, planned.store)
     left = found.stages - found.done
     about = f", about {duration(found.seconds)}" if left else ""
-    return f"{found.stages} stages: {found.done} done, {left} to do{about}"
+    together = planned.together()
+    return f"{found.stages} stages: {found.done} done, {left} to do{about}" + (f"; {together}" if together else "")
 
 
-def reporter(trackers: Sequence[str] = ()) -> "Reporter":
-    """Reports on standard error and to the trackers; of several processes, only in the first."""
+def reporter(options: argparse.Namespace) -> "Reporter":
+    """Reports on standard error and to the trackers, as `base.add_reporting` has it; of several processes, only in the
+    first."""
     from w2s_jax import api
 
-    return api.reporter(trackers)
+    return api.reporter(options.track, quiet=options.quiet, verbose=options.verbose, log_file=options.log_file)
 
 
 def print_failures(failures: "Sequence[Failure]") -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from w2s_jax.cli.base import COMMANDS, OK, Command
+from w2s_jax.runtime.errors import UserError
 
 
 @COMMANDS.register
@@ -26,11 +27,36 @@ class Export(Command):
             "--adapters", action="store_true", help="what LoRA trained as PEFT adapters, without the model they are of"
         )
 
-    def run(self, options: argparse.Namespace, overrides: Sequence[str]) -> int:
-        from w2s_jax.evaluation.export import export
+        parser.add_argument(
+            "--predictions",
+            action="store_true",
+            help="a run's test predictions and weak labels instead, as Parquet files that `datasets` loads",
+        )
+        parser.add_argument(
+            "--push",
+            metavar="ORG/NAME",
+            help="also upload to the Hub, into a private repository; several stages go to ORG/NAME-STAGE",
+        )
+        parser.add_argument("--public", action="store_true", help="make new repositories public")
 
-        written, refused = export(options.folder, options.out, options.model, adapters=options.adapters)
+    def run(self, options: argparse.Namespace, overrides: Sequence[str]) -> int:
+        from w2s_jax.evaluation import export
+        from w2s_jax.runtime import publish
+
+        if options.adapters and options.predictions:
+            raise UserError("--adapters are of models, --predictions are none; give one of them")
+        if options.push is not None:
+            publish.check(options.push)
+        if options.predictions:
+            written, folders = export.predictions(options.folder, options.out), [options.out]
+        else:
+            folders, refused = export.export(options.folder, options.out, options.model, adapters=options.adapters)
+            written = folders
+            for reason in refused:
+                print(f"not exported: {reason}", file=sys.stderr)
         print("\n".join(f"wrote {path}" for path in written))
-        for reason in refused:
-            print(f"not exported: {reason}", file=sys.stderr)
+        kind: publish.Kind = "dataset" if options.predictions else "model"
+        for folder in folders if options.push is not None else ():
+            name = options.push if len(folders) == 1 else f"{options.push}-{folder.name}"
+            print(f"pushed {publish.push(folder, name, kind, private=not options.public)}", flush=True)
         return OK

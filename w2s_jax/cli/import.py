@@ -14,7 +14,7 @@ class Import(Command):
     description = (
         "Reads a .csv, .jsonl or .parquet table with task, supervisor, student, method, seed, role (supervisor, "
         "student or ceiling), and accuracy; or, in its place, id, probs and label (the truth). Writes results.json, "
-        "which `w2s report` shows beside other runs and `w2s compare` compares."
+        "which `w2s view` shows beside other runs and `w2s compare` compares."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:

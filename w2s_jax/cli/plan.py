@@ -16,7 +16,7 @@ class Plan(Command):
     description = (
         "Compiles the training step and the labelling step of every learner of a config ahead of time and prints the "
         "memory of each chip, FLOPs, collectives, and a lower bound on the time of a step; where it does not fit, the "
-        "nearest setting that does."
+        "nearest setting that does. For GPUs, which are compiled for only where there is one, all of it is an estimate."
     )
     epilog = "flags such as --mesh.fsdp override the fields of the config."
     takes_overrides = True
@@ -28,7 +28,10 @@ class Plan(Command):
             help="a Python file that defines an `experiment`, or a packaged name; weights are not needed",
         )
         parser.add_argument(
-            "--topology", required=True, help="v5e:4x4, v5p:2x2x4, ...; local: the devices of this machine"
+            "--topology",
+            required=True,
+            help="TPUs v5e:4x4, v5p:2x2x4, v6e:2x4, v7x:2x2x1; GPUs a100:1, h100:8, h200:8, b200:8, of any number; "
+            "local: the devices of this machine",
         )
         parser.add_argument("--json", action="store_true", help="print JSON: bytes, seconds, FLOPs")
 
@@ -39,7 +42,8 @@ class Plan(Command):
         steps = []
         for step in plan(experiment, options.topology):
             steps.append(step)
-            print(f"compiled the {table.NAMES[step.kind]} of {step.request.learner.model}", file=sys.stderr)
+            done = "estimated" if step.compiled.is_estimate else "compiled"
+            print(f"{done} the {table.NAMES[step.kind]} of {step.request.learner.model}", file=sys.stderr)
         if options.json:
             print(json.dumps(table.as_json(steps), indent=1))
         else:

@@ -9,9 +9,8 @@ from w2s_jax.cli import base, experiments
 from w2s_jax.cli.base import COMMANDS, FAILED, OK, Command
 
 if TYPE_CHECKING:
+    from w2s_jax.api import Run as Done
     from w2s_jax.config import Experiment
-    from w2s_jax.evaluation.results import Results
-    from w2s_jax.pipeline.schedule import Failure
     from w2s_jax.runtime.tracking import Trackers
 
 
@@ -33,7 +32,7 @@ class Run(Command):
         )
         parser.add_argument("--dry-run", action="store_true", help="list the stages and which are done; train nothing")
         base.add_methods(parser)
-        base.add_trackers(parser)
+        base.add_reporting(parser)
         parser.add_argument(
             "--profile",
             nargs="?",
@@ -54,29 +53,33 @@ class Run(Command):
         experiment = experiments.load(options.config, flags, options.method)
         if options.dry_run:
             return processes.lead(lambda: _print_stages(experiment))
-        folder = experiments.folder(experiment)
+        folder = experiment.folder
         traces = folder / "profile" if options.profile == Path() else options.profile
-        reporter = experiments.reporter(options.track)
+        reporter = experiments.reporter(options)
         with reporter.trackers.run(experiment.name, experiments.as_json(experiment), folder):
-            (results,), failures = experiments.run([experiment], reporter, traces)
-            return processes.lead(lambda: _report(results, failures, folder, reporter.trackers))
+            (found,) = experiments.run([experiment], reporter, traces)
+            return processes.lead(lambda: _report(found, folder, reporter.trackers))
 
 
 def _print_stages(experiment: "Experiment") -> int:
-    for name, title, state in experiments.stages(experiment):
+    planned = experiments.planned([experiment])
+    for name, title, state in experiments.stages(planned):
         print(f"{state:<8} {title}  [{name}]")
-    print(experiments.remaining([experiment]))
+    print(experiments.remaining(planned))
     return OK
 
 
-def _report(results: "Results | None", failures: "Sequence[Failure]", folder: Path, trackers: "Trackers") -> int:
+def _report(found: "Done", folder: Path, trackers: "Trackers") -> int:
     from w2s_jax import report
 
-    experiments.print_failures(failures)
-    if results is None:
+    experiments.print_failures(found.failures)
+    if found.results is None:
         return FAILED
-    written = report.write(results, folder)
-    report.show(results)
-    print("\n".join(f"wrote {path}" for path in written))
+    changed = not report.is_written(found.files)
+    written = report.write(found.results, folder) if changed else list(found.files)
+    if changed:
+        found.keep(folder, written)
+    report.show(found.results)
+    print("\n".join(f"{'wrote' if changed else 'unchanged:'} {path}" for path in written))
     trackers.finish(experiments.results_as_json(folder), written)
-    return FAILED if failures else OK
+    return FAILED if found.failures else OK

@@ -1,6 +1,6 @@
 """Batches of few shapes, each a pure function of its number, so that resuming is trivial."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,8 @@ from einops import rearrange
 from jaxtyping import Int
 
 from w2s_jax.data.tokens import Tokens
+
+SHORT = 64  # tokens
 
 
 class Batch(NamedTuple):
@@ -78,7 +80,7 @@ class TrainBatches:
             order = np.random.default_rng([self.seed, epoch]).permutation(len(self.tokens))
             self._permuted = (epoch, order)
         rows = self._permuted[1][index * self.batch_size : (index + 1) * self.batch_size]
-        return pad(self.tokens, self._dealt(rows), self.batch_size, pieces=2)
+        return pad(self.tokens, self._dealt(rows), self.batch_size, packed=True)
 
     def _dealt(self, rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " b"]:
         """The rows, and -1 up to the batch's size, so placed that each group holds about as many tokens.
@@ -101,10 +103,12 @@ class TrainBatches:
 
     def padding_share(self) -> float:
         """The fraction of the first epoch's places that hold no token, in [0, 1), with rows packed."""
-        lengths = [self[step].lengths for step in range(self.steps_per_epoch)]
-        groups = self.ways * self.microbatches
-        places = sum(groups * room(each, self.ways, self.microbatches) for each in lengths)
-        return 1.0 - sum(int(each.sum()) for each in lengths) / places
+        batches = [self[step] for step in range(self.steps_per_epoch)]
+        return 1.0 - sum(int(each.lengths.sum()) for each in batches) / sum(map(self.places, batches))
+
+    def places(self, batch: Batch) -> int:
+        """How many places a batch's tokens take, packed."""
+        return self.ways * self.microbatches * room(batch.lengths, self.ways, self.microbatches)
 
 
 class EvalBatches:
@@ -114,9 +118,13 @@ class EvalBatches:
     and so on times that, so that few shapes compile, up to `most` for each device.
     """
 
-    def __init__(self, tokens: Tokens, most: int, ways: int = 1) -> None:
+    def __init__(self, tokens: Tokens, most: int, ways: int = 1, count: int | None = None) -> None:
+        """Args:
+        count: rows that the batch's size is chosen for; None is as many as there are.
+        """
+        count = len(tokens) if count is None else count
         self.tokens, self.batch_size = tokens, ways * -(-most // ways)
-        while self.batch_size < min(len(tokens), ways * most):
+        while self.batch_size < min(count, ways * most):
             self.batch_size = min(2 * self.batch_size, ways * most)
         self._order = np.argsort(_by_row(tokens).max(axis=1), kind="stable")
 
@@ -128,11 +136,12 @@ class EvalBatches:
             yield pad(self.tokens, self._order[start : start + self.batch_size], self.batch_size)
 
 
-def pad(tokens: Tokens, rows: Int[np.ndarray, " n"], batch_size: int, pieces: int = 8) -> Batch:
+def pad(tokens: Tokens, rows: Int[np.ndarray, " n"], batch_size: int, packed: bool = False) -> Batch:
     """The rows, of which -1 are padding examples, as one batch of `batch_size`, filled up with more of these.
 
     Args:
-      pieces: of the padded length, see `bucket`.
+      packed: the rows are meant to be: only attention, a small part of the work on short ones, meets their padding.
+        So they have few lengths, a quarter of the others' up to `SHORT` tokens, and half of them above.
     """
     k = tokens.candidates
     numbers = np.full(batch_size, -1, np.int32)
@@ -140,11 +149,32 @@ def pad(tokens: Tokens, rows: Int[np.ndarray, " n"], batch_size: int, pieces: in
     real = np.flatnonzero(numbers >= 0)
     lengths = np.zeros((batch_size, k), np.int32)
     lengths[real] = _by_row(tokens)[numbers[real]]
-    padded = np.zeros((batch_size, k, bucket(max(int(lengths.max()), 1), pieces)), np.int32)
+    longest = max(int(lengths.max()), 1)
+    pieces = 8 if not packed else (2 if longest <= SHORT else 4)
+    padded = np.zeros((batch_size, k, bucket(longest, pieces)), np.int32)
     for position in real.tolist():
         for candidate in range(k):
             padded[position, candidate, : lengths[position, candidate]] = tokens[int(numbers[position]) * k + candidate]
     return Batch(padded[:, 0], lengths[:, 0], numbers) if k == 1 else Batch(padded, lengths, numbers)
+
+
+def stack(batches: Sequence[Batch | None], count: int) -> Batch:
+    """Batches of one size, those of jobs that train together, along a new first axis, padded to the longest of them.
+
+    Args:
+      batches: None is one of padding examples alone, as are those that are lacking.
+      count: how many there shall be.
+    """
+    real = [batch for batch in batches if batch is not None]
+    length = max(batch.tokens.shape[-1] for batch in real)
+    tokens = np.zeros((count, *real[0].tokens.shape[:-1], length), np.int32)
+    lengths = np.zeros((count, *real[0].lengths.shape), np.int32)
+    rows = np.full((count, *real[0].rows.shape), -1, np.int32)
+    for place, batch in enumerate(batches):
+        if batch is not None:
+            tokens[place, ..., : batch.tokens.shape[-1]] = batch.tokens
+            lengths[place], rows[place] = batch.lengths, batch.rows
+    return Batch(tokens, lengths, rows)
 
 
 def _by_row(tokens: Tokens) -> Int[np.ndarray, "n k"]:

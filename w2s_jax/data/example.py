@@ -1,9 +1,23 @@
-"""One example of a classification task."""
+"""One example of a classification task, and the question behind it."""
 
 import hashlib
 from typing import NamedTuple
 
 from w2s_jax.data.tokens import Text
+
+
+class Question(NamedTuple):
+    """What an example asks, as people are shown it: in parts, not as the text that a model reads.
+
+    Attributes:
+      passage: what is to be read before; empty where there is nothing.
+      question: what is asked.
+      choices: the possible answers by class: the label of the example is the place of the right one.
+    """
+
+    passage: str
+    question: str
+    choices: tuple[str, ...]
 
 
 class Example(NamedTuple):
@@ -18,6 +32,7 @@ class Example(NamedTuple):
       difficulty: as the source rates it, such as a puzzle's Elo; 0 where it does not.
       shares: of each class among several annotations that do not agree, of which `label` is the majority's; None where
         all are of `label`.
+      question: its parts, where the text was made of them; `data.questions.question_of` gives every example's.
     """
 
     id: str
@@ -26,6 +41,7 @@ class Example(NamedTuple):
     group: str
     difficulty: float = 0.0
     shares: tuple[float, ...] | None = None
+    question: Question | None = None
 
 
 def digest(*parts: str) -> str:

@@ -18,6 +18,7 @@ class Reading:
       outside_pool: examples left out because the task is larger than its pool.
       examples: those that are left, from which splits are drawn.
       empty: examples left out because they have no text.
+      unnamed: examples left out because `only` does not name them.
       origin: what the records were read from; None where nobody knows.
       available: records that the files which were opened hold, if only a sample was read; None if all were, or where
         nobody knows.
@@ -33,6 +34,7 @@ class Reading:
     outside_pool: int
     examples: int
     empty: int = 0
+    unnamed: int = 0
     origin: Origin | None = None
     available: int | None = None
     is_sample: bool = False
@@ -45,6 +47,7 @@ class Reading:
             (self.empty, "left out, as they have no text"),
             (self.merged, "merged with others of the same content"),
             (self.contradictory, "left out, as their content's labels have no majority"),
+            (self.unnamed, "left out, as they are not named"),
             (self.outside_pool, "left out of the pool"),
         )
         words = ", ".join(f"{count:,} {what}" for count, what in gone if count)
@@ -60,4 +63,4 @@ class Reading:
     @property
     def is_whole(self) -> bool:
         """Whether every record and example is there, but for those outside the pool."""
-        return not (self.unlabelled or self.merged or self.contradictory or self.empty)
+        return not (self.unlabelled or self.merged or self.contradictory or self.empty or self.unnamed)

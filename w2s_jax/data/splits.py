@@ -218,7 +218,7 @@ def _groups(ordered: Sequence[Example]) -> dict[str, list[Example]]:
 
 
 def _split(rows: list[Example], n_classes: int) -> Split:
-    ids, texts, labels, groups, _, shares = zip(*rows, strict=True)
+    ids, texts, labels, groups, _, shares, _ = zip(*rows, strict=True)
     soft = None
     if any(each is not None for each in shares):
         soft = np.eye(n_classes, dtype=np.float32)[np.array(labels)]

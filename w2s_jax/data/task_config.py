@@ -18,8 +18,8 @@ class TaskConfig:
 
     Attributes:
       name: a name from `w2s tasks`; a table of your own: a .jsonl, .json, .csv, .tsv, .parquet or .arrow file, a folder
-        or pattern of them, or `hf:org/name:FILES` (docs/own-data.md says what such tables may hold); a .npz file of
-        arrays; or `my_file.py:my_task`.
+        or pattern of them, or `hf:org/name:FILES` (docs/how-to/own-data.md says what such tables may hold); a .npz file
+        of arrays; or `my_file.py:my_task`.
       source: read instead of the task's own source, in its format: `hub`, `tfds` or `mirror`, where `w2s tasks` lists
         it; a local file or folder, `tfds:glue/cola:train`, or `hf:org/name@revision:data/*.parquet`.
       pool: how many examples all seeds draw their splits from; None is the whole task. With cached features the pool is
@@ -37,14 +37,16 @@ class TaskConfig:
         majority's label; where they do not agree, supervisor and ceiling learn each class's share; without a majority
         they are left out. `keep` keeps each, all in one split. `error` refuses them. The run says how many there were.
       empty: examples without text are refused, or dropped, and the run says how many.
+      only: a table whose column `id` (or `question`) names the examples that the task has; the others are left out, and
+        the run says how many. So a study's questions are a task.
       columns: of a table: what is to be read -> the column that holds it, as {"text": "review", "label": "stars"}.
         `a.b` is the value b inside a, `a.0` the first of a list; `#2` is the second column of a file whose first line
         gives no names.
       text: of a table: makes the text of several columns, as "{premise}\n{hypothesis}".
       classes: of a table: its labels in order, the first being class 0, or names for the labels 0, 1, ...
         By default whole numbers from 0 are class numbers, and other labels are names, in sorted order.
-      choices: of a table of questions with several answers: each answer scored by itself (`candidates`), or all shown
-        with letters, of which one is to be given (`letters`).
+      choices: of questions with several answers, a table's or those of a task `..._choices`: each answer scored by
+        itself (`candidates`), or all shown with letters, of which one is to be given (`letters`).
 
     Raises:
       UserError: `shrink` together with `easy`, or no such way to treat duplicates, empty texts or choices.
@@ -62,6 +64,7 @@ class TaskConfig:
     shrink: bool = False
     duplicates: Duplicates = "merge"
     empty: Empty = "error"
+    only: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     text: str = ""
     classes: tuple[str, ...] = ()
@@ -77,7 +80,7 @@ class TaskConfig:
         _ = self.table  # refuses what means nothing
 
     def __hash__(self) -> int:
-        return hash((self.name, self.source, self.pool, self.text, self.classes))  # a mapping has none
+        return hash((self.name, self.source, self.pool, self.text, self.classes, self.only))  # a mapping has none
 
     @property
     def table(self) -> TableOptions:

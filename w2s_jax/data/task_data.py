@@ -11,9 +11,11 @@ import numpy as np
 
 from w2s_jax.data import arrays, formulas, sources, tasks
 from w2s_jax.data import splits as data_splits
-from w2s_jax.data.example import Example
+from w2s_jax.data.example import Example, Question
 from w2s_jax.data.formulas import Tree
+from w2s_jax.data.questions import question_of
 from w2s_jax.data.reading import Reading
+from w2s_jax.data.records import field
 from w2s_jax.data.splits import Split, Splits, SplitSizes
 from w2s_jax.data.task_config import TaskConfig
 from w2s_jax.data.tasks import Task
@@ -58,6 +60,17 @@ def _is_annotated(reading: Reading) -> bool:
     """Whether a sample tears annotations of one content apart, so that the majority of those read may be another."""
     share = reading.records / (reading.available or reading.records)
     return reading.repeated > ANNOTATED * share * reading.labelled
+
+
+def named(path: str) -> frozenset[str]:
+    """The ids that a table names in its column `id`, or, where it has none, `question`.
+
+    Raises:
+      UserError: the table cannot be read, or has neither.
+    """
+    return frozenset(
+        str(field(record, "id" if "id" in record else "question")) for record in sources.Local(path).records()
+    )
 
 
 def _at_most(pool: int) -> int:
@@ -125,8 +138,9 @@ class TaskData:
         if config.name.endswith(arrays.SUFFIX):
             found = arrays.examples(config.name)
             reading = Reading(len(found), 0, len(found), 0, 0, 0, len(found), origin=arrays.origin(config.name))
+            found, reading = self._named(found, reading)
         elif config.pool is None:
-            found, reading = tasks.read_task(self.definition, config)
+            found, reading = self._named(*tasks.read_task(self.definition, config))
         else:
             return self._read_pool(config.pool)
         return (tuple(found), reading) if config.pool is None else self._pooled(found, reading, config.pool)
@@ -135,12 +149,26 @@ class TaskData:
         """The pool, from as many records as it needs."""
         at_most, before = _at_most(pool), -1
         while True:
-            found, reading = tasks.read_task(self.definition, self.config, at_most)
+            found, reading = self._named(*tasks.read_task(self.definition, self.config, at_most))
             drawn = self._pooled(found, reading, pool)
             enough = drawn[1].examples >= data_splits.USABLE * pool and not _is_annotated(reading)
             if not reading.is_sample or enough or reading.records == before:
                 return drawn
             at_most, before = 4 * at_most, reading.records
+
+    def _named(self, found: list[Example], reading: Reading) -> tuple[list[Example], Reading]:
+        """The examples that `only` names, or all.
+
+        Raises:
+          UserError: it names none of them.
+        """
+        if not self.config.only:
+            return found, reading
+        names = named(self.config.only)
+        kept = [example for example in found if example.id in names]
+        if not kept:
+            raise UserError(f"{self.config.only} names none of the {len(found)} examples of task {self.config.name!r}")
+        return kept, replace(reading, unnamed=len(found) - len(kept), examples=len(kept))
 
     def _pooled(self, found: list[Example], reading: Reading, pool: int) -> tuple[tuple[Example, ...], Reading]:
         drawn = data_splits.draw_pool(found, pool, self.n_classes if self.config.balance else None)
@@ -159,6 +187,16 @@ class TaskData:
     @functools.cached_property
     def _texts(self) -> tuple[Text, ...]:
         return tuple(example.text for example in self.examples)
+
+    @property
+    def questions(self) -> dict[str, Question]:
+        """Every example as people are asked it, by the example's id; without the answer.
+
+        Raises:
+          AssertionError: the task is closed.
+        """
+        asks = self.definition.description
+        return {example.id: question_of(example, asks, self.answers) for example in self.examples}
 
     def splits(self, seed: int) -> Splits:
         """The four splits that a seed draws.

@@ -6,20 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from w2s_jax import metrics, serialize
-from w2s_jax.data import sources
-from w2s_jax.data.sources import Hub
-from w2s_jax.data.splits import Split
-from w2s_jax.data.task_data import Tasks
-from w2s_jax.data.tasks import TASKS
 from w2s_jax.data.tokens import flatten
 from w2s_jax.evaluation.results import Cell, Results, Summary
+from w2s_jax.evaluation.tested import Tested, predicted
 from w2s_jax.metrics import ROLES
-from w2s_jax.pipeline.store import Finished, Store
-from w2s_jax.runtime import hub
-from w2s_jax.runtime.errors import UserError
+from w2s_jax.pipeline.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,16 +115,17 @@ def predictions_table(found: Results, out: str | Path | None = None) -> "pa.Tabl
     """The same as a pyarrow table, whether pandas is installed or not."""
     import pyarrow as pa
 
-    root = Path(found.config.get("out", "") if out is None else out) / "stages"
-    read = functools.lru_cache(maxsize=256)(Store(root).read)
-    tests = _test_splits(found)
+    store = Store.beside_runs(found.config.get("out", "") if out is None else out)
+    read = functools.lru_cache(maxsize=256)(store.read)
+    tested = Tested(found)
+    tests = {(cell.task, cell.seed): tested.split(cell.task, cell.seed) for cell in found.cells}
     listed = any(isinstance(text, tuple) for test in tests.values() for text in test.texts)
     several = any(facts.n_classes > 2 for facts in found.tasks)
 
     def rows(cell: Cell) -> Iterator[dict[str, Any]]:
         test = tests[cell.task, cell.seed]
         assert test.labels is not None
-        probs = {role: _measured(cell, role, test, read(cell.stages[role])) for role in ROLES}
+        probs = {role: predicted(cell, role, test, read(cell.stages[role])) for role in ROLES}
         for row, text in enumerate(flatten([text]) if listed else text for text in test.texts):
             yield {
                 **{name: getattr(cell, name) for name in ("task", "supervisor", "student", "method", "seed")},
@@ -151,45 +143,6 @@ def predictions_table(found: Results, out: str | Path | None = None) -> "pa.Tabl
         *((f"predicted_{role}", pa.int64()) for role in ROLES),
     ]
     return pa.Table.from_pylist([row for cell in found.cells for row in rows(cell)], schema=pa.schema(columns))
-
-
-def _read_at(found: Results) -> Iterator[tuple[str, str, str, str]]:
-    """Kind, repository, revision and commit of each task's own source on the Hub, as the results say."""
-    for facts, config in zip(found.tasks, serialize.from_json(found.config.get("tasks", [])), strict=False):
-        origin = None if facts.reading is None else facts.reading.origin
-        if origin is None or not origin.name.startswith("Hub "):
-            continue
-        named = TASKS[config.name].source_of(config.source) if config.name in TASKS else sources.parse(config.name)
-        source = sources.parse(config.source) if config.source and config.name not in TASKS else named
-        if isinstance(source, Hub):
-            yield "dataset", source.repo, source.revision, origin.version
-
-
-def _test_splits(found: Results) -> dict[tuple[str, int], Split]:
-    """The test split of each task, by its title, and seed."""
-    hub.pin(_read_at(found))
-    tasks = Tasks()
-    configs = serialize.from_json(found.config.get("tasks", []))
-    known = {config.title: tasks[config] for config in configs}
-    missing = [cell.task for cell in found.cells if cell.task not in known]
-    if missing:
-        raise UserError(f"the config of these results does not say what task {missing[0]!r} is; run it again")
-    drawn = dict.fromkeys((cell.task, cell.seed) for cell in found.cells)
-    return {(task, seed): known[task].splits(seed).test for task, seed in drawn}
-
-
-def _measured(cell: Cell, role: str, test: Split, stage: Finished) -> np.ndarray:
-    """The predictions of a stage for the test split that it was measured on.
-
-    Raises:
-      UserError: the task gives other examples or other labels now.
-    """
-    assert test.labels is not None
-    same = stage.manifest["identity"]["predicts"]["test"] == test.without_truth().fingerprint
-    probs = stage.predictions.for_split("test", test.ids) if same else None
-    if probs is None or metrics.accuracy(probs, test.labels) != cell.scores["accuracy"][role]:
-        raise UserError(f"task {cell.task!r} is not what {cell.stages[role]} was measured on; run the experiment again")
-    return probs
 
 
 def _as_frame(table: "pa.Table") -> "pd.DataFrame | pa.Table":

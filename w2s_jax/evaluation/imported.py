@@ -11,7 +11,6 @@ which may be left out, says which examples belong together. From accuracies alon
 three roles may have different seeds; from predictions they are over seeds and examples, as for our own runs.
 """
 
-import dataclasses
 import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +26,7 @@ from w2s_jax.data.probabilities import probabilities
 from w2s_jax.evaluation import across, one_cell, summarise
 from w2s_jax.evaluation.one_cell import Measured
 from w2s_jax.evaluation.results import Bins, Cell, Comparison, Mean, Results, Summary, TaskFacts
+from w2s_jax.evaluation.summarise import Summarised
 from w2s_jax.metrics import PGR, ROLES, Agreement, Triple
 from w2s_jax.runtime import files, provenance
 from w2s_jax.runtime.errors import UserError
@@ -87,9 +87,9 @@ def results(path: Path, name: str) -> Results:
     if has_predictions(rows):
         found = measured(path, rows)
         cells = tuple(item.cell for item in found)
-        summaries, comparisons = summarise.summarise(found)
+        summarised = summarise.summarise(found)
     else:
-        cells, summaries, comparisons = _of_accuracies(path, rows)
+        cells, summarised = _of_accuracies(path, rows)
         found = []
     return Results(
         name=name,
@@ -98,9 +98,8 @@ def results(path: Path, name: str) -> Results:
         tasks=tuple(_facts(task, found) for task in dict.fromkeys(cell.task for cell in cells)),
         metrics=metrics.facts(),
         cells=cells,
-        summaries=summaries,
-        comparisons=comparisons,
-        across=across.over_tasks(summaries),
+        **summarised._asdict(),
+        across=across.over_tasks(summarised.summaries),
         parameters={},
     )
 
@@ -167,27 +166,26 @@ def between(path: Path, known: Mapping[tuple[str, tuple[str, ...]], Any], key: t
     return ends
 
 
-def _of_accuracies(
-    path: Path, rows: Sequence[Row]
-) -> tuple[tuple[Cell, ...], tuple[Summary, ...], tuple[Comparison, ...]]:
+def _of_accuracies(path: Path, rows: Sequence[Row]) -> tuple[tuple[Cell, ...], Summarised]:
     known = accuracies(path, rows)
     students = [key for role, key in known if role == "student"]
     if not students:
         raise UserError(f"{path} has no student's row")
     cells: list[Cell] = []
-    summaries, comparisons = [], []
-    first: dict[tuple[str, ...], tuple[str, ...]] = {}
+    summaries: list[Summary] = []
+    comparisons: dict[bool, list[Comparison]] = {True: [], False: []}  # with the first method, and without it
+    before: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for key in students:
         weak, strong = between(path, known, key)
         reached = known["student", key]
         cells += [_cell(key, seed, {"supervisor": weak, "student": reached, "ceiling": strong}) for seed in reached]
         summaries.append(_summary(key, {"supervisor": weak, "student": reached, "ceiling": strong}))
-        baseline = first.setdefault(key[:3], key)
-        if baseline != key:
-            comparisons.append(_comparison(key, baseline[3], reached, known["student", baseline]))
-    adjusted = metrics.holm([comparison.p for comparison in comparisons])
-    compared = tuple(dataclasses.replace(c, p_holm=p) for c, p in zip(comparisons, adjusted, strict=True))
-    return tuple(cells), tuple(summaries), compared
+        earlier = before.setdefault(key[:3], [])
+        for place, other in enumerate(earlier):
+            comparisons[place == 0].append(_comparison(key, other[3], reached, known["student", other]))
+        earlier.append(key)
+    compared = (summarise.adjusted(comparisons[first]) for first in (True, False))
+    return tuple(cells), Summarised(tuple(summaries), *compared)
 
 
 def _cell(key: tuple[str, ...], seed: int, by_role: Mapping[str, Mapping[int, float]]) -> Cell:

@@ -34,7 +34,7 @@ def measure(
     measured = _done(cells, store, read)
     if not measured:
         return None
-    summaries, comparisons = summarise.summarise(measured)
+    summarised = summarise.summarise(measured)
     return Results(
         name=experiment.name,
         config=serialize.to_json(experiment),
@@ -42,10 +42,9 @@ def measure(
         tasks=tuple(_facts(tasks[task], experiment.seeds[0]) for task in experiment.tasks),
         metrics=metrics.facts(),
         cells=tuple(item.cell for item in measured),
-        summaries=summaries,
-        comparisons=comparisons,
+        **summarised._asdict(),
         parameters=sizes(experiment),
-        across=across.over_tasks(summaries),
+        across=across.over_tasks(summarised.summaries),
         findings=tuple(_findings(experiment, cells, measured, tasks, read)),
         models=origins.models_of(graph.stages(cells)),
     )

@@ -1,7 +1,7 @@
-"""What an experiment found, as data with a versioned schema: docs/results-schema.md says what each field is."""
+"""What an experiment found, as data with a versioned schema: docs/reference/results-schema.md has each field."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,6 +236,7 @@ class Results:
       metrics: every metric of the scores, in words.
       across: every method over tasks; empty for a single task.
       parameters: how many a model has, by its name in the cells; of those whose number is known.
+      pairs: every other two methods compared; their p-values are adjusted among themselves.
       findings: what supervisors of special kinds measured of themselves.
       models: where each model comes from, as a config names it, with its commit or version and its files' hashes.
     """
@@ -250,9 +251,14 @@ class Results:
     comparisons: tuple[Comparison, ...]
     across: tuple[Across, ...]
     parameters: Mapping[str, int]
+    pairs: tuple[Comparison, ...] = ()
     findings: tuple[Finding, ...] = ()
     models: Mapping[str, Origin] = field(default_factory=dict)
     schema: str = SCHEMA
+
+    def renamed(self, name: str) -> "Results":
+        """The same under another name."""
+        return replace(self, name=name)
 
     def to_frame(self) -> "pd.DataFrame | pa.Table":
         """One row for each cell and role, with a column for every metric: see `frames.to_frame`."""

@@ -14,8 +14,13 @@ FILE = "results.json"
 def save(results: Results, folder: Path) -> Path:
     """Writes `results.json`."""
     path = Path(folder) / FILE
-    files.write_json(path, _converter().unstructure(results))
+    files.write_json(path, as_json(results))
     return path
+
+
+def as_json(results: Results) -> Any:
+    """What `results.json` holds."""
+    return _converter().unstructure(results)
 
 
 def load(folder: Path) -> Results:

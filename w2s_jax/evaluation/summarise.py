@@ -1,8 +1,10 @@
 """Cells over their seeds: means with errors, PGR with its interval, and every method compared with the first."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,20 +14,32 @@ from w2s_jax.evaluation.results import Cell, Comparison, CurvePoint, Mean, Score
 from w2s_jax.metrics import PGR, ROLES, Agreement, FixedPGR, PairedDifference, Statistic, Triple
 
 
-def summarise(measured: Sequence[Measured]) -> tuple[tuple[Summary, ...], tuple[Comparison, ...]]:
-    """Summaries over seeds, and every method compared with the first one."""
+class Summarised(NamedTuple):
+    """Summaries over seeds, every method compared with the first one, and every other two."""
+
+    summaries: tuple[Summary, ...]
+    comparisons: tuple[Comparison, ...]
+    pairs: tuple[Comparison, ...]
+
+
+def summarise(measured: Sequence[Measured]) -> Summarised:
+    """Cells over their seeds."""
     grouped: dict[tuple[str, str, str], dict[str, list[Measured]]] = {}
     for item in measured:
         cell = item.cell
         methods = grouped.setdefault((cell.task, cell.supervisor, cell.student), {})
         methods.setdefault(cell.method, []).append(item)
-    summaries, comparisons = [], []
+    summaries, comparisons, pairs = [], [], []
     for key, methods in grouped.items():
         baseline, *others = methods
         everywhere = [item.cell for items in methods.values() for item in items]
         summaries += [_summary(key, method, items, everywhere) for method, items in methods.items()]
         comparisons += [_comparison(key, method, baseline, methods[method], methods[baseline]) for method in others]
-    return tuple(summaries), _adjusted(comparisons)
+        pairs += [
+            _comparison(key, later, earlier, methods[later], methods[earlier])
+            for earlier, later in itertools.combinations(others, 2)
+        ]
+    return Summarised(tuple(summaries), adjusted(comparisons), adjusted(pairs))
 
 
 def _summary(key: tuple[str, str, str], method: str, items: Sequence[Measured], everywhere: Sequence[Cell]) -> Summary:
@@ -160,6 +174,7 @@ def compared(
     )
 
 
-def _adjusted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    adjusted = metrics.holm([comparison.p for comparison in comparisons])
-    return tuple(dataclasses.replace(c, p_holm=p) for c, p in zip(comparisons, adjusted, strict=True))
+def adjusted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """The same with their p-values adjusted among themselves."""
+    found = metrics.holm([comparison.p for comparison in comparisons])
+    return tuple(dataclasses.replace(c, p_holm=p) for c, p in zip(comparisons, found, strict=True))

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import expit
 
 from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, TransformedLabels, relabelled
 from w2s_jax.runtime.checks import check_count, check_range
@@ -43,6 +42,7 @@ def em_posterior(
       Dawid & Skene 1979, Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm.
       Anthropic's automated weak-to-strong researcher, 2026, "EM posterior"; details not given there are ours.
     """
+    from scipy.special import expit
     from sklearn.linear_model import LogisticRegression
 
     if weak.shape[1] != 2:
@@ -84,6 +84,8 @@ def _constant_channel(chosen: Int[np.ndarray, " n"], prior: Float[np.ndarray, " 
     From the prior alone a channel that depends on x would be the same for both classes, and from the weak labels'
     own probabilities, hard labels would be believed forever.
     """
+    from scipy.special import expit
+
     rates = np.array([0.75, 0.25])
     for _ in range(_STARTING_ROUNDS):
         of_one, of_zero = np.where(chosen == 1, rates[:, None], 1 - rates[:, None])

@@ -2,9 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import solve_triangular
-from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
 
 from w2s_jax.label_transforms.base import LABEL_TRANSFORMS, TransformedLabels, drop_farthest, farthest, relabelled
 from w2s_jax.runtime.checks import check_count, check_range
@@ -101,6 +98,8 @@ def out_of_fold(
     Raises:
       UserError: more folds than examples, or a hyperparameter out of range.
     """
+    from scipy.special import softmax
+
     check_range("l2", l2, 0, np.inf)
     check_count("folds", folds, 2)
     if folds > len(weak):
@@ -120,6 +119,10 @@ def _logistic(
     z: Float[np.ndarray, "n d"], targets: Float[np.ndarray, "n c"], l2: float
 ) -> tuple[Float[np.ndarray, "d c"], Float[np.ndarray, " c"]]:
     """L-BFGS in coordinates where the curvature at even odds is the identity: some ten steps, whatever the features."""
+    from scipy.linalg import solve_triangular
+    from scipy.optimize import minimize
+    from scipy.special import log_softmax
+
     (n, d), c = z.shape, targets.shape[1]
     curvature = (z.T @ z).astype(np.float64) * ((c - 1) / c**2 / n)
     curvature += np.eye(d) * (l2 + 1e-6 * max(np.trace(curvature) / d, 1e-6))

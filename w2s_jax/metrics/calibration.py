@@ -30,15 +30,20 @@ def reliability(probs: Probs, labels: Labels | Probs, bins: int = 10) -> Reliabi
     Of soft labels, accuracy is the mean probability that they give to what is predicted.
     """
     right = backing(probs, labels)
-    if bins < 1:
-        raise UserError(f"bins must be at least 1, not {bins}")
-    edges = np.linspace(0.0, 1.0, bins + 1)
     confidence = probs.max(axis=-1).astype(np.float64)
-    index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    index = bin_of(confidence, bins)
     counts = np.bincount(index, minlength=bins)
     with np.errstate(invalid="ignore"):
         means = [np.bincount(index, values, minlength=bins) / counts for values in (confidence, right)]
-    return Reliability(edges, counts, *means)
+    return Reliability(np.linspace(0.0, 1.0, bins + 1), counts, *means)
+
+
+def bin_of(confidence: Float[np.ndarray, "*s"], bins: int) -> Int[np.ndarray, "*s"]:
+    """The bin of each confidence, of so many of equal width from 0 to 1; the lower one where it is at an edge."""
+    if bins < 1:
+        raise UserError(f"bins must be at least 1, not {bins}")
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    return np.asarray(np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1))
 
 
 def calibration_error(probs: Probs, labels: Labels | Probs, bins: int = 10) -> float:

@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from w2s_jax.metrics.influence import STATISTICS, Measured, Statistic
 
 # What an interval is over: all that was drawn by chance, or only one of the two.
-Over = Literal["seeds and examples", "examples", "seeds"]
+Over = Literal["seeds and examples", "examples", "seeds", "participants and questions", "questions"]
 SAME = 12  # decimals: two scores that differ by less are equal, and the difference is rounding
 
 
@@ -51,6 +51,8 @@ class Estimates(NamedTuple):
         seeds that are exactly equal by chance must not look certain.
       units: how many independent things there are to draw: groups of test examples, or seeds.
       over: what is drawn.
+      least: the share of the variance by examples below which their sum counts as that variance: 1 where parts are
+        differences, whose estimates may be far too small; else what is only rounding.
     """
 
     values: Float[np.ndarray, " m"]
@@ -58,6 +60,18 @@ class Estimates(NamedTuple):
     examples: Part
     units: int
     over: Over
+    least: float = 1e-9
+
+    def of(self, models: Sequence[int]) -> "Estimates":
+        """Those of some of the models, in this order; one may be taken several times."""
+        rows = np.asarray(models)
+
+        def among(part: Part) -> Part:
+            return Part(part.covariance[np.ix_(rows, rows)], part.freedom)
+
+        return self._replace(
+            values=self.values[rows], parts=tuple(map(among, self.parts)), examples=among(self.examples)
+        )
 
     def linear(self, weights: Float[np.ndarray, "k m"]) -> Linear:
         """Combinations of the means.
@@ -68,8 +82,8 @@ class Estimates(NamedTuple):
         """
         each = [_variance(weights, part.covariance) for part in self.parts]
         alone = _variance(weights, self.examples.covariance)
-        certain = np.sum(each, axis=0) < 1e-9 * alone
-        each.append(np.where(certain, alone, 0.0))
+        known = np.sum(each, axis=0)
+        each.append(np.where(known < self.least * alone, alone - known, 0.0))
         variance = np.sum(each, axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = [np.where(variance > 0, one / variance, 0.0) for one in each]

@@ -40,6 +40,12 @@ def interval(found: Estimates, weights: Floats, level: float) -> Interval:
     return Interval(value, value - half, value + half)
 
 
+def certain(value: int, units: int, level: float) -> Interval:
+    """Of a share that is 0 or 1 in a sample, whose variance says nothing: the exact binomial one of so many units."""
+    reach = 1 - ((1 - level) / 2) ** (1 / units)
+    return Interval(float(value), 0.0 if value == 0 else 1 - reach, reach if value == 0 else 1.0)
+
+
 def p_value(at_zero: Linear, units: int) -> float:
     """Two-sided, of "this combination is 0", by Student's t.
 

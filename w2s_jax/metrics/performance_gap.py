@@ -86,11 +86,17 @@ def pgr(
     return pgr_from(estimate(models, tested_on(triples), statistic), level, min_gap)
 
 
-def pgr_from(found: Estimates, level: float = 0.95, min_gap: float = 0.03) -> PGR:
-    """PGR from the means of supervisor, student and ceiling, in this order, and their errors."""
+def pgr_from(
+    found: Estimates, level: float = 0.95, min_gap: float = 0.03, between: str = "ceiling and supervisor"
+) -> PGR:
+    """PGR from the means of supervisor, student and ceiling, in this order, and their errors.
+
+    Args:
+      between: what ceiling and supervisor are called in a reason.
+    """
     weak, student, ceiling = (interval(found, weights, level) for weights in np.eye(3))
     gap = interval(found, GAP, level)
-    reason = not_apart(gap, level, min_gap)
+    reason = not_apart(gap, level, min_gap, between)
     if reason:
         return PGR(None, None, None, reason, gap, weak, student, ceiling, found.over)
     value = float((found.values @ GAIN) / (found.values @ GAP))
@@ -103,13 +109,13 @@ def _nothing_left(found: Estimates, at: Float[np.ndarray, " k"]) -> Linear:
     return found.linear(GAIN - at[:, None] * GAP)
 
 
-def not_apart(gap: Interval, level: float, min_gap: float) -> str | None:
+def not_apart(gap: Interval, level: float, min_gap: float, between: str = "ceiling and supervisor") -> str | None:
     """Why there is no gap to recover; None where there is one."""
     if gap.low > 0 and gap.value >= min_gap:
         return None
     least = "" if gap.value >= min_gap else f" (below {min_gap:g})"
     ends = f"{level:.0%} interval [{gap.low:.3f}, {gap.high:.3f}]"
-    return f"ceiling and supervisor are not apart: gap {gap.value:.3f}{least}, {ends}"
+    return f"{between} are not apart: gap {gap.value:.3f}{least}, {ends}"
 
 
 def undefined(triples: Sequence[Triple], statistic: str) -> str | None:

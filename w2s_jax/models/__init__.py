@@ -18,6 +18,7 @@ from w2s_jax.models.build import (
     build_preference_model,
     check_preference,
     with_pretrained,
+    with_pretrained_each,
 )
 from w2s_jax.models.catalogue import MODELS
 from w2s_jax.models.chat import fingerprint as chat_fingerprint
@@ -75,4 +76,5 @@ __all__ = [
     "size",
     "unembedding",
     "with_pretrained",
+    "with_pretrained_each",
 ]

@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,8 @@ from flax import linen as nn
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from w2s_jax.models.stack import from_inputs
+from w2s_jax.models.target import Target, pretended_flash, target
 from w2s_jax.runtime import sharding
 
 Implementation = Literal["xla", "cudnn", "splash"]
@@ -26,19 +28,8 @@ Implementation = Literal["xla", "cudnn", "splash"]
 # 512, 1.6 at 1024, 3.6 at 4096. cuDNN's blocks are of 128.
 SHORTEST = {"splash": 1024, "cudnn": 128}
 SPLASH_BLOCKS = (512, 256, 128)  # 128 is the width of a TPU's vector registers
+LONG, BLOCKS = 128, 4  # tokens from which a CPU takes causal queries in blocks, and how many of these
 _AXES = ("batch", "length", "heads", "head_dim")
-
-
-class Target(NamedTuple):
-    """What a program is compiled for.
-
-    Attributes:
-      platform: `cpu`, `cuda`, `rocm` or `tpu`.
-      capability: of a CUDA device, such as 9.0; 0 elsewhere.
-    """
-
-    platform: str
-    capability: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,18 +88,6 @@ def choose(
     return "cudnn" if target.platform == "cuda" and fits and worth else "xla"
 
 
-def target() -> Target:
-    """The devices of the mesh that is set, which need not be here, or else this process's."""
-    device = jax.sharding.get_abstract_mesh().abstract_device
-    platform = jax.default_backend() if device is None else device.platform
-    if platform != "gpu":
-        return Target(platform)
-    local = jax.local_devices(backend="gpu")[0]
-    if "cuda" not in local.client.platform_version:
-        return Target("rocm")
-    return Target("cuda", float(local.compute_capability))
-
-
 def mix(
     query: Float[Array, "b t h k"],
     key: Float[Array, "b t g k"],
@@ -143,7 +122,8 @@ def mix(
     _log(chosen, str(query.dtype), head_dim)
     if chosen == "xla":
         return xla(query, key, value, mask, form, dropout, bias)
-    return with_windows(cudnn if chosen == "cudnn" else splash, query, key, value, lengths, form, windowed)
+    flash = pretended_flash() or (cudnn if chosen == "cudnn" else splash)
+    return with_windows(flash, query, key, value, lengths, form, windowed)
 
 
 def with_windows(
@@ -195,18 +175,53 @@ def xla(
     dropout: Callable[[Array], Array] | None = None,
     bias: Float[Array, "b h t s"] | None = None,
 ) -> Float[Array, "b t h k"]:
-    """Heads that share a key are one longer query, so that each product is one larger matrix."""
+    """Heads that share a key are one longer query, so that each product is one larger matrix.
+
+    On a CPU the backward pass computes scores and weights again, as flash attention does, unless some were dropped; and
+    causal queries of long rows do not meet the keys after them.
+    """
+    if dropout is not None:
+        return _xla(query, key, value, mask, bias, form, dropout)
+    length = query.shape[1]
+    in_blocks = form.causal and bias is None and length == key.shape[1] >= LONG and target().platform == "cpu"
+    if in_blocks:
+        return from_inputs(functools.partial(_causal_blocks, form=form))(query, key, value, mask)
+    return from_inputs(functools.partial(_xla, form=form, dropout=None))(query, key, value, mask, bias)
+
+
+def _causal_blocks(query: Array, key: Array, value: Array, mask: Array, form: Form) -> Array:
+    """The queries in blocks, each with the keys up to its last query alone: 5/8 of the scores, and less memory."""
+    length = query.shape[1]
+    size = -(-length // BLOCKS)
+    mixed = [
+        _xla(query[:, start:end], key[:, :end], value[:, :end], mask[:, start:end, :end], None, form, None)
+        for start in range(0, length, size)
+        for end in [min(start + size, length)]
+    ]
+    return jnp.concatenate(mixed, axis=1)
+
+
+def _xla(
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: Array,
+    bias: Array | None,
+    form: Form,
+    dropout: Callable[[Array], Array] | None,
+) -> Array:
     groups, length = key.shape[2], query.shape[1]
     query = rearrange(query * form.scale, "b t (g r) k -> b g (r t) k", g=groups)
     key, value = rearrange(key, "b s g k -> b g s k"), rearrange(value, "b s g k -> b g s k")
-    scores = jnp.einsum("bgtk,bgsk->bgts", query, key).astype(jnp.float32)
+    scores = jnp.einsum("bgtk,bgsk->bgts", query, key, preferred_element_type=jnp.float32)
     if bias is not None:
         scores = scores + rearrange(bias, "b (g r) t s -> b g (r t) s", g=groups)
     if form.softcap is not None:
         scores = softcap(scores, form.softcap)
     mask = repeat(mask, "b t s -> b 1 (r t) s", r=query.shape[2] // length)
     weights = jax.nn.softmax(jnp.where(mask, scores, jnp.finfo(jnp.float32).min), axis=-1).astype(value.dtype)
-    mixed = jnp.einsum("bgts,bgsk->bgtk", weights if dropout is None else dropout(weights), value)
+    weights = weights if dropout is None else dropout(weights)
+    mixed = jnp.einsum("bgts,bgsk->bgtk", weights, value, preferred_element_type=jnp.float32).astype(value.dtype)
     return rearrange(mixed, "b g (r t) k -> b t (g r) k", t=length)
 
 

@@ -1,6 +1,6 @@
 """Modules with their parameters: a pretrained backbone under a head over classes, or as a language model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -13,6 +13,7 @@ from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.language_model import LanguageModel
 from w2s_jax.models.layers import Lora
+from w2s_jax.models.params import Params
 from w2s_jax.models.pooling import Pooling
 from w2s_jax.models.preference import Preference, PreferenceModel
 from w2s_jax.models.pretrained import Pretrained, outline, unembedding
@@ -124,9 +125,30 @@ def with_pretrained(
     Raises:
       UserError: as `build_classifier` and `build_language_model`.
     """
+    return with_pretrained_each(module, pretrained, [rng], mesh=mesh)[0]
+
+
+def with_pretrained_each(
+    module: Model, pretrained: Pretrained, rngs: Sequence[jax.Array], *, mesh: Mesh | None = None
+) -> list[dict[str, Any]]:
+    """`with_pretrained` for each of these random keys; what is pretrained is the same arrays in all of them."""
+    where = shapes.shardings(module, mesh)
+    known = _known(module, pretrained, where)
+
+    def fresh(key: jax.Array) -> Any:
+        return _only_new(nn.unbox(shapes.initial(module, key)), known)
+
+    out = None if mesh is None else _only_new(where, known)
+    made = jax.jit(fresh, out_shardings=out)
+    if mesh is not None:
+        known = sharding.place(known, _only_known(where, known))  # what lies there already is not touched
+    return [_overlay(made(rng), known) for rng in rngs]
+
+
+def _known(module: Model, pretrained: Pretrained, where: Params) -> dict[str, Any]:
+    """The parameters that are not fresh."""
     if isinstance(module, LanguageModel):
         _check_language_model(pretrained.name, pretrained.config)
-    where = shapes.shardings(module, mesh)
     known: dict[str, Any] = {"backbone": pretrained.params}
     kept = nn.unbox(shapes.boxed_shapes(module))
     if module.base != "float32":
@@ -144,14 +166,7 @@ def with_pretrained(
             known |= quantized.keep({"unembed": known["unembed"]}, kept, where)
     if "reference" in where:  # what trains is donated
         known["reference"] = jax.tree.map(lambda leaf: jnp.copy(leaf) if isinstance(leaf, jax.Array) else leaf, known)
-
-    def fresh(key: jax.Array) -> Any:
-        return _only_new(nn.unbox(shapes.initial(module, key)), known)
-
-    if mesh is None:
-        return _overlay(jax.jit(fresh)(rng), known)
-    new = jax.jit(fresh, out_shardings=_only_new(where, known))(rng)
-    return sharding.place(_overlay(new, known), where)  # what lies there already is not touched
+    return known
 
 
 def check_preference(name: str, config: ModelConfig, candidates: int) -> None:
@@ -189,6 +204,13 @@ def _only_new(made: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, An
         elif branch := _only_new(value, known.get(key, {})):
             new[key] = branch
     return new
+
+
+def _only_known(made: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The leaves of `made` that `known` has."""
+    return {
+        key: _only_known(made[key], value) if isinstance(value, Mapping) else made[key] for key, value in known.items()
+    }
 
 
 def _overlay(new: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -40,7 +40,10 @@ class ChatTokenizer(TextTokenizer):
     special: Mapping[str, str]
 
     def encode(self, texts: list[str], then: str = "") -> list[list[int]]:
-        rendered = [text + then.lstrip(" ") for text in self.render(texts)]
+        return self.encode_rendered([text + then.lstrip(" ") for text in self.render(texts)])
+
+    def encode_rendered(self, rendered: list[str]) -> list[list[int]]:
+        """Token ids of texts that the template wrote."""
         return [encoding.ids for encoding in self.inner.encode_batch(rendered, add_special_tokens=False)]
 
     def cut(self, row: list[int], longest: int, keep: Literal["first", "last"]) -> list[int]:
@@ -55,16 +58,26 @@ class ChatTokenizer(TextTokenizer):
         return row[:before] + row[len(row) - (longest - before) :]
 
     def render(self, texts: list[str]) -> list[str]:
-        """Each text in the template.
+        """Each text in the template, as a user's message.
 
         Raises:
           UserError: the template refuses it.
         """
-        how: dict[str, Any] = {"tokenize": False, "add_generation_prompt": True}
+        return [self.dialogue([("user", text)]) for text in texts]
+
+    def dialogue(self, messages: Sequence[tuple[str, str]]) -> str:
+        """Messages, each a role and its text, in the template, after which the model's turn begins.
+
+        Raises:
+          UserError: the template refuses them.
+        """
+        said = [{"role": role, "content": text} for role, text in messages]
         try:
-            return [str(self._writer.apply_chat_template([{"role": "user", "content": text}], **how)) for text in texts]
+            return str(self._writer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
         except Exception as error:  # a template may raise what it likes
-            raise UserError(f"the chat template cannot write a message of a user: {error}") from error
+            roles = [role for role, _ in messages]
+            what = f"a message of a {roles[0]}" if len(roles) == 1 else f"messages of {', '.join(roles)}"
+            raise UserError(f"the chat template cannot write {what}: {error}") from error
 
     @functools.cached_property
     def _writer(self) -> Any:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,7 +44,7 @@ def parts(path: Path) -> tuple[Path, ...]:
     return tuple(wanted)
 
 
-@files.cached(maxsize=1)  # the index of a large vocabulary takes seconds to read
+@files.cached(maxsize=2)  # of the two models of a pair
 def read(*paths: Path) -> Gguf:
     """The model of one GGUF file, or of all parts of one.
 
@@ -100,6 +101,23 @@ def _open(path: Path) -> Any:
     known = {int(kind) for kind in library.GGMLQuantizationType}
 
     class Reader(library.GGUFReader):
+        def _get_field_parts(self, orig_offs: int, raw_type: Any) -> tuple[int, list[Any], list[int], list[Any]]:
+            """As the package's, which reads the tokens of a vocabulary in seconds, as arrays of their own."""
+            data: Any = self.data
+            if raw_type == library.GGUFValueType.ARRAY and self.byte_order == "I":
+                kind, count = struct.unpack_from("<IQ", data, orig_offs)
+                start, types = orig_offs + 12, [library.GGUFValueType.ARRAY, library.GGUFValueType(kind)]
+                if kind == library.GGUFValueType.STRING:
+                    parts, end = _strings(memoryview(data), start, count)
+                    return end - orig_offs, parts, list(range(count)), types
+                if kind in self.gguf_scalar_to_np:
+                    values = self._get(start, self.gguf_scalar_to_np[types[1]], count)
+                    if len(values) < count:
+                        raise ValueError("it ends within an array")
+                    return 12 + values.nbytes, [values], [0], types
+            found: tuple[int, list[Any], list[int], list[Any]] = super()._get_field_parts(orig_offs, raw_type)
+            return found
+
         def _build_tensors(self, start_offs: int, fields: Any) -> None:
             for field in fields:  # of name, dimensions, kind and place
                 _, name, _, _, kind, _ = field.parts
@@ -111,7 +129,7 @@ def _open(path: Path) -> Any:
         reader = Reader(path)
     except UserError:
         raise
-    except (ValueError, OSError, IndexError, KeyError, OverflowError) as error:
+    except (ValueError, OSError, IndexError, KeyError, OverflowError, struct.error) as error:
         raise UserError(f"{path} is not a whole GGUF file: {error}") from error
     if reader.endianess != library.GGUFEndian.LITTLE:
         raise UserError(f"{path} is a big-endian GGUF file; convert it with the gguf package's gguf-convert-endian")
@@ -121,6 +139,16 @@ def _open(path: Path) -> Any:
         except NotImplementedError:
             raise _unknown(path, name, kind.name) from None
     return reader
+
+
+def _strings(data: memoryview, start: int, count: int) -> tuple[list[memoryview], int]:
+    """An array of strings, each after its length, and where it ends."""
+    found, length = [], struct.Struct("<Q")
+    for _ in range(count):
+        (size,) = length.unpack_from(data, start)
+        start += 8 + size
+        found.append(data[start - size : start])
+    return found, start
 
 
 def _unknown(path: Path, tensor: str, kind: str) -> UserError:

@@ -15,6 +15,12 @@ def product(rows: Float[Array, "m i"], matrices: Float[Array, "g i o"], sizes: I
 
     Rows after those of the last group may come out as anything.
     """
+    return _ragged(rows, matrices, sizes)
+
+
+@jax.custom_batching.sequential_vmap
+def _ragged(rows: Array, matrices: Array, sizes: Array) -> Array:
+    """JAX does not batch it: jobs that train together come one after another here."""
     return jax.lax.ragged_dot(rows, matrices, sizes)
 
 
@@ -24,7 +30,7 @@ def _forward(rows: Array, matrices: Array, sizes: Array) -> tuple[Array, Any]:
 
 def _backward(saved: Any, gradient: Array) -> tuple[Array, Array, None]:
     rows, matrices, sizes = saved
-    of_rows = jax.lax.ragged_dot(gradient, matrices.swapaxes(1, 2), sizes)
+    of_rows = _ragged(gradient, matrices.swapaxes(1, 2), sizes)
     return of_rows, outer(rows, gradient, jnp.zeros_like(matrices, jnp.float32), sizes).astype(matrices.dtype), None
 
 

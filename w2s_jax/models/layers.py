@@ -21,6 +21,7 @@ from w2s_jax.models.disentangled import position_scores
 from w2s_jax.models.packing import Layout, pack, spread
 from w2s_jax.models.products import times
 from w2s_jax.models.quantized import Base
+from w2s_jax.models.stack import computed_again, from_inputs
 from w2s_jax.runtime.errors import UserError
 
 ACTIVATIONS = {
@@ -113,8 +114,7 @@ class Dense(nn.Module):
             up = self._param(
                 "lora_b", nn.initializers.zeros, (None, *names[self.n_inputs :]), (lora.rank, *self.outputs)
             )
-            low = flat @ down.reshape(-1, lora.rank).astype(dtype)
-            y = y + lora.scale * (low @ up.reshape(lora.rank, width).astype(dtype))
+            y = y + lora.scale * times(times(flat, down.reshape(-1, lora.rank)), up.reshape(lora.rank, width))
         y = y.reshape(*flat.shape[:-1], *self.outputs)
         if self.bias:
             y = y + self._param("bias", nn.initializers.zeros, names[self.n_inputs :], self.outputs).astype(dtype)
@@ -132,9 +132,7 @@ class Dense(nn.Module):
         def product(flat: Array, *kept: Array) -> Array:
             return times(flat, quantized.kernel(kept, axis).reshape(width, -1))
 
-        if kept[0].dtype != self.settings.dtype:
-            product = jax.checkpoint(product, prevent_cse=False)
-        return product(flat, *kept)
+        return (product if kept[0].dtype == self.settings.dtype else computed_again(product))(flat, *kept)
 
     def _param(
         self,
@@ -175,18 +173,18 @@ class Norm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        x = x.astype(jnp.float32)
         shape = x.shape[-1:]
         scale = self.param("scale", named(nn.initializers.ones, self.axis), shape)
-        if self.kind == "rms":
-            y = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + self.eps) * scale
-        else:
-            centred = x - jnp.mean(x, -1, keepdims=True)
-            variance = jnp.mean(jnp.square(centred), -1, keepdims=True)
-            y = centred * jax.lax.rsqrt(variance + self.eps) * scale
+        y = from_inputs(self._scaled)(x, jnp.asarray(scale))
         if self.kind == "layer":
             y = y + self.param("bias", named(nn.initializers.zeros, self.axis), shape)
         return y.astype(self.dtype)
+
+    def _scaled(self, x: Float[Array, "..."], scale: Float[Array, " d"]) -> Float[Array, "..."]:
+        x = x.astype(jnp.float32)
+        if self.kind != "rms":
+            x = x - jnp.mean(x, -1, keepdims=True)
+        return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + self.eps) * scale
 
 
 class Embedding(nn.Module):
@@ -293,9 +291,10 @@ class FeedForward(nn.Module):
 
         up = dense("up", config.mlp_size, ("embed", "mlp"))(x)
         if config.gated:
-            up = activation(dense("gate", config.mlp_size, ("embed", "mlp"))(x)) * up
+            gate = dense("gate", config.mlp_size, ("embed", "mlp"))(x)
+            up = from_inputs(lambda gate, up: activation(gate) * up)(gate, up)
         else:
-            up = activation(up)
+            up = from_inputs(activation)(up)
         return dense("down", config.hidden_size, ("mlp", "embed"))(up)
 
 

@@ -36,7 +36,7 @@ from w2s_jax.models.quantized import Base
 from w2s_jax.models.sources import locate, on_hub, places
 from w2s_jax.models.tokenizer import TextTokenizer
 from w2s_jax.models.weights import Tensors
-from w2s_jax.runtime import files, hub
+from w2s_jax.runtime import cpu, facts, files, hub
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.origin import Origin
 
@@ -78,6 +78,7 @@ def load(source: str, *, read_layer: int | None = None) -> Pretrained:
     Raises:
       UserError: an unknown name, a family or file format that is not implemented, or a checkpoint that is not whole.
     """
+    cpu.prepare()
     full, tokenizer = outline(source)
     config = full.cut(read_layer)
     with opened(source) as (tensors, gguf):
@@ -97,6 +98,7 @@ def load_sharded(
       base: how they are kept. In fewer bits than float32, the devices also hold one parameter as float32 meanwhile.
       Others, and errors: those of `load`.
     """
+    cpu.prepare()
     full, tokenizer = outline(source)
     config = full.cut(read_layer)
     placed = shapes.shardings(Classifier(config), mesh)["backbone"]
@@ -132,15 +134,25 @@ def rounded(pretrained: Pretrained, base: Base) -> Mapping[str, Any]:
 def outline(source: str) -> tuple[ModelConfig, TextTokenizer]:
     """The model's config and tokenizer, without reading its weights. Sources and errors are those of `load`."""
     found = locate(source)
+    if found.config is None:
+        header, beside = gguf_files.read(*found.weights).header, found.folder / "tokenizer.json"
+        config = _configured(source)
+        return config, tokenizers.from_file(beside) if beside.exists() else tokenizers.from_gguf(header.metadata)
+    if not isinstance(found.config, ModelConfig):
+        folders.require_tokenizer(found)
+    return _configured(source), tokenizers.from_folder(found.folder)
+
+
+@files.cached(maxsize=8, path_of=places)
+def _configured(source: str) -> ModelConfig:
+    """The model's config, without its tokenizer."""
+    found = locate(source)
     if isinstance(found.config, ModelConfig):
         onnx_weights.require(found.weights[0])
-        return found.config, tokenizers.from_folder(found.folder)
-    if found.config is not None:
-        folders.require_tokenizer(found)
-        return _config(source, found, hub_files.settings(found.config)), tokenizers.from_folder(found.folder)
-    header = gguf_files.read(*found.weights).header
-    config, beside = families.from_gguf(header), found.folder / "tokenizer.json"
-    return config, tokenizers.from_file(beside) if beside.exists() else tokenizers.from_gguf(header.metadata)
+        return found.config
+    if found.config is None:
+        return families.from_gguf(gguf_files.read(*found.weights).header)
+    return _config(source, found, hub_files.settings(found.config))
 
 
 @files.cached(maxsize=32, path_of=places)
@@ -148,7 +160,7 @@ def fingerprint(source: str) -> str:
     """SHA-256 of the model's files; that of a named model is pinned, so nothing is fetched."""
     if source in MODELS:
         return MODELS[source].sha256
-    own = families.identity(outline(source)[0])
+    own = families.identity(_configured(source))
     hashes = list(_hashes(source).values())
     return files.sha256_text(files.canonical(hashes if own is None else [*hashes, own]))
 
@@ -169,14 +181,14 @@ def origin(source: str) -> Origin:
 
 def forget() -> None:
     """Forgets what was read: names of the Hub stand for other commits from now on."""
-    kept: list[Any] = [load, outline, fingerprint, _hashes]
+    kept: list[Any] = [load, outline, _configured, fingerprint, _hashes]
     for function in kept:
         function.cache_clear()
 
 
 def size(source: str, *, read_layer: int | None = None, embeddings: bool = True) -> int:
     """How many parameters the backbone has, as far as it is run; without `embeddings` those that multiply."""
-    by_path = weights.shapes(outline(source)[0].cut(read_layer))
+    by_path = weights.shapes(_configured(source).cut(read_layer))
     return sum(math.prod(shape) for path, shape in by_path.items() if embeddings or not path.endswith("/embedding"))
 
 
@@ -243,4 +255,4 @@ def _config(source: str, found: Files, settings: Mapping[str, Any]) -> ModelConf
 @files.cached(maxsize=32, path_of=places)
 def _hashes(source: str) -> dict[str, str]:
     """SHA-256 of each of the model's files, by name."""
-    return {name: files.sha256_file(path) for name, path in locate(source).all()}
+    return {name: facts.sha256(path) for name, path in locate(source).all()}

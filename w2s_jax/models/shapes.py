@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, Mesh
 
 from w2s_jax.models.classifier import Classifier
 from w2s_jax.models.language_model import LanguageModel
@@ -30,12 +30,12 @@ def boxed_shapes(module: Model) -> Boxed:
     return jax.eval_shape(lambda: initial(module, jax.random.key(0)))
 
 
-def shardings(module: Model, mesh: Mesh | None) -> Any:
+def shardings(module: Model, mesh: Mesh | AbstractMesh | None) -> Any:
     """Where each of the module's parameters is placed: nested dict of shardings."""
     return sharding.param_shardings(boxed_shapes(module), mesh)
 
 
-def placed_shapes(module: Model, mesh: Mesh | None) -> Params:
+def placed_shapes(module: Model, mesh: Mesh | AbstractMesh | None) -> Params:
     """The module's parameters as `jax.ShapeDtypeStruct`, each with its sharding."""
     boxed = boxed_shapes(module)
     return jax.tree.map(

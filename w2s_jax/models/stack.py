@@ -1,11 +1,14 @@
 """A stack of equal layers, scanned or unrolled, rematerialised by policy. Its parameters are stacked either way."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from w2s_jax.models.target import target
 from w2s_jax.runtime import errors
 
 PRODUCT = "product"  # the name of those products with weights that are no plain dot
@@ -59,3 +62,45 @@ def run_layers(
         metadata_params={nn.PARTITION_NAME: "layers"},
     )
     return scanned(**fields, name="layers")(x, *shared, *own)
+
+
+def from_inputs(compute: Callable[..., Array]) -> Callable[..., Array]:
+    """`compute`, whose backward pass on a CPU keeps its inputs alone: for what is cheaper to compute than to read.
+
+    Compilers for accelerators fuse such parts, and the remat policy says what they keep.
+    """
+    return _from_inputs(compute) if target().platform == "cpu" else compute
+
+
+def computed_again(compute: Callable[..., Array]) -> Callable[..., Array]:
+    """`compute`, whose backward pass keeps nothing but its inputs on any device: for what memory should not hold."""
+    return _from_inputs(compute) if target().platform == "cpu" else jax.checkpoint(compute, prevent_cse=False)
+
+
+def _from_inputs(compute: Callable[..., Array]) -> Callable[..., Array]:
+    def forward(*inputs: Any) -> tuple[Array, Any]:
+        return compute(*inputs), kept(inputs)
+
+    def backward(inputs: Any, slope: Array) -> Any:
+        return jax.vjp(compute, *restored(inputs))[1](slope)
+
+    whole = jax.custom_vjp(compute)
+    whole.defvjp(forward, backward)
+    return whole
+
+
+def kept(inputs: Any) -> Any:
+    """Arrays for the backward pass, bfloat16 as its bits.
+
+    XLA on CPUs has no loops over bfloat16: to write or read one layer's it converts the whole stack, for each layer.
+    """
+    return jax.tree.map(lambda x: _as(jnp.uint16, x) if x.dtype == jnp.bfloat16 else x, inputs)
+
+
+def restored(arrays: Any) -> Any:
+    """What `kept` was given; no array may be of uint16."""
+    return jax.tree.map(lambda x: _as(jnp.bfloat16, x) if x.dtype == jnp.uint16 else x, arrays)
+
+
+def _as(dtype: Any, x: Array) -> Array:
+    return jax.lax.bitcast_convert_type(x, dtype)

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from w2s_jax.pipeline.store import MANIFEST, Store
 from w2s_jax.runtime import files
@@ -61,7 +61,7 @@ def _speed() -> float:
     """Useful FLOP/s of all devices together."""
     size = 1024
     product = jax.jit(lambda x: x @ x)
-    x = jnp.ones((size, size))
+    x = jax.device_put(np.ones((size, size), np.float32))
     product(x).block_until_ready()
     best = float("inf")
     for _ in range(5):

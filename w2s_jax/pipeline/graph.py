@@ -1,7 +1,7 @@
 """The graph of stages: the cells of an experiment, the stages that answer each, and what the cells share."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from w2s_jax.config import Experiment, Method
 from w2s_jax.data.task_data import TaskData, Tasks
@@ -13,6 +13,7 @@ from w2s_jax.stages.truth import Ceiling, TruthProbe
 from w2s_jax.supervisors import supervisor
 from w2s_jax.train.learner import Learner
 
+FILE = "stages.json"  # in a run's folder
 ROLES = ("supervisor", "student", "ceiling")
 
 
@@ -59,6 +60,14 @@ def stages(cells: Sequence[CellStages]) -> list[Stage]:
         for role in ROLES:
             add(cell.stages[role])
     return list(found.values())
+
+
+def as_json(cells: Sequence[CellStages]) -> list[dict[str, Any]]:
+    """The stages of cells, for those who look at a run: the name of each one's folder, its title, and what it reads."""
+    return [
+        {"name": stage.name, "title": stage.title, "needs": [need.name for need in stage.needs]}
+        for stage in stages(cells)
+    ]
 
 
 def _student(experiment: Experiment, task: TaskData, seed: int, learner: Learner, method: Method, weak: Stage) -> Stage:

@@ -21,7 +21,8 @@ from w2s_jax.supervisors import Advised, supervisor, transcripts
 def write(experiment: Experiment, path: Path, advised: str | None, reporter: Reporter) -> int:
     """Writes a line of JSON for every example that a supervisor labels, in an order that says nothing.
 
-    A line has `task`, `id`, `text` and `answers`, by class; who answers adds `label` (a class) or `probs`.
+    A line has `task`, `id`, `text` and `answers`, by class; who answers adds `label` (a class) or `probs`. A question
+    with several answers also has its `passage`, `question` and `choices`, by class.
 
     Args:
       advised: the supervisor whose advisor's transcripts follow the texts; None shows none.
@@ -39,10 +40,11 @@ def write(experiment: Experiment, path: Path, advised: str | None, reporter: Rep
     if advised is not None and advised not in advisors:
         raise errors.unknown("supervisor with an advisor", advised, advisors)
     tasks = Tasks()
-    session = Session(Store(Path(experiment.out) / "stages"), reporter, tasks=tasks)
+    session = Session(Store.beside_runs(experiment.out), reporter, tasks=tasks)
     lines: dict[tuple[str, str], str] = {}
     for config in experiment.tasks:
         task = tasks[config]
+        parts = {each.id: each.question._asdict() for each in task.examples if each.question is not None}
         for seed in experiment.seeds:
             for split in (getattr(task.splits(seed), name) for name in LABELLED):
                 texts = list(split.texts)
@@ -54,6 +56,7 @@ def write(experiment: Experiment, path: Path, advised: str | None, reporter: Rep
                     texts = transcripts.with_transcripts(maker, texts, said, task.answers, shuffled)
                 for identifier, text in zip(split.ids, texts, strict=True):
                     line = {"task": config.title, "id": identifier, "text": text, "answers": task.answers}
+                    line |= parts.get(identifier, {})
                     lines.setdefault((config.title, identifier), json.dumps(line, ensure_ascii=False))
     ordered = [lines[key] for key in sorted(lines, key=lambda key: files.sha256_text(files.canonical(list(key))))]
     files.write_text(path, "".join(f"{line}\n" for line in ordered))

@@ -8,21 +8,21 @@ import contextlib
 import functools
 import time
 import traceback
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jax.sharding import Mesh
 
 from w2s_jax.data.predictions import Predictions
-from w2s_jax.pipeline import origins
+from w2s_jax.pipeline import origins, telling
 from w2s_jax.pipeline.session import Session
 from w2s_jax.pipeline.store import Store
 from w2s_jax.runtime import files, processes, provenance
 from w2s_jax.runtime.errors import Interrupted, UserError
 from w2s_jax.stages.base import Stage
 from w2s_jax.train.finetune import Outcome, softmax
-from w2s_jax.train.memory import advice_for
+from w2s_jax.train.memory import OutOfMemoryError, advice_for
 
 WAIT_SECONDS = 1.0
 AT_ONCE = 256  # stages claimed and made together
@@ -105,7 +105,13 @@ class _Crew:
         self.failures: dict[str, Failure] = {}
         self._total, self._session, self._store = len(stages), session, session.store
         self._kept = {*keep_params, *(stage.body.name for stage in stages if stage.body is not None)}
-        self._groups = groups(stages)
+        self._kept |= {stage.name for stage in stages if stage.keeps}
+        self._stages = {stage.name: stage for stage in stages}
+        self._groups = [[self._stages[name] for name in group] for group in processes.lead(self._names)]
+
+    def _names(self) -> list[list[str]]:
+        cut = groups(list(self._stages.values()), self._session.at_once, self._store)
+        return [[stage.name for stage in group] for group in cut]
 
     def give_up_on_orphans(self) -> None:
         for stage in list(self.pending.values()):
@@ -133,7 +139,8 @@ class _Crew:
         with contextlib.ExitStack() as claims:
             claimed, missing = processes.lead(lambda: self._claim(group, claims))
             if missing:
-                self._make(group, [stage for stage in group if stage.name in missing])
+                todo = [stage for stage in group if stage.name in missing]
+                self._make(self._jobs(group, todo) if are_jobs(group) else group, todo)
         for name in claimed:
             self.pending.pop(name, None)
         return bool(claimed)
@@ -144,11 +151,16 @@ class _Crew:
         claimed = [stage for stage in pending if claims.enter_context(self._store.claim(stage.name))]
         return [stage.name for stage in claimed], [stage.name for stage in claimed if not self._store.done(stage.name)]
 
+    def _jobs(self, group: list[Stage], missing: list[Stage]) -> list[Stage]:
+        """The finetunings that train together: those that are missing; all, for their bits, if they began together."""
+        began = processes.lead(lambda: self._store.begun(missing[0].name))
+        return group if began == [stage.name for stage in group] else missing
+
     def _make(self, group: list[Stage], missing: list[Stage], tried: int = 0) -> None:
         """Makes a group, and writes what of it is missing.
 
         Args:
-          tried: how many of its stages were made one by one before this one, because they failed together.
+          tried: how many of its stages were made before these, because they failed together.
         """
         first = self._total - len(self.pending) + 1 + tried
         title = f"[{first}/{self._total}] {missing[0].title}"
@@ -156,25 +168,38 @@ class _Crew:
             last = first + len(missing) - 1
             title = f"[{first}-{last}/{self._total}] {missing[0].title} and {len(missing) - 1} more"
         started = time.monotonic()
+        together = [stage.name for stage in group] if len(group) > 1 and are_jobs(group) else []
+        processes.lead(lambda: self._store.begin(together))
         try:
             with processes.together(), self._explained(missing[0]):
-                with self._session.reporter.stage(title, missing[0].name):
-                    outcomes = self._session.make(group)
+                with self._session.reporter.stage(title):
+                    outcomes = self._session.make(group, self._kept)
                 seconds = (time.monotonic() - started) / len(group)
                 for stage, outcome in zip(group, outcomes, strict=True):
-                    if stage in missing:
+                    if isinstance(outcome, UserError):
+                        self._fail(stage, stage.title, outcome)
+                    elif stage in missing:
                         self._write(stage, outcome, seconds)
         except UserError as error:
-            if len(group) > 1:  # one of them may have spoiled it for the others
-                for place, stage in enumerate(missing):
-                    self._make([stage], [stage], place)
+            if len(group) == 1:
+                self._fail(group[0], title, error)
                 return
-            self.failures[group[0].name] = Failure(group[0], str(error))
-            self._session.reporter.note(f"{title}: failed: {error}")
+            # One of them may have spoiled it for the others; or together they are too large.
+            processes.lead(lambda: self._store.end(together))
+            size = max(1, len(missing) // 2) if isinstance(error, OutOfMemoryError) and together else 1
+            for place in range(0, len(missing), size):
+                part = missing[place : place + size]
+                self._make(part, part, tried + place)
             return
-        share = outcomes[0].padding_share
+        processes.lead(lambda: self._store.end(together))
+        shares = [each.padding_share for each in outcomes if isinstance(each, Outcome)]
+        share = shares[0] if shares else None
         padding = "" if share is None else f", {share:.0%} of positions were padding"
         self._session.reporter.note(f"{title}: done in {time.monotonic() - started:.0f} s{padding}")
+
+    def _fail(self, stage: Stage, title: str, error: UserError) -> None:
+        self.failures[stage.name] = Failure(stage, str(error))
+        self._session.reporter.note(f"{title}: failed: {error}")
 
     @contextlib.contextmanager
     def _explained(self, stage: Stage) -> Iterator[None]:
@@ -192,8 +217,10 @@ class _Crew:
             path = self._store.failed(stage.name)
             files.write_text(path, "\n".join(lines[-LAST_LINES:]) + "\n")
             first = (str(error).strip().splitlines() or [""])[0]
-            reason = advice_for(error) or f"{type(error).__name__}: {first}"
-            raise UserError(f"{reason} (its last lines are in {path})") from error
+            advice = advice_for(error)
+            kind = UserError if advice is None else OutOfMemoryError
+            reason = advice or f"{type(error).__name__}: {first}"
+            raise kind(f"{reason} (its last lines are in {path})") from error
 
     def _write(self, stage: Stage, outcome: Outcome, seconds: float) -> None:
         made = provenance.made() | {"seconds": round(seconds, 3), "padding_share": outcome.padding_share}
@@ -201,18 +228,49 @@ class _Crew:
         made["read"] = {need.name: self._store.predictions_hash(need.name) for need in stage.needs}
         params = outcome.params if stage.name in self._kept else None
         self._store.write(stage.name, _predictions(stage, outcome), outcome.history, stage.identity, made, params)
-        self._session.reporter.trackers.losses(stage.name, outcome.history.losses)  # probes report none as they go
+        telling.whole(self._session.reporter.trackers, stage.name, outcome.history)  # probes report none as they go
 
 
-def groups(stages: Sequence[Stage]) -> list[list[Stage]]:
-    """Stages that are made together: of one group and one depth in the graph, in the order of the list."""
+def groups(stages: Sequence[Stage], at_once: Callable[[Stage], int], store: Store) -> list[list[Stage]]:
+    """Stages that are made together: of one group and one depth in the graph, in the order of the list.
+
+    Of finetunings, those that began together stay together, and those that are done by now fill no place.
+
+    Args:
+      at_once: how many jobs like a stage train together, at most.
+    """
     depth: dict[str, int] = {}
     found: dict[Hashable, list[Stage]] = {}
     for stage in stages:
         depth[stage.name] = 1 + max((depth[need.name] for need in stage.needs if need.name in depth), default=0)
         group = stage.group
         found.setdefault((depth[stage.name], stage.name if group is None else group), []).append(stage)
-    return [group[at : at + AT_ONCE] for group in found.values() for at in range(0, len(group), AT_ONCE)]
+    cut = []
+    for alike in found.values():
+        parts, most = [alike], AT_ONCE
+        if are_jobs(alike):
+            parts, most = _begun(alike, store), at_once(alike[0])
+        cut += [part[at : at + most] for part in parts[-1:] for at in range(0, len(part), most)] + parts[:-1]
+    return cut
+
+
+def _begun(alike: list[Stage], store: Store) -> list[list[Stage]]:
+    """Finetunings as they began together, those that are done, and, last, the others."""
+    by_name = {stage.name: stage for stage in alike}
+    parts = []
+    for stage in alike:
+        together = store.begun(stage.name)
+        if stage.name in by_name and together and all(name in by_name for name in together):
+            parts.append([by_name.pop(name) for name in together])
+    rest = list(by_name.values())
+    done = [stage for stage in rest if store.done(stage.name)]
+    return [*parts, *([done] if done else []), [stage for stage in rest if stage not in done]]
+
+
+def are_jobs(stages: Sequence[Stage]) -> bool:
+    """Whether a group is of finetunings."""
+    group = stages[0].group
+    return group is not None and group.jobs
 
 
 def _predictions(stage: Stage, outcome: Outcome) -> Predictions:

@@ -7,11 +7,13 @@
     curve.npy            validation probabilities at each evaluation, float32 [E, N, C]
     params/              the selected parameters (Orbax), if they are kept
     progress/            a checkpoint of work that is not finished
+    jobs.json            the names of the stages that it trains together with, while that is not finished
+    jobs-<hash>/         a checkpoint of them, in the folder of the first
     failed.txt           the last lines of the error, where the stage failed
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +27,7 @@ from w2s_jax.train.loop import History
 
 SCHEMA = "w2s_jax/stage/2"
 MANIFEST, PREDICTIONS, HISTORY, CURVE = "manifest.json", "predictions.parquet", "history.json", "curve.npy"
+JOBS, LOCK = "jobs.json", ".lock"
 
 
 class Finished(NamedTuple):
@@ -40,6 +43,13 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        # Beside the stages lies what they share.
+        self.features, self.transcripts = self.root.parent / "features", self.root.parent / "transcripts"
+
+    @classmethod
+    def beside_runs(cls, out: str | Path) -> "Store":
+        """The stages of all runs that write to this folder, and share them."""
+        return cls(Path(out) / "stages")
 
     def folder(self, name: str) -> Path:
         return self.root / name
@@ -48,10 +58,30 @@ class Store:
         return (self.folder(name) / MANIFEST).exists()
 
     def started(self, name: str) -> bool:
-        return checkpoint.exists(self.progress(name))
+        return checkpoint.exists(self.progress([name])) or bool(self.begun(name))
 
-    def progress(self, name: str) -> Path:
-        return self.folder(name) / "progress"
+    def progress(self, names: Sequence[str]) -> Path:
+        """Where unfinished work of a stage is checkpointed, or of several that train together."""
+        if len(names) == 1:
+            return self.folder(names[0]) / "progress"
+        return self.folder(names[0]) / f"jobs-{files.sha256_text(files.canonical(list(names)))[:12]}"
+
+    def begin(self, names: Sequence[str]) -> None:
+        """Notes that these stages train together, so that they do whenever the work is resumed."""
+        for name in names:
+            files.write_json(self.folder(name) / JOBS, list(names))
+
+    def begun(self, name: str) -> list[str]:
+        """The stages that this one began to train together with, itself included; empty if it did not."""
+        path = self.folder(name) / JOBS
+        return list(files.read_json(path)) if path.exists() else []
+
+    def end(self, names: Sequence[str]) -> None:
+        """Forgets the unfinished work of stages that trained together."""
+        for name in names:
+            (self.folder(name) / JOBS).unlink(missing_ok=True)
+            for left in self.folder(name).glob("jobs-*"):
+                checkpoint.remove(left)
 
     def failed(self, name: str) -> Path:
         """Where the last lines of a stage's error are kept, if it failed."""
@@ -65,7 +95,7 @@ class Store:
         folder = self.folder(name)
         with files.disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".lock")
+        lock = filelock.FileLock(folder / LOCK)
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -75,6 +105,13 @@ class Store:
             yield True
         finally:
             lock.release()
+
+    def claimed(self, name: str) -> bool:
+        """Whether a process owns the stage now: it is making it."""
+        if not (self.folder(name) / LOCK).exists():
+            return False
+        with self.claim(name) as free:
+            return not free
 
     def write(
         self,
@@ -112,7 +149,7 @@ class Store:
             np.save(handle, history.probs, allow_pickle=False)
         hashes = {path: files.sha256_file(folder / path) for path in (PREDICTIONS, HISTORY, CURVE)}
         files.write_json(folder / MANIFEST, {"schema": SCHEMA, "identity": identity, "files": hashes, "made": made})
-        checkpoint.remove(self.progress(name))
+        checkpoint.remove(self.progress([name]))
         self.failed(name).unlink(missing_ok=True)
 
     def params(self, name: str) -> Any:
@@ -159,6 +196,11 @@ class Store:
             History(history["losses"], history["evaluated"], history["scores"], probs, history["best"]),
             manifest,
         )
+
+    def version(self, name: str) -> list[tuple[str, int, int]]:
+        """Changes whenever what a finished stage is read from does."""
+        folder = self.folder(name)
+        return [each for file in (MANIFEST, PREDICTIONS, HISTORY, CURVE) for each in files.version(folder / file)]
 
     def predictions_hash(self, name: str) -> str:
         """SHA-256 of the stage's predictions file, as its manifest says."""

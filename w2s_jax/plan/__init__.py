@@ -1,8 +1,8 @@
 """Does an experiment fit an accelerator, and what does a step of it cost? Compiled ahead of time, without one.
 
 `lowering` traces the steps that training runs, from shapes; `compilation` compiles them in a process of their own, for
-`chips`; `hlo`, `execution`, `kernels` and `counting` read the compiled program, `roofline` makes time of it; `search`
-finds the nearest setting that fits; `architectures` knows published models; `table` prints.
+the chips of `runtime.chips`; `hlo`, `execution`, `kernels` and `counting` read the compiled program, `roofline` makes
+time of it; `search` finds the nearest setting that fits; `architectures` knows published models; `table` prints.
 """
 
 import dataclasses
@@ -13,10 +13,10 @@ from typing import Literal
 from w2s_jax.config import Experiment
 from w2s_jax.data import arrays
 from w2s_jax.data.task_data import definition_of
-from w2s_jax.plan.chips import topology
 from w2s_jax.plan.compilation import Compiled, Request, compile_for
 from w2s_jax.plan.roofline import Roofline, roofline
 from w2s_jax.plan.search import Nearest, nearest
+from w2s_jax.runtime.chips import topology
 from w2s_jax.students import Train
 from w2s_jax.supervisors import supervisor
 from w2s_jax.train.learner import Learner
@@ -66,7 +66,8 @@ def plan(
 ) -> Iterator[PlannedStep]:
     """Compiles the steps of every distinct learner, one after the other.
 
-    Where a training step does not fit, its labelling step is compiled for the nearest setting that does.
+    With `jobs` in the experiment a step is that of so many that train together. Where a training step does not fit,
+    its labelling step is compiled for the nearest setting that does.
 
     Args:
       where: a slice of a TPU pod, such as `v5e:4x4`, or `local` for the devices of this machine.
@@ -78,7 +79,8 @@ def plan(
     task = definition_of(experiment.tasks[0])
     for workload in workloads(experiment):
         stage = workload.learner, workload.learn, task.n_classes
-        request = Request("train", *stage, experiment.mesh, slice_, task.candidates)
+        jobs = 1 if workload.learner.parameters == "probe" else experiment.jobs or 1
+        request = Request("train", *stage, experiment.mesh, slice_, task.candidates, jobs)
         if workload.adapts:
             yield _planned(workload, dataclasses.replace(request, kind="adapt"), compile_for)
             continue

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from w2s_jax.config import MeshConfig
-from w2s_jax.plan.chips import CHIPS, Chip, Topology
+from w2s_jax.plan.accounting import Account
 from w2s_jax.plan.counting import Costs
+from w2s_jax.runtime.chips import CHIPS, Chip, Topology
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.students import Train
 from w2s_jax.train.learner import Learner
@@ -40,7 +41,8 @@ UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 @dataclass(frozen=True)
 class Request:
-    """A program of a stage: everything that decides it; `n_classes` and `candidates` are the task's."""
+    """A program of a stage, or of several `jobs` that train together: everything that decides it; `n_classes` and
+    `candidates` are the task's."""
 
     kind: Literal["train", "label", "adapt"]
     learner: Learner
@@ -49,11 +51,12 @@ class Request:
     mesh: MeshConfig
     topology: Topology
     candidates: int = 1
+    jobs: int = 1
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """What the compiler says of a program, in bytes on each device.
+    """What the compiler says of a program, or, where that is not here, our own account, in bytes on each device.
 
     Attributes:
       mesh: the sizes of its axes, none of them -1.
@@ -66,6 +69,10 @@ class Compiled:
       costs: of one execution; None where it does not fit.
       model_flops: what the model itself needs, over all devices; see `lowering.model_flops`.
       seconds: tracing and compiling took.
+      assigned: of a program for TPUs, arguments and temporaries as XLA places them; its summary, `used`, says up to a
+        fifth more, and why was not found. None is not known.
+      account: where nothing was compiled, so that all of this is an estimate: what `used` has besides parameters and
+        optimizer.
     """
 
     chip: Chip | None
@@ -81,6 +88,12 @@ class Compiled:
     costs: Costs | None
     model_flops: float
     seconds: float
+    assigned: int | None = None
+    account: Account | None = None
+
+    @property
+    def is_estimate(self) -> bool:
+        return self.account is not None
 
     @property
     def fits(self) -> bool:
@@ -98,11 +111,15 @@ class Compiled:
 
 
 def compile_for(request: Request) -> Compiled:
-    """Compiles a program in a new process.
+    """Compiles a program in a new process; for GPUs, whose compiler needs one, estimates it.
 
     Raises:
       UserError: libtpu is not installed, the setting is impossible, or the compiler fails.
     """
+    if request.topology.is_estimated:
+        from w2s_jax.plan.estimation import estimate
+
+        return estimate(request)
     if request.topology.name != "local" and not _has_tpu_compiler():
         raise UserError("planning for a TPU needs its compiler: pip install 'w2s-jax[plan]' (libtpu; no TPU is needed)")
     context = multiprocessing.get_context("spawn")
@@ -127,9 +144,9 @@ def compile_here(request: Request) -> Compiled:
     mesh = make_mesh(**dataclasses.asdict(request.mesh), devices=devices)
     loss, config = request.learn.bound(), architecture(request.learner.model)
     task = request.n_classes, request.candidates
-    step = lowering.lower(request.kind, request.learner, config, *task, loss, mesh)
+    step = lowering.lower(request.kind, request.learner, config, *task, loss, mesh, request.jobs)
     chip, available = _chip(request.topology, devices[0])
-    used, costs = step.parameters + step.optimizer, None
+    used, costs, assigned = step.parameters + step.optimizer, None, None
     if available is None or used + step.resident <= available:
         dump = tempfile.TemporaryDirectory()  # goes when this function ends
         folder = Path(dump.name)
@@ -137,7 +154,7 @@ def compile_here(request: Request) -> Compiled:
         if request.topology.chip is not None:
             options = {"xla_dump_to": str(folder), "xla_dump_hlo_as_text": True}
         try:
-            compiled = step.lowered.compile(compiler_options=options)
+            compiled = step.traced.lower().compile(compiler_options=options)
         except jax.errors.JaxRuntimeError as error:
             needed = memory_needed(str(error), used)
             if needed is None:
@@ -145,7 +162,7 @@ def compile_here(request: Request) -> Compiled:
                 raise UserError(f"the compiler fails on the {request.kind} step: {first}") from error
             used = needed
         else:
-            used = _used(compiled.memory_analysis())
+            used, assigned = _used(compiled.memory_analysis()), _assigned(folder)
             if available is None or used + step.resident <= available:
                 costs = counting.costs(_text(compiled, folder), len(devices))
     return Compiled(
@@ -162,6 +179,7 @@ def compile_here(request: Request) -> Compiled:
         costs=costs,
         model_flops=step.model_flops,
         seconds=time.monotonic() - started,
+        assigned=assigned,
     )
 
 
@@ -172,6 +190,13 @@ def _text(compiled: Any, dumped: Path) -> str:
     """
     files = sorted(dumped.glob("*.after_optimizations.txt"), key=lambda file: file.stat().st_size)
     return files[-1].read_text() if files else str(compiled.as_text())
+
+
+def _assigned(dumped: Path) -> int | None:
+    """What the compiler for TPUs itself wrote of the program's memory."""
+    reports = sorted(dumped.glob("*-memory-usage-report.txt"), key=lambda file: file.stat().st_size)
+    total = re.search(r"Total bytes: (\d+)", reports[-1].read_text()) if reports else None
+    return int(total[1]) if total else None
 
 
 def memory_needed(message: str, arguments: int) -> int | None:
@@ -202,7 +227,7 @@ def _devices(topology: Topology) -> list[Any]:
     from jax.experimental import topologies
 
     try:
-        return topologies.get_topology_desc(topology.name, "tpu", chips_per_host_bounds=topology.host).devices
+        return topologies.get_topology_desc(topology.compiler, "tpu", chips_per_host_bounds=topology.host).devices
     except jax.errors.JaxRuntimeError as error:
         raise UserError(f"libtpu cannot describe {topology.name}: {str(error).splitlines()[0]}") from error
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, Mesh
 
 from w2s_jax.data.batching import Batch, EvalBatches
 from w2s_jax.data.tokens import Tokens
@@ -14,11 +14,12 @@ from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models import weights
 from w2s_jax.models.config import ModelConfig
 from w2s_jax.runtime import sharding
-from w2s_jax.train import answering, generative, outputs, prepare
+from w2s_jax.train import answering, generative, outputs, prepare, together
 from w2s_jax.train import step as train_step
-from w2s_jax.train.finetune import EVAL_BATCH
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.outputs import Output
+from w2s_jax.train.prepare import EVAL_BATCH, Prepared
+from w2s_jax.train.together import Jobs
 
 # Training, labelling, and the generative finetuning before them.
 Kind = Literal["train", "label", "adapt"]
@@ -26,25 +27,53 @@ TOTAL_STEPS = 1000  # only schedules see it
 
 
 @dataclass(frozen=True)
-class LoweredStep:
-    """One step, traced but not compiled, and what its arguments hold, in bytes on each device.
+class Held:
+    """What a step's arguments hold, in bytes on each device.
 
     Attributes:
       rows: of a batch, over all devices.
       length: tokens of each row.
-      parameters: with what the backbone and the head hold; `frozen` ones do not train.
+      parameters: with what the backbone and the head hold; those that are frozen do not train.
+      weights: how many numbers these are.
       optimizer: its moments.
       resident: what else the devices hold while it runs: see `_resident`.
       model_flops: of one execution, over all devices.
+      trainable, frozen: the parameters that train and those that do not, as shapes with shardings.
     """
 
-    lowered: jax.stages.Lowered
     rows: int
     length: int
     parameters: int
+    weights: int
     optimizer: int
     resident: int
     model_flops: float
+    trainable: Any
+    frozen: Any
+
+
+@dataclass(frozen=True)
+class LoweredStep(Held):
+    """One step, traced but not compiled."""
+
+    traced: jax.stages.Traced
+
+
+def hold(
+    kind: Kind,
+    learner: Learner,
+    config: ModelConfig,
+    n_classes: int,
+    candidates: int,
+    loss: BoundLoss,
+    mesh: Mesh | AbstractMesh,
+    jobs: int = 1,
+) -> Held:
+    """What the arguments of `lower`'s program hold, without it; of the mesh nothing but its axes needs to exist.
+
+    Args, and errors: as `lower`.
+    """
+    return _prepare(kind, learner, config, n_classes, candidates, loss, mesh, jobs)[0]
 
 
 def lower(
@@ -55,6 +84,7 @@ def lower(
     candidates: int,
     loss: BoundLoss,
     mesh: Mesh,
+    jobs: int = 1,
 ) -> LoweredStep:
     """The training step of a learner, the pass that labels, or the step of its generative finetuning, as
     `train.finetune` and `train.generative` run them on this mesh.
@@ -63,10 +93,44 @@ def lower(
 
     Args:
       n_classes, candidates: of the task.
+      jobs: how many train together, on `runtime.sharding.job_mesh` of the mesh.
 
     Raises:
       UserError: the mesh does not divide the batch; the model, or the task, has no such output.
     """
+    held, prepared, batch, width = _prepare(kind, learner, config, n_classes, candidates, loss, mesh, jobs)
+    count = () if prepared.jobs is None else (prepared.jobs.count,)
+    where = sharding.mesh_of(prepared.state)
+    assert where is not None
+
+    def on_mesh(array: np.ndarray) -> jax.ShapeDtypeStruct:
+        found = together.batch_shardings(array, where) if count else sharding.batch_sharding(where)
+        return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=found)
+
+    tokens, lengths, rows = (np.broadcast_to(each, (*count, *each.shape)) for each in batch)
+    state, frozen = prepared.state, prepared.frozen
+    if kind == "label":
+        traced = train_step.trace(prepared.predict, state.params, frozen, on_mesh(tokens), on_mesh(lengths))
+    else:
+        targets = on_mesh(np.ones((*rows.shape, width), np.float32))
+        which = [on_mesh(np.zeros(count, np.int32))] if count else []
+        given = on_mesh(tokens), lengths, targets, on_mesh(rows >= 0), *which
+        traced = train_step.trace(prepared.step, state, frozen, *given)
+    return LoweredStep(**vars(held), traced=traced)
+
+
+def _prepare(
+    kind: Kind,
+    learner: Learner,
+    config: ModelConfig,
+    n_classes: int,
+    candidates: int,
+    loss: BoundLoss,
+    mesh: Mesh | AbstractMesh,
+    jobs: int,
+) -> tuple[Held, Prepared, Batch, int]:
+    """What is held, what trains it, a batch of each job, and the columns of its targets."""
+    mesh = sharding.job_mesh(mesh, jobs) if jobs > 1 else mesh
     output = outputs.choose(learner, lambda: answering.stand_ins(n_classes))
     if kind == "adapt":
         (learner, output, loss), candidates = generative.objective(learner), 1  # each is a text of its own
@@ -79,34 +143,28 @@ def lower(
         candidates=candidates,
         total_steps=TOTAL_STEPS,
         mesh=mesh,
+        jobs=Jobs.of(jobs, mesh, one_start=True),
     )
-
-    def on_mesh(array: np.ndarray) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding.batch_sharding(mesh))
-
     trains, state, frozen = kind != "label", prepared.state, prepared.frozen
     length = min(learner.max_tokens, config.max_positions)
     batch = _batch(learner, length, candidates, mesh, trains)
-    rows, tokens = len(batch.rows), on_mesh(batch.tokens)
-    if trains:
-        targets = np.ones((rows, output.width(n_classes)), np.float32)
-        arguments = on_mesh(targets), on_mesh(batch.rows >= 0)
-        lowered = train_step.lower(prepared.step, state, frozen, tokens, batch.lengths, *arguments)
-    else:
-        lowered = train_step.lower(prepared.predict, state.params, frozen, tokens, on_mesh(batch.lengths))
     moments = bytes_on_device(state.opt_state)
-    return LoweredStep(
-        lowered,
-        rows,
+    held = Held(
+        len(batch.rows),
         length,
         parameters=bytes_on_device((state.params, frozen)),
+        weights=sum(_on_device(leaf) for leaf in jax.tree.leaves((state.params, frozen))),
         optimizer=moments if trains else 0,
         resident=_resident(learner, bytes_on_device(state.params), moments, trains),
-        model_flops=model_flops(output, learner, prepared.module.config, rows * candidates, length, trains=trains),
+        model_flops=jobs
+        * model_flops(output, learner, prepared.module.config, len(batch.rows) * candidates, length, trains=trains),
+        trainable=state.params,
+        frozen=frozen,
     )
+    return held, prepared, batch, output.width(n_classes)
 
 
-def _batch(learner: Learner, length: int, candidates: int, mesh: Mesh, trains: bool) -> Batch:
+def _batch(learner: Learner, length: int, candidates: int, mesh: Mesh | AbstractMesh, trains: bool) -> Batch:
     """The first of a split whose texts all have this length.
 
     Raises:
@@ -181,4 +239,8 @@ def _pairs(config: ModelConfig, length: int) -> int:
 
 def bytes_on_device(tree: Any) -> int:
     """What one device holds of these shapes with shardings."""
-    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    return sum(_on_device(leaf) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _on_device(leaf: Any) -> int:
+    return math.prod(leaf.sharding.shard_shape(leaf.shape))

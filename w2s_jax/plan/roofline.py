@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from w2s_jax.plan.chips import Topology
 from w2s_jax.plan.compilation import Compiled
+from w2s_jax.runtime.chips import Topology
 
 
 @dataclass(frozen=True)

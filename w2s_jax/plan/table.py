@@ -7,10 +7,12 @@ from typing import Any
 
 from w2s_jax.config import MeshConfig
 from w2s_jax.plan import PlannedStep
+from w2s_jax.plan.accounting import PARTS
 from w2s_jax.plan.compilation import Compiled, Request
 from w2s_jax.plan.roofline import Roofline
 from w2s_jax.runtime import files
 
+ESTIMATE = ": an estimate, nothing was compiled"
 NAMES = {"train": "training step", "label": "labelling step", "adapt": "generative finetuning step"}
 
 
@@ -28,7 +30,8 @@ def show(steps: Sequence[PlannedStep]) -> None:
         table = Table("each chip, one step", *(title for title, _ in columns), box=SIMPLE, title_justify="left")
         for label in labels:
             table.add_row(label, *(rows.get(label, "") for _, rows in columns))
-        console.print(f"{', '.join(stages)}: {mine[0].request.learner.model} on {mine[0].request.topology.name}")
+        title = f"{', '.join(stages)}: {mine[0].request.learner.model} on {mine[0].request.topology.name}"
+        console.print(title + (ESTIMATE if mine[0].compiled.is_estimate else ""))
         console.print(table)
         for step in mine:
             if step.reason:
@@ -36,8 +39,8 @@ def show(steps: Sequence[PlannedStep]) -> None:
 
 
 def as_json(steps: Sequence[PlannedStep]) -> list[dict[str, Any]]:
-    """Every figure of the tables, in bytes, seconds and FLOPs."""
-    return [files.as_json(step) for step in steps]
+    """Every figure of the tables, in bytes, seconds and FLOPs, and whether they are estimates."""
+    return [{"estimate": step.compiled.is_estimate, **files.as_json(step)} for step in steps]
 
 
 def _advice(step: PlannedStep) -> str:
@@ -61,10 +64,12 @@ def _rows(request: Request, compiled: Compiled, bound: Roofline | None) -> dict[
     rows = {
         **_mesh(mesh),
         "batch x tokens": f"{compiled.rows}{pieces} x {compiled.length}",
+        **({"jobs together": str(request.jobs)} if request.jobs > 1 else {}),
         "trains, dtype, remat": f"{learner.parameters}, {learner.dtype}, {learner.remat}",
         "memory, GiB": memory,
         "  parameters": _gib(compiled.parameters),
         "  optimizer": _gib(compiled.optimizer),
+        **({f"  {part}": _gib(getattr(compiled.account, part)) for part in PARTS} if compiled.account else {}),
         "  held beside the program": _gib(compiled.resident),
         "fits": "yes" if compiled.fits else "NO",
     }
@@ -76,10 +81,11 @@ def _rows(request: Request, compiled: Compiled, bound: Roofline | None) -> dict[
         times = (bound.compute, bound.memory, bound.network)
         rows |= {
             "at least, ms": f"{bound.seconds * 1e3:.1f} ({bound.limit})",
+            **({"  for each job": f"{bound.seconds / request.jobs * 1e3:.2f}"} if request.jobs > 1 else {}),
             "  compute, memory, network": " / ".join(f"{t * 1e3:.1f}" for t in times),
             "MFU at most": f"{bound.mfu:.0%}",
         }
-    return rows | {"compiled in, s": f"{compiled.seconds:.0f}"}
+    return rows | {f"{'estimated' if compiled.is_estimate else 'compiled'} in, s": f"{compiled.seconds:.0f}"}
 
 
 def _mesh(mesh: MeshConfig) -> dict[str, str]:

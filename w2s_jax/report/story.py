@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from w2s_jax.evaluation.published import Beside, beside
 from w2s_jax.evaluation.results import Across, Comparison, Results, Summary
 from w2s_jax.metrics import PGR, in_words
 from w2s_jax.report import table
@@ -34,6 +35,27 @@ def sentences(found: Results) -> list[str]:
     return [_what_ran(found), _recovered(found.summaries), *_compared(found.comparisons)]
 
 
+PUBLISHED_COLUMNS = ("of", "published", "measured", "measured - published [95%]", "source")
+
+
+def published(found: Results) -> list[table.Row]:
+    """The figures that the config says were published, under `PUBLISHED_COLUMNS`; none where it says none."""
+    return [published_row(each) for each in beside(found)]
+
+
+def published_row(each: Beside) -> table.Row:
+    """A figure under `PUBLISHED_COLUMNS`."""
+    told = each.published
+    names = [name for name in (told.task, told.supervisor, told.student, told.method) if name is not None]
+    metric = {"pgr": "PGR", "pgr_auroc": "PGR of AUROC"}.get(told.metric, f"{told.metric} of the {told.role}")
+    median = f", median of {each.over}" if each.over > 1 else ""
+    how = {"read": "", "plot": ", read off a plot", "recalled": ", recalled"}[told.how]
+    measured = "not measured" if each.measured is None else f"{each.measured:.3f}{median}"
+    difference = "" if each.measured is None else each.in_words()
+    source = f"{told.source}{how}" + (f" ({told.note})" if told.note else "")
+    return (f"{metric}: {', '.join(names) or 'all'}", f"{told.value:g}", measured, difference, source)
+
+
 def rankings(found: Results) -> list[Ranking]:
     """The methods of every pair of models, over tasks; of a single task, that one's PGR."""
     pairs = dict.fromkeys((s.supervisor, s.student) for s in found.summaries)
@@ -53,6 +75,9 @@ def rankings(found: Results) -> list[Ranking]:
 def markdown(found: Results) -> list[str]:
     """The sentences and the tables, as paragraphs."""
     parts = ["\n".join(f"- {sentence}" for sentence in sentences(found))]
+    rows = published(found)
+    if rows:
+        parts += ["**Published figures, beside these**", table.markdown_table(PUBLISHED_COLUMNS, rows)]
     for ranking in rankings(found):
         parts += [f"**{ranking.pair}**", table.markdown_table(COLUMNS, ranking.rows)]
     return [*parts, LEGEND]

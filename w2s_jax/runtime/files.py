@@ -53,7 +53,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         code = getattr(error, "errno", None)
         if code in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
             raise UserError(f"the disk is full, writing {path}; free some and run the same command again") from error
-        if code in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        if code in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
             raise UserError(f"cannot write {path}: {os.strerror(code)}; choose another folder") from error
         raise
 

@@ -21,6 +21,17 @@ def _folder() -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / "configs"
 
 
+def experiments() -> dict[str, Path]:
+    """Those of them that name an `experiment`; the files are not executed."""
+    return {name: path for name, path in configs().items() if _names(path, "experiment")}
+
+
+def _names(config: Path, name: str) -> bool:
+    """Whether a config's top level gives something this name."""
+    assigned = (node for node in ast.parse(config.read_text(encoding="utf-8")).body if isinstance(node, ast.Assign))
+    return any(isinstance(each, ast.Name) and each.id == name for node in assigned for each in node.targets)
+
+
 def find(reference: str) -> Path:
     """The file of a config: a path that ends in `.py`, or a packaged config's name.
 

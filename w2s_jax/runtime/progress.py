@@ -1,16 +1,19 @@
 """What a person sees while stages run: a live line on a terminal, a plain one every few seconds elsewhere.
 
-Trackers see the same through the reporter, so that what trains knows nothing of them.
+Trackers are reached through the reporter, so that what trains knows nothing of them.
 """
 
 import contextlib
+import datetime
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.tracking import Tracker, Trackers
 
 PLAIN_SECONDS = 10.0
@@ -23,16 +26,50 @@ class Reporter:
       trackers: get every step's loss. Whoever runs an experiment starts and finishes them.
     """
 
-    def __init__(self, console: Console | None = None, quiet: bool = False, trackers: Sequence[Tracker] = ()) -> None:
+    def __init__(
+        self,
+        console: Console | None = None,
+        quiet: bool = False,
+        trackers: Sequence[Tracker] = (),
+        *,
+        verbose: bool = False,
+        log_file: Path | None = None,
+    ) -> None:
+        """
+        Args:
+          quiet: writes nothing to standard error.
+          verbose: also every step, and what libraries log.
+          log_file: to which all of it is appended, quiet or not, each line with its time.
+        """
         self.console = console or Console(stderr=True, highlight=False, quiet=quiet)
-        self.trackers = Trackers(trackers, self.note)
+        self._every, self._level = (0.0, logging.DEBUG) if verbose else (PLAIN_SECONDS, logging.INFO)
+        self._log_file = log_file
+        self._to_file("started")
+        self.trackers = Trackers(trackers, self.warn)
         self._live: Progress | None = None
-        self._stage = self._tracked = ""
+        self._stage = ""
         self._started = self._last = 0.0
 
     def note(self, text: str) -> None:
         """One line that stays."""
         self.console.print(text, soft_wrap=True, markup=False)
+        self._to_file(text)
+
+    def warn(self, text: str) -> None:
+        """One line that stays, also where progress is not shown."""
+        if self.console.quiet:
+            Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
+        self.note(text)
+
+    def _to_file(self, text: str) -> None:
+        if self._log_file is None:
+            return
+        try:
+            self._log_file.parent.mkdir(parents=True, exist_ok=True)
+            with self._log_file.open("a", encoding="utf-8") as file:
+                file.write(f"{datetime.datetime.now().astimezone().isoformat(timespec='seconds')} {text}\n")
+        except OSError as error:
+            raise UserError(f"the log file {self._log_file} cannot be written: {error.strerror}") from error
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -40,7 +77,7 @@ class Reporter:
         logger, handler = logging.getLogger("w2s_jax"), _Notes(self)
         before = logger.level, logger.propagate
         logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
+        logger.setLevel(self._level)
         logger.propagate = False  # else absl, which Orbax brings, says it again
         try:
             yield
@@ -50,18 +87,15 @@ class Reporter:
             logger.removeHandler(handler)
 
     @contextlib.contextmanager
-    def stage(self, title: str, tracked: str | None = None) -> Iterator[None]:
-        """The stage whose steps come next.
-
-        Args:
-          tracked: what trackers call it, the same whenever the run resumes; None is the title.
-        """
-        self._stage, self._tracked = title, title if tracked is None else tracked
+    def stage(self, title: str) -> Iterator[None]:
+        """The stage whose steps come next."""
+        self._stage = title
         self._started = self._last = time.monotonic()
-        if not self.console.is_terminal:
+        if not self._draws:
             self.note(f"{title} ...")
             yield
             return
+        self._to_file(f"{title} ...")
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -77,20 +111,24 @@ class Reporter:
             finally:
                 self._live = None
 
-    def step(self, step: int, total: int, losses: Sequence[float]) -> None:
-        """One step of the current stage is done.
+    @property
+    def _draws(self) -> bool:
+        """Whether a line is drawn again and again: on a terminal; a notebook and a pipe get lines that stay."""
+        return self.console.is_terminal and not self.console.is_jupyter and self._every > 0
+
+    def step(self, step: int, total: int, losses: Sequence[float] = ()) -> None:
+        """One step of the current stage is done, or of several that train together.
 
         Args:
-          losses: of the stage's steps that were measured so far, from the first; empty where nothing is trained.
+          losses: the last that was measured of each; none where nothing is trained.
         """
-        self.trackers.losses(self._tracked, losses)
-        shown = f" loss {losses[-1]:.4f}" if losses else ""
+        shown = f" loss {sum(losses) / len(losses):.4f}" if losses else ""
         detail = f"step {step}/{total}{shown}"
         if self._live is not None:
             self._live.update(self._live.task_ids[0], completed=step, total=total, detail=detail)
             return
         now = time.monotonic()
-        if now - self._last > PLAIN_SECONDS:
+        if now - self._last >= self._every:
             left = (now - self._started) / step * (total - step)
             self._last = now
             self.note(f"{self._stage}: {detail}, about {left:.0f} s left")

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from w2s_jax import __version__
+from w2s_jax.runtime import files
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "numpy")
 
@@ -35,6 +36,14 @@ def peak_memory() -> int:
     """The most memory this process has held, bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+@functools.cache
+def code() -> str:
+    """Changes whenever a file of this package's code does, by its size and time."""
+    folder = Path(__file__).parent.parent
+    paths = sorted(folder.rglob("*.py"))
+    return files.sha256_text(files.canonical([[str(path.relative_to(folder)), *files.version(path)] for path in paths]))
 
 
 def _version(package: str) -> str | None:

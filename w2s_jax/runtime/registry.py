@@ -10,6 +10,7 @@ from w2s_jax.runtime import errors
 from w2s_jax.runtime.errors import UserError
 
 _PACKAGE = __name__.partition(".")[0] + "."
+_added: set[str] = set()
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -50,6 +51,8 @@ class Registry(Mapping[str, T], Generic[T]):
         module = _module_that_runs()
         if name in self._items and (self._modules[name] != module or module.startswith(_PACKAGE)):
             raise UserError(f"there is a {self.kind} {name!r} already; choose another name")
+        if not module.startswith(_PACKAGE):
+            _added.add(self.kind)
         self._items[name] = item  # type: ignore[assignment]
         self._modules[name] = module
         return item
@@ -72,6 +75,11 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+
+def added() -> frozenset[str]:
+    """The kinds of thing of which this process has some that are not this package's."""
+    return frozenset(_added)
 
 
 def _module_that_runs() -> str:

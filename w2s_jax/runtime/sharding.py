@@ -12,13 +12,14 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from w2s_jax.runtime import errors
 from w2s_jax.runtime.errors import UserError
 
 AXES = ("data", "fsdp", "expert", "tensor")
 BATCH_AXES = ("data", "fsdp", "expert")
+JOB = "job"  # first axis of the mesh of stages that train together, see `job_mesh`
 RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
     ("batch", BATCH_AXES),
     ("vocab", "tensor"),
@@ -50,7 +51,19 @@ def make_mesh(
       UserError: the product is not the device count.
     """
     devices = jax.devices() if devices is None else devices
-    count, sizes = len(devices), [data, fsdp, expert, tensor]
+    sizes = axis_sizes(len(devices), data, fsdp, tensor, expert)
+    return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+
+
+def abstract_mesh(count: int, data: int = -1, fsdp: int = 1, tensor: int = 1, expert: int = 1) -> AbstractMesh:
+    """As `make_mesh`, of so many devices that are not here: it shards shapes, not arrays."""
+    sizes = axis_sizes(count, data, fsdp, tensor, expert)
+    return AbstractMesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def axis_sizes(count: int, data: int, fsdp: int, tensor: int, expert: int) -> tuple[int, ...]:
+    """The sizes of `AXES` for so many devices; see `make_mesh`."""
+    sizes = [data, fsdp, expert, tensor]
     text = f"mesh data={data}, fsdp={fsdp}, tensor={tensor}" + (f", expert={expert}" if expert != 1 else "")
     if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
         raise UserError(f"{text}: sizes are 1 or more, and at most one is -1")
@@ -58,25 +71,46 @@ def make_mesh(
         sizes[sizes.index(-1)] = count // math.prod(size for size in sizes if size != -1)
     if math.prod(sizes) != count:
         raise UserError(f"{text} does not fit {count} devices; the product must be {count}")
-    return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    return tuple(sizes)
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
+def job_mesh(mesh: Any, jobs: int) -> Any:
+    """The devices of a mesh for so many jobs that train together: one more axis, `job`, takes devices from `data`.
+
+    It is as long as it can be, so that as few devices as possible share a job; None, one device, stays None.
+    """
+    if mesh is None:
+        return None
+    data = mesh.shape["data"]
+    ways = max(each for each in range(1, min(jobs, data) + 1) if data % each == 0)
+    sizes = (ways, data // ways, *(mesh.shape[axis] for axis in AXES[1:]))
+    devices = sizes if isinstance(mesh, AbstractMesh) else mesh.devices.reshape(sizes)
+    return type(mesh)(devices, (JOB, *AXES), axis_types=(AxisType.Auto,) * len(sizes))
+
+
+def replicated(mesh: Mesh | AbstractMesh) -> NamedSharding:
     """Every device holds the whole array."""
     return NamedSharding(mesh, PartitionSpec())
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
+def batch_sharding(mesh: Mesh | AbstractMesh) -> NamedSharding:
     """The first axis, the batch, sharded over `data`, `fsdp` and `expert`."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
-def batch_ways(mesh: Mesh | None) -> int:
+def batch_ways(mesh: Mesh | AbstractMesh | None) -> int:
     """How many shards a batch has; without a mesh it is one."""
     return 1 if mesh is None else ways(BATCH_AXES, mesh.shape)
 
 
-def param_shardings(boxed: Any, mesh: Mesh | None) -> Any:
+def mesh_of(tree: Any) -> Mesh | None:
+    """The mesh that a tree's arrays are on; None where they are on one device."""
+    where: Any = jax.tree.leaves(tree)[0].sharding
+    mesh: Mesh | None = getattr(where, "mesh", None)
+    return mesh
+
+
+def param_shardings(boxed: Any, mesh: Mesh | AbstractMesh | None) -> Any:
     """The sharding of each parameter, from its logical axis names.
 
     A dimension that its mesh axes do not divide stays whole (GPT-2's 50257 tokens, one key-value head), as does a
@@ -117,7 +151,7 @@ def place(tree: Any, shardings: Any) -> Any:
     return jax.tree.map(lambda sharding, part: jax.tree.map(lambda leaf: _put(leaf, sharding), part), shardings, tree)
 
 
-def place_batch(batch: Any, mesh: Mesh) -> Any:
+def place_batch(batch: Any, mesh: Mesh | AbstractMesh) -> Any:
     """Puts a batch's arrays on devices, sharded along their first axis.
 
     Raises:
@@ -146,11 +180,12 @@ def init_sharded(init: Callable[[], Any], mesh: Mesh) -> Any:
 
 
 @contextlib.contextmanager
-def activate(mesh: Mesh | None) -> Iterator[None]:
+def activate(mesh: Mesh | AbstractMesh | None) -> Iterator[None]:
     """Within it, a module's `nn.with_logical_constraint` applies to this mesh. None does nothing."""
     if mesh is None:
         yield
     else:
+        assert isinstance(mesh, Mesh), "the devices of an abstract mesh are not here"
         with jax.set_mesh(mesh), nn.logical_axis_rules(RULES):
             yield
 

@@ -1,18 +1,19 @@
-"""Trackers follow a run: what it is, the loss of every step, and what came out. TensorBoard and W&B are such trackers.
+"""Trackers follow a run: what it is, every step of every stage, and what came out.
 
 A tracker is a class with the three methods of `Tracker`, registered in `TRACKERS` or in a user's own file, and is named
-by `w2s run CONFIG --track my_tracker.py:Mine`. The built-in `jsonl` always writes `log.jsonl` into the run's folder.
+by `w2s run CONFIG --track my_tracker.py:Mine`. The built-in `jsonl` always writes `log.jsonl` into the run's folder;
+`tensorboard`, `wandb` and `trackio` are in `runtime.trackers`.
 """
 
 import contextlib
 import json
 import operator
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, runtime_checkable
 
-from w2s_jax.runtime import files, references
+from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.runtime.registry import Registry
 
@@ -34,14 +35,19 @@ class Tracker(Protocol):
         """
 
     def log(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """What was measured at one step of training: `loss`.
+        """What was measured at one step of training.
 
-        The steps of a stage come in order. When a run resumes in the middle of a stage, the stage's earlier steps come
-        again, with the same values.
+        The steps of a stage come in order, and none comes twice, also when the run resumes. Nothing here was measured
+        against ground truth that the stage does not learn from.
 
         Args:
           stage: the name of its folder in `stages`, which results.json gives for every cell and role.
           step: counted from 1.
+          values: `loss`; `steps`, how many the stage has; `learning_rate`; `gradient_norm`, before clipping;
+            `tokens_per_second`, real ones; `padding_share` of the places that were computed; `mfu`, model FLOP/s as a
+            share of the devices' peak, where that is known; and, where the model was evaluated after this step,
+            `validation_accuracy`, `validation_auroc` or `validation_log_loss` against the labels that the stage learns
+            from. Of probes and of steps that an earlier process took, only some of these are known.
         """
 
     def finish(self, results: Mapping[str, Any] | None, written: Sequence[Path]) -> None:
@@ -56,23 +62,6 @@ class Tracker(Protocol):
 TRACKERS = Registry[Callable[[], Tracker]]("tracker")
 
 
-def find(reference: str) -> Tracker:
-    """The tracker of a registered name or of `file.py:Class`.
-
-    Raises:
-      UserError: there is none, it cannot be made without arguments, or it lacks a method.
-    """
-    make = references.find(reference, TRACKERS).value
-    try:
-        tracker: Tracker = make()
-    except Exception as error:
-        raise UserError(f"tracker {reference} cannot be made: {type(error).__name__}: {error}") from error
-    missing = [name for name in ("start", "log", "finish") if not callable(getattr(tracker, name, None))]
-    if missing:
-        raise UserError(f"tracker {reference} lacks {', '.join(missing)}; see w2s_jax.runtime.tracking.Tracker")
-    return tracker
-
-
 class Trackers:
     """Several trackers as one, none of which can stop a run once it has started. Before that they get nothing."""
 
@@ -82,7 +71,7 @@ class Trackers:
           note: told, in one line, of a tracker that failed and is dropped.
         """
         self._trackers, self._note = list(trackers), note
-        self._logged: dict[str, int] = {}
+        self._logged: dict[str, int] = {}  # the last step of each stage that trackers were told
 
     @contextlib.contextmanager
     def run(self, name: str, config: Mapping[str, Any], folder: Path) -> Iterator[None]:
@@ -92,6 +81,8 @@ class Trackers:
           UserError: a tracker cannot start.
         """
         waiting, self._trackers = self._trackers, []
+        if waiting:
+            self._logged = last_steps(folder / JsonLines.FILE)
         try:
             for tracker in waiting:
                 _start(tracker, name, config, folder)
@@ -100,12 +91,16 @@ class Trackers:
         finally:
             self.finish(None, ())
 
-    def losses(self, stage: str, losses: Sequence[float]) -> None:
-        """Logs what of a stage's losses, one a step from its first step on, was not logged before."""
-        first = self._logged.get(stage, 0)
-        self._logged[stage] = max(first, len(losses))
-        for step, loss in enumerate(losses[first:], first + 1):
-            self._tell(operator.methodcaller("log", stage, step, {"loss": loss}))
+    def logged(self, stage: str) -> int:
+        """The last step of a stage that was logged, by an earlier process perhaps; 0 before the first."""
+        return self._logged.get(stage, 0)
+
+    def log(self, stage: str, steps: Iterable[tuple[int, Mapping[str, float]]]) -> None:
+        """Logs what was measured at steps of a stage, in order, but for those that were logged before."""
+        for step, values in steps:
+            if step > self.logged(stage):
+                self._logged[stage] = step
+                self._tell(operator.methodcaller("log", stage, step, values))
 
     def finish(self, results: Mapping[str, Any] | None, written: Sequence[Path]) -> None:
         """Finishes every tracker; they get nothing afterwards."""
@@ -134,24 +129,23 @@ class JsonLines:
     """`log.jsonl` in the run's folder: a JSON object per line, flushed at once.
 
     A line has `event` and `time` (seconds since 1970). The events are `start` (`run`, `config`), `log` (`stage`,
-    `step`, and the values) and `finish` (`written`). A run that resumes appends, and repeats no step.
+    `step`, and the values) and `finish` (`written`). A run that resumes appends.
     """
+
+    FILE = "log.jsonl"
 
     def __init__(self) -> None:
         self._file: IO[str] | None = None
-        self._last: dict[str, int] = {}
 
     def start(self, run: str, config: Mapping[str, Any], folder: Path) -> None:
-        path = folder / "log.jsonl"
+        path = folder / self.FILE
         with files.disk_errors(path):
             folder.mkdir(parents=True, exist_ok=True)
-            self._last = _last_steps(path)
             self._file = path.open("a", encoding="utf-8", buffering=1)
         self._write("start", {"run": run, "config": config})
 
     def log(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        if step > self._last.get(stage, 0):
-            self._write("log", {"stage": stage, "step": step, **values})
+        self._write("log", {"stage": stage, "step": step, **values})
 
     def finish(self, results: Mapping[str, Any] | None, written: Sequence[Path]) -> None:
         self._write("finish", {"written": [str(path) for path in written]})
@@ -165,7 +159,7 @@ class JsonLines:
             self._file.write(f"{line}\n")
 
 
-def _last_steps(path: Path) -> dict[str, int]:
+def last_steps(path: Path) -> dict[str, int]:
     """The last step of each stage in a log. A last line that a kill truncated is removed from the file."""
     if not path.exists():
         return {}

@@ -109,6 +109,27 @@ class Fit:
     texts: tuple[Text, ...] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Adapt:
+    """A backbone to be finetuned on texts alone, as the learner's `generative` says; it labels nothing."""
+
+    learner: Learner
+    texts: tuple[Text, ...]
+    n_classes: int
+
+
+class Group(NamedTuple):
+    """What stages that are made together have in common.
+
+    Attributes:
+      jobs: they are finetunings, which train as one program if several are to be made. Probes, else, are always all
+        made, for which of them are decides the texts that are read together.
+    """
+
+    key: Hashable
+    jobs: bool
+
+
 @runtime_checkable
 class SessionView(Protocol):
     """What runs the stages: finished stages, caches, devices, and where progress is reported."""
@@ -126,22 +147,18 @@ class SessionView(Protocol):
     def pretrained(self, learner: Learner, body: "Stage | None") -> Pretrained:
         """The parameters that a learner starts from: published ones, or those that a stage trained."""
 
-    def folder(self, stage: "Stage") -> Path:
-        """Where unfinished work of a stage is checkpointed."""
-
-    def profile(self, stage: "Stage") -> Path | None:
-        """Where a trace of some of a stage's steps is written; None writes none."""
-
 
 class Stage(abc.ABC):
     """One artefact: the predictions of one model, or its parameters. Its folder is named by the hash of its inputs.
 
     Attributes:
       role: the first word of its folder and title.
+      keeps: its parameters are kept, for a stage that writes with them.
       task, seed: whose examples it is given.
     """
 
     role: ClassVar[str]
+    keeps: ClassVar[bool] = False
     task: TaskData
     seed: int
 
@@ -159,7 +176,7 @@ class Stage(abc.ABC):
         """What decides its bits besides its examples, its seed and the stages it needs, as JSON values."""
 
     @abc.abstractmethod
-    def make(self, session: SessionView) -> Fit | Outcome:
+    def make(self, session: SessionView) -> Fit | Adapt | Outcome:
         """Its predictions, or the model whose training gives them.
 
         Here the task's examples are closed (`data.task_data.closed`): what is not in the hash cannot be read.
@@ -193,7 +210,7 @@ class Stage(abc.ABC):
         return ()
 
     @property
-    def group(self) -> Hashable | None:
+    def group(self) -> Group | None:
         """Stages of one group train together, as one program; None is a stage that is computed by itself."""
         return None
 
@@ -418,15 +435,18 @@ def _bound(function: Callable[..., Any], options: str) -> Callable[..., Any]:
     return losses.bind(function, **json.loads(options))
 
 
-def fit_group(stage: Stage, loss: str, options: Mapping[str, Any], reads: Hashable = None) -> Hashable | None:
-    """The group of a stage that trains a probe: those of one model, task and loss are fitted as one program.
+def fit_group(stage: Stage, loss: str, options: Mapping[str, Any], reads: Hashable = None) -> Group | None:
+    """The group of a stage that trains a model. Probes of one model, task and loss are fitted as one program, and
+    finetunings of one program (`Learner.program`) and task.
 
     Args:
       loss, options: of the training.
       reads: where it reads other texts than the task's, what decides these.
     """
     learner, body = stage.learner, stage.body
-    if learner is None or learner.parameters != "probe":
+    if learner is None:
         return None
+    if learner.parameters != "probe":
+        return Group((reads, learner.program, stage.task, body is None, len(stage.shown.train)), jobs=True)
     start = None if body is None else (body.key, stage.role == "supervisor")
-    return reads, learner, stage.task, start, loss, str(sorted(options.items()))
+    return Group((reads, learner, stage.task, start, loss, str(sorted(options.items()))), jobs=False)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from w2s_jax import models
 from w2s_jax.data import arrays
 from w2s_jax.data.tokens import Text, flatten
+from w2s_jax.runtime import facts, provenance
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.reading import tokenizer_of
 
@@ -72,10 +73,20 @@ def features(
 @functools.lru_cache(maxsize=64)
 def mean_length(model: str, chat: bool, texts: tuple[Text, ...], longest: int) -> float:
     """Tokens of a text, mean; longer ones count as `longest`."""
-    rows = tokenizer_of(model, chat).encode(flatten(texts))
-    return statistics.mean(min(len(row), longest) for row in rows)
+
+    def count() -> float:
+        rows = tokenizer_of(model, chat).encode(flatten(texts))
+        return statistics.mean(min(len(row), longest) for row in rows)
+
+    asked = models.chat_fingerprint(model) if chat else None
+    return facts.known("length", [provenance.code(), models.fingerprint(model), asked, texts, longest], count)
 
 
 def parameters(learner: Learner) -> int:
     """Those that multiply every token; the embeddings do where they, or a table like them, give probabilities."""
-    return models.size(learner.model, read_layer=learner.read_layer, embeddings=learner.preference is not None)
+    settings = learner.read_layer, learner.preference is not None
+
+    def count() -> int:
+        return models.size(learner.model, read_layer=settings[0], embeddings=settings[1])
+
+    return facts.known("size", [provenance.code(), models.fingerprint(learner.model), *settings], count)

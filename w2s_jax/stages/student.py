@@ -1,7 +1,7 @@
 """A student that learns a teacher's labels, as a stage, and what a way to learn is."""
 
 import functools
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -19,6 +19,7 @@ from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages import checks, cost
 from w2s_jax.stages.base import (
     Fit,
+    Group,
     Labelled,
     Lesson,
     Logits,
@@ -175,7 +176,7 @@ class Student(Stage):
         return Shown(train, validation, {name: getattr(splits, name).without_truth() for name in self.predicts})
 
     @property
-    def group(self) -> Hashable | None:
+    def group(self) -> Group | None:
         loss = self.way.group()
         return None if loss is None else fit_group(self, *loss, reads="hint" if self.hint else None)
 
@@ -242,7 +243,7 @@ class Student(Stage):
 
     def _features(self, session: SessionView, texts: Sequence[Text]) -> Float[np.ndarray, "n d"]:
         found = session.features(self.learner, self._feature_texts, self.body)
-        return found.matrix[found.rows(texts)]
+        return found.matrix[found.rows(texts)].reshape(len(texts), -1)  # candidates side by side
 
     def _lesson(self, session: SessionView) -> Lesson:
         """The teacher's labels, hinted at and transformed as the method says; and no more truth than that allows."""

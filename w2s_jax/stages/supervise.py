@@ -1,9 +1,10 @@
 """A supervisor's labels as a stage, and what a kind of supervisor is."""
 
 import functools
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jax.sharding import Mesh
@@ -11,6 +12,7 @@ from jaxtyping import Float
 
 from w2s_jax import losses
 from w2s_jax.data.formulas import Tree
+from w2s_jax.data.predictions import Predictions
 from w2s_jax.data.splits import Split, Splits
 from w2s_jax.data.task_data import TaskData
 from w2s_jax.data.tokens import Text
@@ -20,6 +22,7 @@ from w2s_jax.runtime.origin import Origin
 from w2s_jax.stages import checks, cost
 from w2s_jax.stages.base import (
     Fit,
+    Group,
     Lesson,
     SessionView,
     Shown,
@@ -89,6 +92,29 @@ class Inputs:
         assert self.learner is not None
         texts = None if reread else self.texts
         return on_truth(self.learner, self.answers, self.lesson if lesson is None else lesson, texts)
+
+
+class Said(NamedTuple):
+    """Something that was said of an example, or a part of it.
+
+    Attributes:
+      title: who said it, or what it is.
+    """
+
+    title: str
+    text: str
+
+
+class Kept(NamedTuple):
+    """What a run left behind.
+
+    Attributes:
+      read: the predictions of a finished stage.
+      transcripts: the folder of what advisors wrote.
+    """
+
+    read: Callable[[Stage], Predictions]
+    transcripts: Path
 
 
 @runtime_checkable
@@ -175,6 +201,10 @@ class Supervisor(Protocol):
         """What it measures of its own, from finished stages and ground truth."""
         return ()
 
+    def shows(self, stage: "Supervise", kept: Kept) -> Mapping[Text, Sequence[Said]]:
+        """What belongs to test examples besides their texts, by text, for people to read: a debate, or parts."""
+        return {}
+
 
 @dataclass(frozen=True, eq=False)
 class Supervise(Stage):
@@ -233,7 +263,7 @@ class Supervise(Stage):
         return {text: self.task.trees[text] for text in texts}
 
     @property
-    def group(self) -> Hashable | None:
+    def group(self) -> Group | None:
         return fit_group(self, TRUTH_LOSS, {}, self.bound.reads())
 
     @property

@@ -2,11 +2,10 @@
 
 import abc
 import functools
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from jax.sharding import Mesh
 
 from w2s_jax import losses
@@ -16,7 +15,9 @@ from w2s_jax.data.tokens import Text
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages import checks, cost
 from w2s_jax.stages.base import (
+    Adapt,
     Fit,
+    Group,
     Lesson,
     SessionView,
     Shown,
@@ -28,10 +29,7 @@ from w2s_jax.stages.base import (
     truth_lesson,
 )
 from w2s_jax.stages.cost import Work
-from w2s_jax.train import generative
-from w2s_jax.train.finetune import Outcome
 from w2s_jax.train.learner import Learner
-from w2s_jax.train.loop import History
 from w2s_jax.train.optimizer import OptimizerConfig
 
 TRUTH_LOSS = "cross_entropy"
@@ -73,19 +71,12 @@ class Adapted(Stage):
     def check(self, mesh: Mesh | None) -> None:
         checks.learner(self.task, self.learner, mesh)
 
-    def make(self, session: SessionView) -> Outcome:
-        params, step_losses = generative.adapt(
-            self.learner,
-            session.pretrained(replace(self.learner, read_layer=None), None),
-            self.shown.train.texts,
-            seed=self.seed,
-            mesh=session.mesh,
-            folder=session.folder(self),
-            profile=session.profile(self),
-            progress=session.progress,
-        )
-        nothing = np.zeros((1, 0, self.task.n_classes), np.float32)
-        return Outcome({}, History(step_losses, [len(step_losses)], [0.0], nothing, 0), params)
+    @property
+    def group(self) -> Group:
+        return Group((self.role, self.learner, self.task, len(self.shown.train)), jobs=True)
+
+    def make(self, session: SessionView) -> Adapt:
+        return Adapt(self.learner, self.shown.train.texts, self.task.n_classes)
 
     def describe(self) -> str:
         return f"generative finetuning of {self.adapting.model}"
@@ -114,7 +105,7 @@ class _OnTruth(Stage):
         return Shown(splits.transfer, splits.validation, predict)
 
     @property
-    def group(self) -> Hashable | None:
+    def group(self) -> Group | None:
         return fit_group(self, TRUTH_LOSS, {})
 
     def own_identity(self) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages.base import Fit
 from w2s_jax.stages.cost import Work
 from w2s_jax.stages.measuring import Setting
-from w2s_jax.stages.supervise import Inputs, Supervisor
+from w2s_jax.stages.supervise import Inputs, Kept, Said, Supervise, Supervisor
 from w2s_jax.supervisors import transcripts
 from w2s_jax.supervisors.registry import SUPERVISORS
 from w2s_jax.supervisors.trained import Trained
-from w2s_jax.supervisors.transcripts import Debating
+from w2s_jax.supervisors.transcripts import Debating, Transcript
 from w2s_jax.train.learner import Learner
 
 
@@ -106,6 +106,18 @@ class Advised(Supervisor):
 
     def work(self, task: TaskData, seed: int) -> Iterator[Work]:
         yield transcripts.work(self.debating, task)
+
+    def shows(self, stage: Supervise, kept: Kept) -> dict[Text, list[Said]]:
+        return self.arguments(stage, transcripts.stored(self.debating, stage.task.answers, kept.transcripts))
+
+    def arguments(self, stage: Supervise, said: Mapping[Text, Transcript]) -> dict[Text, list[Said]]:
+        """What the judge reads of each test example, as far as it was said."""
+        whose = transcripts.assigned(stage.shown.predict["test"].texts, self.shuffled)
+        return {
+            text: [Said(f"argues for {stage.task.answers[each.answer]}", each.argument) for each in said[str(of)]]
+            for text, of in whose.items()
+            if str(of) in said
+        }
 
     def measures(self, setting: Setting) -> Iterator[Finding]:
         """A sandwich with the same judge without advice, where the run has it."""

@@ -11,10 +11,11 @@ import numpy as np
 from w2s_jax import metrics
 from w2s_jax.data import formulas
 from w2s_jax.data.task_data import TaskData
+from w2s_jax.data.tokens import Text
 from w2s_jax.metrics import Finding, in_words
 from w2s_jax.stages.base import SoftLabels, Stage
 from w2s_jax.stages.measuring import CellKey, Setting
-from w2s_jax.stages.supervise import Inputs, Supervise, Supervisor
+from w2s_jax.stages.supervise import Inputs, Kept, Said, Supervise, Supervisor
 from w2s_jax.supervisors.registry import SUPERVISORS
 from w2s_jax.supervisors.resolve import supervisor
 from w2s_jax.train.learner import Learner
@@ -59,6 +60,15 @@ class Decomposed(Supervisor):
             whole = np.array([formulas.probability(inputs.trees[text], true) for text in split.texts])
             found[name] = np.stack([1 - whole, whole], axis=1)
         return found
+
+    def shows(self, stage: Supervise, kept: Kept) -> dict[Text, list[Said]]:
+        (judge,) = stage.own_needs
+        parts = judge.shown.predict["test"]
+        true = dict(zip(map(str, parts.texts), kept.read(judge).for_split("test", parts.ids)[:, 1], strict=True))
+        return {
+            text: [Said(f"part, true with {true[atom]:.2f}", atom) for atom in formulas.atoms(stage.trees[text])]
+            for text in stage.shown.predict["test"].texts
+        }
 
     def learners(self) -> tuple[Learner, ...]:
         return supervisor(self.judge).learners()

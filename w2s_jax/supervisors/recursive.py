@@ -24,6 +24,7 @@ from w2s_jax.runtime.errors import UserError
 from w2s_jax.stages import checks, cost
 from w2s_jax.stages.base import (
     Fit,
+    Group,
     Labelled,
     Lesson,
     SessionView,
@@ -35,7 +36,7 @@ from w2s_jax.stages.base import (
 )
 from w2s_jax.stages.cost import Work
 from w2s_jax.stages.measuring import Setting
-from w2s_jax.stages.supervise import Inputs, Supervise, Supervisor
+from w2s_jax.stages.supervise import Inputs, Kept, Said, Supervise, Supervisor
 from w2s_jax.stages.truth import TRUTH_LOSS, adapted, on_truth
 from w2s_jax.supervisors import transcripts
 from w2s_jax.supervisors.advised import Advised, sandwiches
@@ -136,6 +137,12 @@ class Recursive(Supervisor):
     def work(self, task: TaskData, seed: int) -> Iterator[Work]:
         yield from (transcripts.work(each, task) for each in self.sampling)
 
+    def shows(self, stage: Supervise, kept: Kept) -> dict[Text, list[Said]]:
+        (chooser,) = stage.own_needs
+        sampled = [transcripts.stored(each, stage.task.answers, kept.transcripts) for each in self.sampling]
+        said = chosen(self, chooser.shown.predict[CANDIDATES], kept.read(chooser), sampled)
+        return self.advised.arguments(stage, said)
+
     def measures(self, setting: Setting) -> Iterator[Finding]:
         """A sandwich with the same judge without advice, and what the choice of arguments changed."""
 
@@ -192,7 +199,7 @@ class RewardModel(Stage):
         return Shown(splits.transfer.without_truth(), validation, predict)
 
     @property
-    def group(self) -> Hashable | None:
+    def group(self) -> Group | None:
         return fit_group(self, TRUTH_LOSS, {}, self.recursive)
 
     @property

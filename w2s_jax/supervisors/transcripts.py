@@ -8,7 +8,7 @@
 import contextlib
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -51,10 +51,16 @@ class Debating:
 
 
 class Argument(NamedTuple):
-    """What was said, and for which class."""
+    """What was said.
+
+    Attributes:
+      answer: for which class; -1 for none, as of a judge's question.
+      speaker: who said it; the sides of a debate are called by nothing else than their class.
+    """
 
     answer: int
     argument: str
+    speaker: str = ""
 
 
 Transcript = tuple[Argument, ...]
@@ -62,9 +68,14 @@ Transcript = tuple[Argument, ...]
 
 def identity(maker: Debating) -> dict[str, Any]:
     """What decides an advisor's transcripts, besides texts and answers, as JSON values."""
-    advisor = {name: getattr(maker.advisor, name) for name in ("max_tokens", "too_long", "dtype")}
     options = {name: getattr(maker, name) for name in ("protocol", "turns", "tokens", "temperature", "seed", "heading")}
-    return {"advisor": {"model": model_fingerprint(maker.advisor.model), **advisor}, **options}
+    return {"advisor": reader_identity(maker.advisor), **options}
+
+
+def reader_identity(learner: Learner) -> dict[str, Any]:
+    """What decides how a model that is not trained reads and writes."""
+    options = {name: getattr(learner, name) for name in ("max_tokens", "too_long", "dtype")}
+    return {"model": model_fingerprint(learner.model), **options}
 
 
 def work(maker: Debating, task: TaskData) -> Work:
@@ -120,22 +131,69 @@ def transcripts(
     Raises:
       UserError: the advisor is no decoder or writes nothing, a prompt is too long, or a file was truncated or edited.
     """
-    what = {**identity(maker), "answers": list(answers)}
-    folder = session.transcripts / files.sha256_text(files.canonical(what))[:16]
+
+    def begin() -> Callable[[Sequence[str]], list[Transcript]]:
+        writer = Writer(maker.advisor, session.mesh)
+        return lambda part: _held(maker, part, answers, writer)
+
+    return kept(_folder(maker, answers, session.transcripts), texts, begin, maker.advisor.model, session)
+
+
+def kept(
+    folder: Path,
+    texts: Sequence[Text],
+    begin: Callable[[], Callable[[Sequence[str]], list[Transcript]]],
+    writer: str,
+    session: SessionView,
+) -> dict[Text, Transcript]:
+    """Every text's transcript, read from this folder as far as it was written before. Of several processes one writes.
+
+    Args:
+      begin: loads what writes transcripts of some texts; called where some are missing.
+      writer: its name, for an error.
+
+    Raises:
+      UserError: nothing at all is written, or a file was truncated or edited.
+    """
     with _alone(folder):
-        found = _stored(folder)
+        found = read(folder)
         missing = processes.lead(lambda: sorted({str(text) for text in texts} - found.keys()))
-        writer = Writer(maker.advisor, session.mesh) if missing else None
+        write = begin() if missing else None
         for start in range(0, len(missing), PART):
-            assert writer is not None
+            assert write is not None
             part = missing[start : start + PART]
-            said = _held(maker, part, answers, writer)
+            said = write(part)
             if len(part) >= SILENT and not any(each.argument for transcript in said for each in transcript):
-                raise UserError(f"{maker.advisor.model} wrote no argument for {len(part)} texts: try another `heading`")
+                raise UserError(f"{writer} wrote no argument for {len(part)} texts: try another `heading`")
             processes.lead(functools.partial(_write, folder, part, said))
             found |= dict(zip(part, said, strict=True))
             session.progress(start + len(part), len(missing), ())
     return {text: found[str(text)] for text in texts}
+
+
+def folder_of(what: Mapping[str, Any], root: Path) -> Path:
+    """Where transcripts are kept that this decides."""
+    return root / files.sha256_text(files.canonical(what))[:16]
+
+
+def stored(maker: Debating, answers: Sequence[str], root: Path) -> dict[Text, Transcript]:
+    """The transcripts that are kept, by text.
+
+    Args:
+      root: the folder of all transcripts.
+
+    Raises:
+      UserError: a file was truncated or edited.
+    """
+    return read(_folder(maker, answers, root))
+
+
+def assigned(texts: Sequence[Text], shuffled: bool) -> dict[Text, Text]:
+    """Whose transcript each text has: its own, or, shuffled, another one's."""
+    if not shuffled:
+        return {text: text for text in texts}
+    order = sorted(dict.fromkeys(texts), key=lambda text: digest("shuffled", str(text)))
+    return dict(zip(order, order[1:] + order[:1], strict=True))
 
 
 def with_transcripts(
@@ -146,11 +204,12 @@ def with_transcripts(
     shuffled: bool = False,
 ) -> list[Text]:
     """What the judge reads of these examples: each text and its transcript, or, shuffled, another one's."""
-    shown = {text: text for text in texts}
-    if shuffled:
-        order = sorted(shown, key=lambda text: digest("shuffled", str(text)))
-        shown = dict(zip(order, order[1:] + order[:1], strict=True))
+    shown = assigned(texts, shuffled)
     return [str(text) + spoken(said[shown[text]], maker, answers) for text in texts]
+
+
+def _folder(maker: Debating, answers: Sequence[str], root: Path) -> Path:
+    return folder_of({**identity(maker), "answers": list(answers)}, root)
 
 
 def _held(maker: Debating, texts: Sequence[str], answers: Sequence[str], writer: Writer) -> list[Transcript]:
@@ -197,7 +256,7 @@ def _acquire(lock: filelock.BaseFileLock, folder: Path) -> None:
 
 def _write(folder: Path, texts: Sequence[str], said: Sequence[Transcript]) -> None:
     rows = [
-        {"text": text, "said": [each._asdict() for each in transcript]}
+        {"text": text, "said": [_row(each) for each in transcript]}
         for text, transcript in zip(texts, said, strict=True)
     ]
     path = folder / f"{files.sha256_text(files.canonical(list(texts)))[:16]}.jsonl"
@@ -206,8 +265,18 @@ def _write(folder: Path, texts: Sequence[str], said: Sequence[Transcript]) -> No
     files.write_json(path.with_suffix(".json"), {"sha256": files.sha256_file(path)})
 
 
-def _stored(folder: Path) -> dict[str, Transcript]:
-    found = {}
+def _row(said: Argument) -> dict[str, Any]:
+    found = said._asdict()
+    return found if said.speaker else {name: found[name] for name in ("answer", "argument")}
+
+
+def read(folder: Path) -> dict[Text, Transcript]:
+    """The transcripts that a folder holds, by text.
+
+    Raises:
+      UserError: a file was truncated or edited.
+    """
+    found: dict[Text, Transcript] = {}
     for manifest in sorted(folder.glob("*.json")):
         path = manifest.with_suffix(".jsonl")
         if not path.exists() or files.sha256_file(path) != files.read_json(manifest)["sha256"]:

@@ -1,6 +1,6 @@
-"""Finetunes a pretrained model on labelled text, and labels other text with it."""
+"""Finetunes pretrained models on labelled text, one or several together, and labels other text with them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,17 +10,23 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from w2s_jax.data.batching import EvalBatches
 from w2s_jax.data.tokens import Text, Tokens
 from w2s_jax.losses.base import BoundLoss
 from w2s_jax.models import Pretrained
 from w2s_jax.models.params import Params
-from w2s_jax.runtime import sharding
-from w2s_jax.train import answering, outputs, prepare
+from w2s_jax.runtime.errors import UserError
+from w2s_jax.train import answering, outputs, prepare, together
 from w2s_jax.train.learner import Learner
-from w2s_jax.train.loop import History, Progress, fit
+from w2s_jax.train.loop import History, Job, Progress, fit
 
-EVAL_BATCH = 64
+
+class Problem(NamedTuple):
+    """What one model is trained on, (texts, class probabilities), and what it labels."""
+
+    train: tuple[Sequence[Text], Float[np.ndarray, "n c"]]
+    validation: tuple[Sequence[Text], Float[np.ndarray, "m c"]]
+    predict: Mapping[str, Sequence[Text]]
+    seed: int
 
 
 class Outcome(NamedTuple):
@@ -68,49 +74,98 @@ def finetune(
       answers: what the classes are called, for a learner that writes them (`output="text"`).
 
     Raises:
-      UserError: a text is too long and the learner does not truncate; the model, or the task, has no such output.
+      UserError: a text is too long and the learner does not truncate; the model, or the task, has no such output; the
+        loss is not finite.
     """
-    n_classes, ways = train[1].shape[-1], sharding.batch_ways(mesh)
+    (found,) = finetune_together(
+        [learner],
+        [lambda: pretrained],
+        [loss],
+        [Problem(train, validation, predict, seed)],
+        mesh=mesh,
+        folder=folder,
+        profile=profile,
+        progress=progress,
+        answers=answers,
+    )
+    if isinstance(found, UserError):
+        raise found
+    return found
+
+
+def finetune_together(
+    learners: Sequence[Learner],
+    starts: Sequence[Callable[[], Pretrained]],
+    losses: Sequence[BoundLoss],
+    problems: Sequence[Problem],
+    *,
+    mesh: Mesh | None = None,
+    folder: Path | None = None,
+    profile: Path | None = None,
+    progress: Progress | None = None,
+    answers: Sequence[str] = (),
+    keep: Sequence[bool] | None = None,
+) -> list[Outcome | UserError]:
+    """`finetune` of several learners of one `Learner.program` as one program: each gets what it would get alone, but
+    for rounding. One whose loss is not finite has an error in the place of its outcome.
+
+    Args:
+      learners, losses, problems: of each. Problems have as many classes, candidates and training steps.
+      starts: give what is trained: one for all, or one for each.
+      mesh: of `runtime.sharding.job_mesh`, if several train.
+      keep: whose parameters are wanted; None is everyone's.
+
+    Raises:
+      UserError: as `finetune`, but for the loss.
+    """
+    learner, n_classes = learners[0], problems[0].train[1].shape[-1]
     output = outputs.choose(learner, lambda: answering.answers(learner, answers))
-    tokens = {name: output.tokens(learner, texts) for name, texts in predict.items()}
-    train_tokens, validation_tokens = output.tokens(learner, train[0]), output.tokens(learner, validation[0])
-    train_tokens, targets = output.lessons(train_tokens, train[1])
-    batches = prepare.batches(learner, train_tokens, seed, mesh)
+    jobs, validations = [], []
+    for each, problem in zip(learners, problems, strict=True):
+        tokens, targets = output.lessons(output.tokens(learner, problem.train[0]), problem.train[1])
+        batches = prepare.batches(each, tokens, problem.seed, mesh)
+        jobs.append(Job(batches, targets, problem.validation[1]))
+        validations.append(output.tokens(learner, problem.validation[0]))
+    predict = [{name: output.tokens(learner, texts) for name, texts in problem.predict.items()} for problem in problems]
     prepared = prepare.from_pretrained(
-        learner,
+        learners,
         output,
-        pretrained,
-        loss,
+        starts,
+        losses,
         n_classes=n_classes,
-        candidates=train_tokens.candidates,
-        total_steps=len(batches),
-        seed=seed,
+        candidates=jobs[0].batches.tokens.candidates,
+        total_steps=len(jobs[0].batches),
+        seeds=[problem.seed for problem in problems],
         mesh=mesh,
     )
-
-    def label(params: Params, tokens: Tokens) -> Float[np.ndarray, "n c"]:
-        logits = np.zeros((len(tokens), n_classes), np.float32)
-        for batch in EvalBatches(tokens, EVAL_BATCH, ways):
-            real = batch.rows >= 0
-            found = prepared.predict(params, prepared.frozen, batch.tokens, batch.lengths)
-            logits[batch.rows[real]] = np.asarray(found)[real]
-        return logits
-
     trained = fit(
         prepared.state,
         prepared.frozen,
-        step=prepared.step,
-        batches=batches,
-        targets=targets,
-        evaluate=lambda params: softmax(label(params, validation_tokens)),
-        validation_targets=validation[1],
+        step=prepared.learn,
+        jobs=jobs,
+        evaluate=lambda params: list(map(softmax, prepared.label(params, validations, n_classes))),
         settings=learner.loop,
         folder=folder,
         profile=profile,
         progress=progress,
     )
-    logits = {name: label(trained.params, split_tokens) for name, split_tokens in tokens.items()}
-    return Outcome(logits, trained.history, trained.params, batches.padding_share() if len(batches) else None)
+    names = dict.fromkeys(name for splits in predict for name in splits)
+    nothing = Tokens(np.zeros(0, np.int32), np.zeros(1, np.int32), jobs[0].batches.tokens.candidates)
+    logits = {
+        name: prepared.label(trained.params, [splits.get(name, nothing) for splits in predict], n_classes)
+        for name in names
+    }
+
+    def outcome(place: int, history: History | UserError) -> Outcome | UserError:
+        if isinstance(history, UserError):
+            return history
+        batches, params = jobs[place].batches, None
+        if keep is None or keep[place]:
+            params = trained.params if prepared.jobs is None else together.take(trained.params, place)
+        share = batches.padding_share() if len(batches) else None
+        return Outcome({name: logits[name][place] for name in predict[place]}, history, params, share)
+
+    return [outcome(place, history) for place, history in enumerate(trained.histories)]
 
 
 def softmax(logits: Float[np.ndarray, "*n c"]) -> Float[np.ndarray, "*n c"]:

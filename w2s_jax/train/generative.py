@@ -1,10 +1,11 @@
 """Generative finetuning: a backbone learns the next tokens of texts, without labels (Burns et al. 2023, 5.2.2)."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -17,9 +18,9 @@ from w2s_jax.models import Pretrained
 from w2s_jax.models import params as parameter_sets
 from w2s_jax.models.params import Params
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.train import outputs, prepare
+from w2s_jax.train import outputs, prepare, together
 from w2s_jax.train.learner import Learner
-from w2s_jax.train.loop import LoopSettings, Progress, fit
+from w2s_jax.train.loop import History, Job, LoopSettings, Progress, fit
 from w2s_jax.train.optimizer import OptimizerConfig
 from w2s_jax.train.outputs import NextTokenOutput
 
@@ -105,32 +106,73 @@ def adapt(
     Arrays of `pretrained` on devices are consumed.
 
     Raises:
-      UserError: the model is not a decoder, or is not read at its top.
+      UserError: the model is not a decoder, or is not read at its top; the loss is not finite.
+    """
+    how: dict[str, Any] = {"mesh": mesh, "folder": folder, "profile": profile, "progress": progress}
+    (found,) = adapt_together(learner, lambda: pretrained, [texts], seeds=[seed], **how)
+    if isinstance(found, UserError):
+        raise found
+    return found
+
+
+def adapt_together(
+    learner: Learner,
+    start: Callable[[], Pretrained],
+    texts: Sequence[Sequence[Text]],
+    *,
+    seeds: Sequence[int],
+    mesh: Mesh | None = None,
+    folder: Path | None = None,
+    profile: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Adapted | UserError]:
+    """`adapt` on several lists of texts, of which each gets what it would get alone, but for rounding.
+
+    Args:
+      texts, seeds: of each. There are as many training steps for each.
+      mesh: of `runtime.sharding.job_mesh`, if several train.
+
+    Raises:
+      UserError: as `adapt`, but for the loss: there the error stands in the place of what was adapted.
     """
     learner, output, loss = objective(learner)
-    tokens = output.tokens(learner, texts)
-    batches = prepare.batches(learner, tokens, seed, mesh)
+    split = [output.tokens(learner, each) for each in texts]
+    batches = [prepare.batches(learner, tokens, seed, mesh) for tokens, seed in zip(split, seeds, strict=True)]
+    count = len(texts)
     prepared = prepare.from_pretrained(
-        learner, output, pretrained, loss, n_classes=2, candidates=1, total_steps=len(batches), seed=seed, mesh=mesh
+        [learner] * count,
+        output,
+        [start],
+        [loss] * count,
+        n_classes=2,
+        candidates=1,
+        total_steps=len(batches[0]),
+        seeds=seeds,
+        mesh=mesh,
     )
     trained = fit(
         prepared.state,
         prepared.frozen,
-        step=prepared.step,
-        batches=batches,
-        targets=np.ones((len(tokens), 2), np.float32),
-        evaluate=lambda params: NOTHING,
-        validation_targets=NOTHING,
+        step=prepared.learn,
+        jobs=[Job(each, np.ones((len(each.tokens), 2), np.float32), NOTHING) for each in batches],
+        evaluate=lambda params: [NOTHING] * count,
         settings=learner.loop,
         folder=folder,
         profile=profile,
         progress=progress,
     )
-    lora, params = outputs.adapters(learner), prepared.frozen
+    frozen, lora = prepared.frozen, outputs.adapters(learner)
     if lora is not None:
-        params = {"backbone": models.plain(params["backbone"], pretrained.config)}
-    params = parameter_sets.combine(trained.params, params)
-    found = {"backbone": parameter_sets.fold_lora(params["backbone"], lora.scale) if lora else params["backbone"]}
-    if "unembed" in trained.params:
-        found["unembed"] = trained.params["unembed"]
-    return Adapted(found, trained.history.losses)
+        frozen = {"backbone": models.plain(frozen["backbone"], prepared.module.config)}
+
+    def adapted(place: int, history: History | UserError) -> Adapted | UserError:
+        if isinstance(history, UserError):
+            return history
+        mine = trained.params if prepared.jobs is None else together.take(trained.params, place)
+        params = parameter_sets.combine(mine, frozen if place == count - 1 else jax.tree.map(jnp.copy, frozen))
+        found = {"backbone": parameter_sets.fold_lora(params["backbone"], lora.scale) if lora else params["backbone"]}
+        if "unembed" in mine:
+            found["unembed"] = mine["unembed"]
+        return Adapted(found, history.losses)
+
+    return [adapted(place, history) for place, history in enumerate(trained.histories)]

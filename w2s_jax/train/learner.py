@@ -135,6 +135,11 @@ class Learner:
         if self.output == "text" and "{text}" not in self.template:
             raise UserError(f"the template must hold {{text}}; it is {self.template!r}")
 
+    @property
+    def program(self) -> "Learner":
+        """What decides the compiled program: learners of one program can train together."""
+        return replace(self, optimizer=self.optimizer.program)
+
     def _check_head(self) -> None:
         if self.head not in ("new", "pretrained"):
             raise errors.unknown("head", self.head, ("new", "pretrained"))

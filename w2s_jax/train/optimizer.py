@@ -1,7 +1,7 @@
 """The optimizer and its learning rate, from a few named numbers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import jax
@@ -67,6 +67,15 @@ class OptimizerConfig:
         if not self.weight_decay >= 0:
             raise UserError(f"weight_decay must be 0 or more, not {self.weight_decay}")
 
+    @property
+    def program(self) -> "OptimizerConfig":
+        """The same with every number at 1 that the optimizer's state holds: what decides the compiled program."""
+        held: dict[str, Any] = {name: 1.0 for name in HELD if getattr(self, name)}
+        return replace(self, **held)
+
+
+HELD = ("learning_rate", "head_learning_rate", "weight_decay")  # numbers of a state, not of a program
+
 
 def learning_rate_at(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
     """The learning rate as a function of the step, counted from 0.
@@ -74,14 +83,20 @@ def learning_rate_at(config: OptimizerConfig, total_steps: int) -> optax.Schedul
     With W = round(warmup_fraction * total_steps) and u = (t - W) / (total_steps - W), clipped to [0, 1]:
     `learning_rate * min(1, (t + 1) / W) * d(u)`, where d is 1, 1 - u or (1 + cos(pi u)) / 2.
     """
+    share = _share_of_peak(config, total_steps)
+    return lambda step: jnp.float32(config.learning_rate * share(step))
+
+
+def _share_of_peak(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
+    """The learning rate at each step, as a share of its peak."""
     warmup = round(config.warmup_fraction * total_steps)
 
-    def rate(step: Any) -> Float[Array, ""]:
+    def share(step: Any) -> Float[Array, "*s"]:
         rise = jnp.minimum(1.0, (step + 1) / max(warmup, 1))
         progress = jnp.clip((step - warmup) / max(total_steps - warmup, 1), 0.0, 1.0)
-        return jnp.float32(config.learning_rate * rise * _FALL[config.schedule](progress))
+        return jnp.float32(rise * _FALL[config.schedule](progress))
 
-    return rate
+    return share
 
 
 def decays(params: Any) -> Any:
@@ -94,6 +109,9 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Clip, direction, decoupled weight decay, learning rate: one optax chain.
 
+    Its state holds learning rates and weight decay, so that optimizers that differ in nothing else (`config.program`)
+    are one program.
+
     Args:
       config: which optimizer, and its numbers.
       total_steps: where the schedule ends.
@@ -103,16 +121,35 @@ def make_optimizer(
     Raises:
       UserError: `head_learning_rate` without `head_mask`.
     """
-    parts = [] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]
-    parts += _direction(config)
-    if config.weight_decay:
-        parts.append(optax.add_decayed_weights(config.weight_decay, decay_mask))
-    parts.append(optax.scale_by_learning_rate(learning_rate_at(config, total_steps)))
-    if config.head_learning_rate is not None:
-        if head_mask is None:
-            raise UserError("head_learning_rate is given, but these parameters have no head apart from a body")
-        parts.append(optax.masked(optax.scale(config.head_learning_rate / config.learning_rate), head_mask))
-    return optax.chain(*parts)
+    if config.head_learning_rate is not None and head_mask is None:
+        raise UserError("head_learning_rate is given, but these parameters have no head apart from a body")
+
+    def chain(learning_rate: Any, head_ratio: Any, weight_decay: Any) -> optax.GradientTransformation:
+        parts = [] if config.clip_norm is None else [_clip(config.clip_norm)]
+        parts += _direction(config)
+        if config.weight_decay:
+            parts.append(optax.add_decayed_weights(weight_decay, decay_mask))
+        share = _share_of_peak(config, total_steps)
+        parts.append(optax.scale_by_learning_rate(lambda step: learning_rate * share(step)))
+        if config.head_learning_rate is not None:
+            parts.append(optax.masked(optax.scale(head_ratio), head_mask))
+        return optax.chain(*parts)
+
+    return optax.inject_hyperparams(chain)(
+        learning_rate=config.learning_rate,
+        head_ratio=(config.head_learning_rate or config.learning_rate) / config.learning_rate,
+        weight_decay=config.weight_decay,
+    )
+
+
+def _clip(most: float) -> optax.GradientTransformation:
+    """`optax.clip_by_global_norm` as one factor for all, which XLA multiplies with where the gradient is read."""
+
+    def clip(updates: Any, _: Any) -> Any:
+        factor = jnp.minimum(1.0, most / optax.tree.norm(updates))
+        return jax.tree.map(lambda update: update * factor.astype(update.dtype), updates)
+
+    return optax.stateless(clip)
 
 
 def _direction(config: OptimizerConfig) -> list[optax.GradientTransformation]:

@@ -28,7 +28,10 @@ _AT_ONCE = 4  # orders that are worked on together
 
 
 class Probes(NamedTuple):
-    """Linear heads, one a problem: `logits = features @ weights + biases`, and the mean loss before each step."""
+    """Linear heads, one a problem: `logits = features @ weights + biases`, and the mean loss before each step.
+
+    Of examples of K candidates, each with features of its own, C is 1: a head scores each candidate.
+    """
 
     weights: Float[Array, "p d c"]
     biases: Float[Array, "p c"]
@@ -36,7 +39,7 @@ class Probes(NamedTuple):
 
 
 def fit_probes(
-    features: Float[AnyArray, "n d"],
+    features: Float[AnyArray, "n *k d"],
     targets: Float[AnyArray, "p m c"],
     loss: BoundLoss,
     *,
@@ -58,7 +61,7 @@ def fit_probes(
     Adam, from zero, with a learning rate that falls to 0 along half a cosine.
 
     Args:
-      features: shared by all problems.
+      features: shared by all problems; of examples of K candidates [N, K, D], the targets being of K classes.
       targets: class probabilities of every example that a problem is trained on.
       loss: from `losses.bind`. It sees one problem's whole batch.
       steps: updates.
@@ -74,7 +77,7 @@ def fit_probes(
       UserError: rows outside the features, or fewer or more than targets; a problem without rows; or a loss that is not
         finite.
     """
-    (n, _), p = features.shape, len(targets)
+    n, p = len(features), len(targets)
     rows = np.broadcast_to(np.arange(n), (p, n)) if rows is None else np.asarray(rows)
     seeds = np.zeros(p, np.int64) if seeds is None or batch_size is None else np.asarray(seeds)
     _check_rows(rows, n)
@@ -106,9 +109,9 @@ def fit_probes(
 
 
 def predict_probes(
-    features: Float[AnyArray, "n d"], weights: Float[AnyArray, "p d c"], biases: Float[AnyArray, "p c"]
-) -> Float[np.ndarray, "p n c"]:
-    """Logits of every row under every head, for each head the same whatever the others are."""
+    features: Float[AnyArray, "n *k d"], weights: Float[AnyArray, "p d c"], biases: Float[AnyArray, "p c"]
+) -> Float[np.ndarray, "p n _"]:
+    """Logits of every row (or its candidates) under every head, for each head the same whatever the others are."""
     features, found = jnp.asarray(features), []
     for start in range(0, len(weights), _WIDTH):
         place = np.minimum(np.arange(start, start + _WIDTH), len(weights) - 1)
@@ -118,14 +121,16 @@ def predict_probes(
 
 @jax.jit
 def _predict(
-    features: Float[Array, "n d"], weights: Float[Array, "p d c"], biases: Float[Array, "p c"]
-) -> Float[Array, "p n c"]:
+    features: Float[Array, "n *k d"], weights: Float[Array, "p d c"], biases: Float[Array, "p c"]
+) -> Float[Array, "p n _"]:
+    if features.ndim == 3:
+        return jnp.einsum("nkd,pd->pnk", features, weights[..., 0]) + biases[:, None]
     return jnp.einsum("nd,pdc->pnc", features, weights) + biases[:, None]
 
 
 @functools.partial(jax.jit, static_argnames=("loss", "steps"))
 def _fit(
-    features: Float[Array, "n d"],
+    features: Float[Array, "n *k d"],
     targets: Float[Array, "s k m c"],
     rows: Int[Array, "s m"],
     order: Int[Array, "s t b"],
@@ -134,9 +139,10 @@ def _fit(
     *,
     loss: BoundLoss,
     steps: int,
-) -> tuple[Float[Array, "s k d c"], Float[Array, "s k c"], Float[Array, "s k steps"]]:
+) -> tuple[Float[Array, "s k d o"], Float[Array, "s k o"], Float[Array, "s k steps"]]:
     """S groups of K problems; a group's problems share rows, and the order in which these are taken."""
     tx = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
+    outputs = 1 if features.ndim == 3 else targets.shape[-1]
 
     def fit_group(group: Any) -> Any:
         targets, rows, order = group
@@ -150,7 +156,10 @@ def _fit(
         def objective(params: Any, step: Array) -> Any:
             x, labels, where = batch(order[step]) if whole is None else whole
             weights, bias = params
-            logits = rearrange(x @ rearrange(weights, "d k c -> d (k c)"), "b (k c) -> k b c", k=len(labels))
+            if x.ndim == 3:
+                logits = rearrange(x @ weights[..., 0], "b candidates k -> k b candidates")
+            else:
+                logits = rearrange(x @ rearrange(weights, "d k c -> d (k c)"), "b (k c) -> k b c", k=len(labels))
             values = jax.vmap(functools.partial(loss, step=step, total_steps=steps, where=where))(
                 logits + bias[:, None], labels
             )
@@ -163,19 +172,24 @@ def _fit(
             updates, opt_state = tx.update(gradients, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), means
 
-        k, _, c = targets.shape
-        params = jnp.zeros((features.shape[1], k, c)), jnp.zeros((k, c))
+        k, d = len(targets), features.shape[-1]
+        params = jnp.zeros((d, k, outputs)), jnp.zeros((k, outputs))
         ((weights, bias), _), losses = jax.lax.scan(update, (params, tx.init(params)), jnp.arange(steps))
         weights = rearrange(weights / deviation[:, None, None], "d k c -> k d c")
         return weights, bias - jnp.einsum("d,kdc->kc", mean, weights), losses.T
 
-    d, (_, k, m, c), b = features.shape[1], targets.shape, order.shape[-1]
+    d, (_, k, m, c), b = features[0].size, targets.shape, order.shape[-1]
     at_once = _BYTES_AT_ONCE // (4 * d * (m + b + 5 * k * c))
     return jax.lax.map(fit_group, (targets, rows, order), batch_size=_AT_ONCE if at_once >= _AT_ONCE else 1)
 
 
-def _moments(features: Float[Array, "m d"], where: Bool[Array, " m"]) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
-    """Mean and standard deviation of the rows that are real; 1 where a feature is constant."""
+def _moments(
+    features: Float[Array, "m *k d"], where: Bool[Array, " m"]
+) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+    """Mean and standard deviation of the rows that are real, or of all their candidates; 1 where one is constant."""
+    if features.ndim == 3:
+        where = jnp.repeat(where, features.shape[1])
+        features = features.reshape(len(where), -1)
     share = (where / jnp.sum(where))[:, None]
     mean = jnp.sum(features * share, axis=0)
     deviation = jnp.sqrt(jnp.sum(jnp.square(features - mean) * share, axis=0))

@@ -19,9 +19,10 @@ from w2s_jax.models import Pretrained
 from w2s_jax.models.params import Params
 from w2s_jax.runtime import files, processes, sharding
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.train.finetune import EVAL_BATCH, Outcome, softmax
+from w2s_jax.train.finetune import Outcome, Problem, softmax
 from w2s_jax.train.learner import Learner
 from w2s_jax.train.loop import History, Progress
+from w2s_jax.train.prepare import EVAL_BATCH
 from w2s_jax.train.probe import fit_probes, predict_probes
 from w2s_jax.train.reading import tokenize
 from w2s_jax.train.step import make_predict
@@ -42,22 +43,13 @@ class Body(NamedTuple):
 
 
 class Features(NamedTuple):
-    """One row of features for each text."""
+    """One row of features for each text; of examples of more than two candidates one for each of these."""
 
-    matrix: Float[np.ndarray, "n d"]
+    matrix: Float[np.ndarray, "n *k d"]
     row: Mapping[Text, int]
 
     def rows(self, texts: Sequence[Text]) -> np.ndarray:
         return np.array([self.row[text] for text in texts], np.int32)
-
-
-class Problem(NamedTuple):
-    """What one probe is trained on, and what it labels: that of `finetune`."""
-
-    train: tuple[Sequence[Text], Float[np.ndarray, "n c"]]
-    validation: tuple[Sequence[Text], Float[np.ndarray, "m c"]]
-    predict: Mapping[str, Sequence[Text]]
-    seed: int
 
 
 def features(
@@ -71,14 +63,15 @@ def features(
     """The pooled hidden states of every text, read from `root` as far as they were computed before.
 
     Of an example of two candidates, the features are those of the second minus those of the first, so that a linear
-    head on them compares two scores (Burns et al. 2023, App. A.3). Parts of `PART` texts are written one by one, so
-    that a killed process loses at most one. Several processes compute them together, and the first writes.
+    head on them compares two scores (Burns et al. 2023, App. A.3); of more, those of each. Parts of `PART` texts are
+    written one by one, so that a killed process loses at most one. Several processes compute them together, and the
+    first writes.
 
     Args:
       mesh: the devices to shard parameters and batches over; None is one device.
 
     Raises:
-      UserError: a cached part was truncated or edited, or an example has more than two candidates.
+      UserError: a cached part was truncated or edited.
     """
     if arrays.is_array(learner.model):
         matrix = arrays.matrix(learner.model)
@@ -152,14 +145,13 @@ def _outcome(
 
 
 def _compared(features: Features, texts: Sequence[Text]) -> Features:
-    """Features of examples of two candidates; of examples of one text they are unchanged."""
+    """Features of examples of several candidates; of examples of one text they are unchanged."""
     unique = list(dict.fromkeys(texts))
     if all(isinstance(text, str) for text in unique):
         return features
-    if any(len(text) != 2 for text in unique):
-        raise UserError("a probe compares two candidates; finetune (parameters='full', 'lora' or 'head') for more")
-    first, second = (features.rows([text[place] for text in unique]) for place in (0, 1))
-    return Features(features.matrix[second] - features.matrix[first], {text: row for row, text in enumerate(unique)})
+    each = features.matrix[np.stack([features.rows(text) for text in unique])]
+    two = each.shape[1] == 2
+    return Features(each[:, 1] - each[:, 0] if two else each, {text: row for row, text in enumerate(unique)})
 
 
 def _compute(

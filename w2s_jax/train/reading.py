@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from jaxtyping import Int
+
 from w2s_jax import models
 from w2s_jax.data.tokens import Text, Tokens, encode, flatten
 from w2s_jax.models import chat
@@ -54,12 +57,20 @@ def encode_prompts(learner: Learner, prompts: Sequence[str], room: int) -> Token
 
 
 def _known(learner: Learner, tokens: Tokens) -> Tokens:
-    """The tokens, all of which the model has embeddings of."""
-    config, tokenizer = models.outline(learner.model)
-    beyond = tokens.ids[tokens.ids >= config.vocab_size]
+    check_known(learner.model, tokens.ids)
+    return tokens
+
+
+def check_known(model: str, ids: Int[np.ndarray, " n"]) -> None:
+    """That a model has embeddings of all these tokens.
+
+    Raises:
+      UserError: it has not.
+    """
+    config, tokenizer = models.outline(model)
+    beyond = ids[ids >= config.vocab_size]
     if len(beyond):
         raise UserError(
-            f"{learner.model}: token {tokenizer.spell([int(beyond[0])])!r} has the number {beyond[0]}, and the model "
+            f"{model}: token {tokenizer.spell([int(beyond[0])])!r} has the number {beyond[0]}, and the model "
             f"has embeddings of {config.vocab_size} tokens: the tokenizer is another model's, or tokens were added"
         )
-    return tokens

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from w2s_jax import models
+from w2s_jax.models import Pretrained
 from w2s_jax.models.cache import Cache
 from w2s_jax.models.params import Params
 from w2s_jax.models.tokenizer import TextTokenizer
@@ -28,15 +29,18 @@ NONE = -1  # after a row's end
 class Writer:
     """A language model on its devices.
 
+    Args:
+      pretrained: what a stage trained; None is the published model.
+
     Raises:
       UserError: the model is not a decoder.
     """
 
-    def __init__(self, learner: Learner, mesh: Mesh | None = None) -> None:
+    def __init__(self, learner: Learner, mesh: Mesh | None = None, pretrained: Pretrained | None = None) -> None:
         self._learner = learner
         config, self._tokenizer = models.outline(learner.model)
-        pretrained = models.load_sharded(learner.model, mesh)
-        self._model = inference.language_model(pretrained, learner.dtype, mesh, _compiled)
+        start = models.load_sharded(learner.model, mesh) if pretrained is None else pretrained
+        self._model = inference.language_model(start, learner.dtype, mesh, _compiled)
         self._stops = stops(self._tokenizer, config.vocab_size)
 
     def __call__(
@@ -71,11 +75,13 @@ class Writer:
         return written
 
 
-def stops(tokenizer: TextTokenizer, vocabulary: int) -> Bool[np.ndarray, " v"]:
-    """Which tokens end a line: those with a newline, special ones, and ids that the tokenizer does not know."""
+def stops(tokenizer: TextTokenizer, vocabulary: int, *, lines: bool = True) -> Bool[np.ndarray, " v"]:
+    """Which tokens end a text: special ones, ids that the tokenizer does not know, and, if it is one line, newlines."""
     known = min(tokenizer.vocab_size, vocabulary)
     found = np.ones(vocabulary, bool)
-    found[:known] = ["\n" in piece for piece in tokenizer.inner.decode_batch([[id] for id in range(known)])]
+    found[:known] = False
+    if lines:
+        found[:known] = ["\n" in piece for piece in tokenizer.inner.decode_batch([[id] for id in range(known)])]
     special = [id for id, token in tokenizer.inner.get_added_tokens_decoder().items() if token.special]
     found[[id for id in special if id < vocabulary]] = True
     return found

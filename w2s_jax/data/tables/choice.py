@@ -5,15 +5,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from w2s_jax.data.example import Example, digest, pick
+from w2s_jax.data.example import Example, Question, digest, pick
 from w2s_jax.data.formats.json import from_cell
+from w2s_jax.data.questions import LETTERS, each_alone, with_letters
 from w2s_jax.data.records import ClassNumber, Record, as_whole, brief, is_absent, only, where
 from w2s_jax.data.tables import columns, extras
 from w2s_jax.data.tables.base import KINDS, Kind, Layout
 from w2s_jax.data.tables.table import Table
 from w2s_jax.runtime.errors import UserError
-
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 # Answers as columns of their own, where no column lists them: `A`, `B`; `option_a`; `choice0`; `ending 1`; `opa`.
 _SPREAD = re.compile(r"(|answer|choice|ending|op|opt|option|sol)[ _-]?([a-z]|\d)", re.IGNORECASE)
@@ -27,7 +26,7 @@ HOW = {
 }
 
 
-class Question(NamedTuple):
+class Listed(NamedTuple):
     """A record's answers, and the place of the right one by each way of `HOW` that fits."""
 
     choices: list[str]
@@ -62,7 +61,7 @@ class Choice(Kind):
             raise UserError(f"{count} answers are more than there are letters; choices='candidates' needs none")
 
         def format(record: Record) -> Iterable[Example]:
-            found = reader.question(record)
+            found = reader.listed(record)
             if found is None:
                 return
             asked, above = reader.asked(record), reader.above(record)
@@ -70,14 +69,13 @@ class Choice(Kind):
             if in_one_place:
                 turn = pick(count, asked, *choices)
                 choices, label = [*choices[turn:], *choices[:turn]], (label - turn) % count
-            texts: Any = tuple(f"{above}Question: {asked}\nAnswer: {choice}" for choice in choices)
-            if letters:
-                listed = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False)]
-                texts = "\n".join([f"{above}Question: {asked}", *listed, "Answer:"])
+            question = Question(above, asked, tuple(choices))
+            texts: Any = with_letters(question) if letters else each_alone(question)
             if not (asked or above) or not all(choice.strip() for choice in found.choices):
                 texts = ""  # nothing is asked, or an answer says nothing
-            more = extras.extra(record, there, digest(above, asked, *found.choices), digest(above or asked))
-            yield Example(more.id, texts, label, more.group, more.difficulty)
+            line = f"{above}\n" if above else ""
+            more = extras.extra(record, there, digest(line, asked, *found.choices), digest(line or asked))
+            yield Example(more.id, texts, label, more.group, more.difficulty, question=question)
 
         shown = "shown together, with letters" if letters else "each scored by itself"
         words = f"questions from {brief(reader.column)}, {count} answers, {shown}; right: {HOW[how]}"
@@ -107,19 +105,18 @@ class _Reader:
 
     def above(self, record: Record) -> str:
         """What is shown above the question."""
-        found = "" if self._context is None else columns.text_at(record, self._context).strip()
-        return f"{found}\n" if found else ""
+        return "" if self._context is None else columns.text_at(record, self._context).strip()
 
-    def question(self, record: Record) -> Question | None:
+    def listed(self, record: Record) -> Listed | None:
         """A record's answers; None if it does not say which is right."""
         answer = only(columns.value_at(record, self._answer)) if columns.has(record, self._answer) else None
         if is_absent(answer):
             return None
-        choices, letters = self._listed(record)
+        choices, letters = self._choices_of(record)
         places = _places(answer, choices, letters)
-        return None if not places and as_whole(answer) == -1 else Question(choices, places)
+        return None if not places and as_whole(answer) == -1 else Listed(choices, places)
 
-    def _listed(self, record: Record) -> tuple[list[str], list[str]]:
+    def _choices_of(self, record: Record) -> tuple[list[str], list[str]]:
         """A record's answers, and the letters that it gives them."""
         if self._spread:
             return [columns.text_at(record, name) for name in self._spread], list(LETTERS)
@@ -156,7 +153,7 @@ class _Reader:
         for number, record in enumerate(self._read(), start=1):
             here = where(record, number)
             try:
-                found = self.question(record)
+                found = self.listed(record)
             except UserError as error:
                 raise UserError(f"{here}: {error}") from error
             if found is None:

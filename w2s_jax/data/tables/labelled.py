@@ -20,7 +20,7 @@ def labelled_text(record: Record) -> Iterable[Example]:
     """A record of `text`, `label` and, if they are there, `group`, `id` and `difficulty`.
 
     >>> next(iter(labelled_text({"text": "a fine film", "label": 1, "id": 7, "group": "g"})))
-    Example(id='7', text='a fine film', label=1, group='g', difficulty=0.0, shares=None)
+    Example(id='7', text='a fine film', label=1, group='g', difficulty=0.0, shares=None, question=None)
     """
     text = text_field(record, "text")
     more = extras.extra(record, {name: name for name in extras.NAMES}, digest(text), digest(text))

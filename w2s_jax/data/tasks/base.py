@@ -9,6 +9,7 @@ from w2s_jax.data import sources, tables
 from w2s_jax.data.example import Example
 from w2s_jax.data.formats.base import NUMBERED
 from w2s_jax.data.formulas import Parts
+from w2s_jax.data.questions import LETTERS
 from w2s_jax.data.records import Record
 from w2s_jax.data.sources import SOURCES, Local, Source
 from w2s_jax.data.tables import TableOptions
@@ -18,6 +19,11 @@ from w2s_jax.runtime.registry import Registry
 
 Format = Callable[[Record], Iterable[Example]]
 
+LETTERED = (  # of texts that end with `Answer:`
+    "{text}",
+    "The following is a multiple-choice question.\n\n{text}",
+    "Give the letter of the right answer.\n\n{text}",
+)
 TEMPLATES = ("{text}\nAnswer:", "{text}\nIs this right?", "Question: {text}\nThe answer is")
 SOURCE_NAMES = ("hub", "mirror", "tfds")  # that no file is called by
 CONVERTED = "refs/convert/parquet"  # the Hub's own conversion, where the repository itself holds a script
@@ -52,6 +58,8 @@ class Task:
       parts: how its texts come apart into those of another task; None where they do not. Both have two classes.
       candidates: texts of an example; more than 1 where each is scored by itself. Only `w2s plan`, which reads no
         data, asks.
+      letters: the same examples as one text with all candidates, of which a letter is to be given; None where there is
+        no such form.
       other_sources: by the name that a config calls them, as `tfds`; their records are of the same format.
       card: what the data's own page states of it.
       layout: how a table of the user's own was understood, in words.
@@ -67,9 +75,22 @@ class Task:
     templates: tuple[str, ...] = TEMPLATES
     parts: Parts | None = None
     candidates: int = 1
+    letters: Format | None = None
     other_sources: Mapping[str, Source] = field(default_factory=dict)
     card: Card = Card()
     layout: tuple[str, ...] = ()
+
+    def in_letters(self) -> "Task":
+        """The same task with its answers shown together.
+
+        Raises:
+          UserError: it is no task of questions with several answers.
+        """
+        if self.letters is None:
+            able = ", ".join(sorted(name for name, task in TASKS.items() if task.letters is not None))
+            raise UserError(f"task {self.name!r} has no questions with several answers to show; {able} have")
+        names = tuple(LETTERS[: self.n_classes])
+        return dataclasses.replace(self, format=self.letters, candidates=1, answers=names, templates=LETTERED)
 
     @property
     def sources(self) -> dict[str, Source]:
@@ -110,9 +131,9 @@ def get(name: str, options: TableOptions | None = None, at_most: int | None = No
     """
     options = options or TableOptions()
     if name in TASKS:
-        if options.text or options.classes or options.choices != "candidates":
+        if options.text or options.classes:
             raise UserError(f"task {name!r} has its own text and classes; of these options it takes `columns` alone")
-        return TASKS[name]
+        return TASKS[name] if options.choices == TableOptions.choices else TASKS[name].in_letters()
     if not _is_table(name):
         raise errors.unknown("task", name, TASKS)
     source = sources.parse(name, NUMBERED if options.is_numbered else ())
@@ -124,7 +145,8 @@ def get(name: str, options: TableOptions | None = None, at_most: int | None = No
         raise UserError(str(error) if name in str(error) else f"{name}: {error}") from error
     title = Path(name).name if isinstance(source, Local) else name
     task = Task(title, "your own table", source, found.format, found.n_classes, answers=found.answers)
-    return dataclasses.replace(task, candidates=found.candidates, layout=found.words)
+    templates = LETTERED if options.choices == "letters" else TEMPLATES
+    return dataclasses.replace(task, candidates=found.candidates, layout=found.words, templates=templates)
 
 
 def _is_table(name: str) -> bool:

@@ -1,17 +1,34 @@
-"""Questions with several answers, as examples of one question and one answer, or of two answers to compare."""
+"""Questions with several answers, as examples of one question and one answer, of two answers to compare, or of all."""
 
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from w2s_jax.data.example import Example, coin, digest, pick
+from w2s_jax.data.example import Example, Question, coin, digest, pick
+from w2s_jax.data.questions import each_alone, with_letters
 from w2s_jax.data.records import Record, field, text_field
-from w2s_jax.data.tasks.base import TASKS, TEMPLATES, Task
+from w2s_jax.data.tasks.base import TASKS, TEMPLATES, Format, Task
+from w2s_jax.data.tokens import Text
 from w2s_jax.runtime.errors import UserError
 
 # Such an answer tells by itself how likely it is: it is never shown, and questions that it answers are left out.
 _SAYS_NOTHING = re.compile(r"none of the above|not enough information", re.IGNORECASE)
+
+
+class Keyed(NamedTuple):
+    """A question with its right answer.
+
+    Attributes:
+      label: the place of the right one among the choices.
+      group: what related questions share.
+      difficulty: as the source rates it.
+    """
+
+    question: Question
+    label: int
+    group: str
+    difficulty: float = 0.0
 
 
 def candidates(
@@ -103,3 +120,42 @@ def register_with_pairs(task: Task) -> None:
             candidates=2,
         )
     )
+
+
+def register_with_choices(task: Task, keyed: Callable[[Record], Iterable[Keyed]], count: int) -> None:
+    """Registers a task and its `_pairs`, and `{name}_choices`, in which all answers of a question are candidates.
+
+    A question whose right answer stands among its choices twice has no one right place, and is left out.
+
+    Args:
+      keyed: the questions of a record, with the right answer's place; none where it is not known.
+      count: choices of each question.
+    """
+    register_with_pairs(task)
+    TASKS.register(
+        dataclasses.replace(
+            task,
+            name=f"{task.name}_choices",
+            description=f"{task.name}, which of {count} answers? each scored by itself, or all shown with letters",
+            format=_examples(keyed, count, each_alone),
+            n_classes=count,
+            answers=(),
+            templates=TEMPLATES,
+            parts=None,
+            candidates=count,
+            letters=_examples(keyed, count, with_letters),
+        )
+    )
+
+
+def _examples(keyed: Callable[[Record], Iterable[Keyed]], count: int, written: Callable[[Question], Text]) -> Format:
+    def format(record: Record) -> Iterable[Example]:
+        for asked, label, group, difficulty in keyed(record):
+            check_place(label, asked.choices)
+            if len(asked.choices) != count:
+                raise UserError(f"a question has {len(asked.choices)} options; all of this task's have {count}")
+            if asked.choices.count(asked.choices[label]) == 1:
+                name = digest(asked.passage, asked.question, *asked.choices)
+                yield Example(name, written(asked), label, group, difficulty, question=asked)
+
+    return format

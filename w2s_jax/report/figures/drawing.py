@@ -1,4 +1,4 @@
-"""Draws every registered figure, and writes it: PNG and SVG, and the numbers it shows as CSV."""
+"""Draws every registered figure, and writes it: PNG, SVG and PDF, and the numbers it shows as CSV."""
 
 import csv
 import importlib.util
@@ -16,6 +16,12 @@ from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
 
 DPI = 200
+SUFFIXES: dict[str, dict[str, None]] = {  # of a figure's files, with what of their metadata is left out
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    ".csv": {},
+}
 NEEDED = "they need matplotlib, which `pip install 'w2s-jax[plot]'` adds"
 
 
@@ -29,6 +35,18 @@ class Drawn(NamedTuple):
 
     across: dict[str, Figure]
     of_run: dict[str, dict[str, Figure]]
+
+    def stem(self, name: str, run: str | None) -> str:
+        """What the files of a figure over all runs, or of one, are called; of several runs, each names its own."""
+        return name if run is None or len(self.of_run) == 1 else f"{_file_name(run)}_{name}"
+
+    @property
+    def by_stem(self) -> dict[str, Figure]:
+        """Every figure, by what its files are called."""
+        found = {self.stem(name, None): figure for name, figure in self.across.items()}
+        return found | {
+            self.stem(name, run): figure for run, figures in self.of_run.items() for name, figure in figures.items()
+        }
 
 
 def draw(runs: Sequence[Results]) -> Drawn:
@@ -70,12 +88,13 @@ def across(runs: Sequence[Results]) -> dict[str, Figure]:
 
 def write(drawn: Drawn, folder: Path) -> list[Path]:
     """Writes every figure; those of a run have its name in front where there are several runs."""
-    several = len(drawn.of_run) > 1
-    stems = dict(drawn.across)
-    for run, figures in drawn.of_run.items():
-        prefix = f"{_file_name(run)}_" if several else ""
-        stems |= {f"{prefix}{name}": figure for name, figure in figures.items()}
-    return [path for stem, figure in stems.items() for path in _save(figure, folder, stem)]
+    written = []
+    for stem, figure in drawn.by_stem.items():
+        for suffix in SUFFIXES:
+            written.append(folder / f"{stem}{suffix}")
+            with files.atomic(written[-1]) as temporary:
+                temporary.write_bytes(rendered(figure, suffix))
+    return written
 
 
 def _file_name(run: str) -> str:
@@ -102,13 +121,17 @@ def numbers(figure: Figure) -> str:
     return text.getvalue()
 
 
-def _save(figure: Figure, folder: Path, stem: str) -> list[Path]:
+def rendered(figure: Figure, suffix: str) -> bytes:
+    """The content of a figure's file: the same for the same figure.
+
+    Args:
+      suffix: one of `SUFFIXES`.
+    """
     import matplotlib
 
-    png, svg, csv_ = (folder / f"{stem}{suffix}" for suffix in (".png", ".svg", ".csv"))
+    if suffix == ".csv":
+        return numbers(figure).encode()
+    buffer = io.BytesIO()
     with matplotlib.rc_context(style.SETTINGS):
-        for path, metadata in ((png, {"Software": None}), (svg, {"Date": None, "Creator": None})):
-            with files.atomic(path) as temporary:
-                figure.image.savefig(temporary, format=path.suffix[1:], dpi=DPI, metadata=metadata)
-    files.write_text(csv_, numbers(figure))
-    return [png, svg, csv_]
+        figure.image.savefig(buffer, format=suffix[1:], dpi=DPI, metadata=SUFFIXES[suffix])
+    return buffer.getvalue()

@@ -1,0 +1,68 @@
+"""The interface of simulated participants: what one sees of a question, what it asks, and what it answers."""
+
+import abc
+from typing import NamedTuple
+
+
+class Said(NamedTuple):
+    """One message of the dialogue on a question: who wrote it, as the page names them, and whether that is oneself."""
+
+    name: str
+    mine: bool
+    text: str
+
+
+class Seen(NamedTuple):
+    """A question as a participant's page shows it, and the dialogue so far.
+
+    Attributes:
+      condition: its name.
+      passage: empty where there is none, or the participant may not see it.
+      speakers: who talks besides the participant; empty alone.
+    """
+
+    condition: str
+    passage: str
+    question: str
+    choices: tuple[str, ...]
+    speakers: tuple[str, ...]
+    messages: tuple[Said, ...]
+
+
+class Answered(NamedTuple):
+    """A choice, from 0, and the probability that it is right, from 1 / number of choices to 1."""
+
+    choice: int
+    confidence: float
+
+
+class Participant(abc.ABC):
+    """What plays participants. A kind is a frozen dataclass, checked when made."""
+
+    @abc.abstractmethod
+    def describe(self) -> str:
+        """What is written beside all that it answers, in up to 100 characters. It is never empty: that is people."""
+
+    @abc.abstractmethod
+    def open(self) -> "Mind":
+        """Loads it.
+
+        Raises:
+          UserError: it cannot be had.
+        """
+
+
+class Mind(abc.ABC):
+    """A participant that is ready. One plays all of a study's; several may think at the same time."""
+
+    @abc.abstractmethod
+    async def message(self, seen: Seen) -> str:
+        """What it writes next; empty where it has nothing more to ask."""
+
+    @abc.abstractmethod
+    async def answer(self, seen: Seen) -> Answered:
+        """What it answers, after what was said so far."""
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Frees what `open` took."""
