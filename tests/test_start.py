@@ -19,7 +19,7 @@ import sys, w2s_jax.cli
 code = w2s_jax.cli.main(sys.argv[1:])
 from jax._src import xla_bridge
 assert not xla_bridge._backends, "a device was asked for"
-heavy = "transformers", "tokenizers", "gguf", "torch", "scipy.stats", "scipy.optimize", "matplotlib", "orbax.checkpoint"
+heavy = "transformers", "tokenizers", "gguf", "torch", "scipy", "matplotlib", "orbax.checkpoint"
 print("imported:", *(name for name in heavy if name in sys.modules))
 sys.exit(code)
 """
@@ -106,7 +106,7 @@ def test_an_edited_report_or_result_is_made_again(finished, again):
         assert len(path.read_bytes()) > 2, path
         path.unlink()
         assert "wrote" in again()[1].out
-        assert abs(len(path.read_bytes()) - len(content)) < 100
+        assert len(path.read_bytes()) > len(content) / 2, "whole but for what made it: the command, devices, time"
     assert json.loads(results.read_bytes())["summaries"] == json.loads(before)["summaries"]
 
 
@@ -156,6 +156,19 @@ def test_a_large_file_is_hashed_again_only_when_it_has_changed(tmp_path, monkeyp
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as who hides an edit would have it
     time.sleep(0.1)
     assert facts.sha256(path) != first
+
+
+def test_cities_are_found_once_and_the_same_ones_again(tmp_path, monkeypatch):
+    from w2s_jax.data.tasks import cities
+
+    monkeypatch.setenv("W2S_CACHE", str(tmp_path))
+    first = cities.city_records.__wrapped__()
+    monkeypatch.setattr(cities, "_city_records", lambda: pytest.fail("read again"))
+    assert cities.city_records.__wrapped__() == first
+    assert len(first) == cities.CITIES
+    monkeypatch.setattr(cities.importlib.metadata, "version", lambda package: "another")
+    with pytest.raises(pytest.fail.Exception):
+        cities.city_records.__wrapped__()
 
 
 def test_a_cache_that_cannot_be_written_is_none(tmp_path, monkeypatch):

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Integer, Shaped
-from scipy.special import expit
 
 from w2s_jax.runtime.errors import UserError
 
@@ -50,6 +49,8 @@ def elo(
     Raises:
       UserError: no match, a player against itself, or a result outside 0 to 1.
     """
+    from scipy.special import expit
+
     if not len(won) or (first == second).any() or not ((won >= 0) & (won <= 1)).all():
         raise UserError("ratings need matches of two different players each, with results from 0 to 1")
     extra = np.zeros((len(won), 0)) if circumstances is None else np.asarray(circumstances, np.float64)

