@@ -75,6 +75,8 @@ def drawn(
                     choice=choice,
                     confidence=float(np.round(0.25 + 0.75 * rng.random(), 2)),
                     seconds=float(20 + 40 * rng.random()),
+                    read_seconds=10.0,
+                    away_seconds=0.0,
                     turns=0 if condition == "alone" else int(rng.integers(1, 8)),
                     changes=int(rng.integers(0, 2)),
                     suggested=suggested,

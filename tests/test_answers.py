@@ -18,11 +18,13 @@ def made():
 
 
 def test_what_is_written_is_what_is_read(made, tmp_path):
-    late = made.answers[0]._replace(choice=-1, confidence=math.nan)
+    late = made.answers[0]._replace(choice=-1, confidence=math.nan, read_seconds=math.nan)
     written = made._replace(answers=[late, *made.answers[1:]]).write(tmp_path)
     first, *rest = read_answers(written)
     assert math.isnan(first.confidence)
-    assert first._replace(confidence=0.0) == late._replace(confidence=0.0)
+    assert math.isnan(first.read_seconds)
+    known = {"confidence": 0.0, "read_seconds": 0.0}
+    assert first._replace(**known) == late._replace(**known)
     assert not first.is_given
     assert rest == made.answers[1:]
     assert read_models(written) == made.models
@@ -50,6 +52,9 @@ def test_a_study_without_models_has_none(made, tmp_path):
         ({"seconds": -1.0}, "seconds must be 0 or more"),
         ({"seconds": math.nan}, "seconds must be 0 or more"),
         ({"seconds": math.inf}, "seconds must be 0 or more, not inf"),
+        ({"read_seconds": -1.0}, "read_seconds must be from 0 to seconds"),
+        ({"away_seconds": 1e6}, "away_seconds must be from 0 to seconds"),
+        ({"away_seconds": math.nan}, "away_seconds must be from 0 to seconds"),
         ({"condition": ""}, "condition is empty"),
         ({"participant": "p002"}, "an answer to a question is there twice"),
         ({"simulated": "a model"}, "as a person and as simulated"),

@@ -48,15 +48,18 @@ def story() -> Story:
     told.tell("replied", position=0, speaker=0, text="No, the answer is (B).", cut=False)
     told.tell("away", position=0)
     told.tell("back", after=3, position=0)
+    told.tell("away", position=0)
     told.tell("stopped", who="")
     told.tell("resumed", who="", after=20)
+    told.tell("back", position=0)
     told.tell("chose", position=0, choice=1, confidence=0.8)
     told.tell("answered", position=0, choice=3, confidence=0.9)
     told.tell("shown", position=1)
     told.tell("said", position=1, text="Hello?")
     told.tell("gone", position=1, speaker=0, why="no network")
     told.tell("chose", position=1, choice=0, confidence=None)
-    told.tell("expired", after=297, position=1, choice=-1, confidence=None)
+    told.tell("away", position=1)
+    told.tell("expired", after=296, position=1, choice=-1, confidence=None)
     return told
 
 
@@ -66,10 +69,12 @@ def test_answers(made: tuple[Study, tuple[assignment.Session, ...]], story: Stor
     first = sessions[0].items[0].question
     assert one[:7] == ("p001", "", "chat", first.id, first.group, 0, 4)
     assert (one.choice, one.confidence, one.turns, one.changes, one.suggested) == (3, 0.9, 1, 2, 1)
-    assert one.seconds == 5 + 1 + 1 + 1 + 1 + 3 + 1 + 1 + 1, (
+    assert one.seconds == 5 + 1 + 1 + 1 + 1 + 3 + 1 + 1 + 1 + 1 + 1, (
         "from shown to answered, without 20 s for which it was stopped"
     )
+    assert (one.read_seconds, one.away_seconds) == (5, 3 + 1 + 1), "two absences, of which 20 s do not count"
     assert (two.choice, two.turns, two.changes, two.suggested, two.seconds) == (-1, 1, 0, -1, 300)
+    assert (two.read_seconds, two.away_seconds) == (1, 296), "until it expired"
     assert math.isnan(two.confidence)
 
 
@@ -109,7 +114,7 @@ def test_states_are_the_same_however_often_the_server_starts(
         again = folded(study, sessions, story.events[:number])["p001"]
         assert vars(again) == vars(going)
     asked = going.asked[0]
-    assert (asked.away, asked.read) == (3.0, asked.shown + 5)
+    assert (asked.away, asked.read) == (5.0, 5.0)
     assert (going.stage, going.position) == ("ready", 2)
     other = folded(study, sessions, story.events)["p002"]
     assert (other.stage, other.asked) == ("consent", {}), "others' events are not theirs"

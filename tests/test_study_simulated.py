@@ -184,7 +184,7 @@ def test_a_model_plays_a_whole_study_alike_alone_and_in_company(tmp_path, model)
     for at_once in (3, 1):
         mine = dataclasses.replace(study, out=str(tmp_path / f"at once {at_once}"))
         simulation.simulate(mine, Model(model, messages=2, tokens=5, max_tokens=512), at_once=at_once)
-        rows = [each._replace(seconds=0.0) for each in read_answers(mine.folder)]
+        rows = [each._replace(seconds=0.0, read_seconds=0.0) for each in read_answers(mine.folder)]
         texts = [(each["participant"], each["question"], each["text"]) for each in messages_of(mine)]
         found.append((sorted(rows), sorted(texts)))
     assert found[0] == found[1]

@@ -17,6 +17,7 @@ from w2s_jax.runtime.errors import UserError
 
 ANSWERS, MODELS, KEY, SHARED = "answers.parquet", "models.parquet", "key.parquet", "shared.csv"
 NO_CHOICE = -1  # time ran out; and a suggestion that nobody knows
+_MAY_BE_NONE = ("confidence", "read_seconds")  # empty cells in the table, NaN here
 CLOSE = 1e-3  # how far a sum of probabilities may be from 1
 
 
@@ -34,6 +35,8 @@ class Answer(NamedTuple):
       choice: the one taken, from 0; -1 where time ran out without one.
       confidence: the probability that the participant gives to it, from 1 / n_choices to 1; NaN where there is none.
       seconds: from when the question was shown until it was answered.
+      read_seconds: of these, those before the participant first chose, wrote or answered; NaN where nothing was done.
+      away_seconds: of these, those for which the page was hidden.
       turns: messages that the participant wrote.
       changes: of mind, before the answer was final.
       suggested: the choice that the assistant last argued for or named, from 0; -1 where there is none.
@@ -49,6 +52,8 @@ class Answer(NamedTuple):
     choice: int
     confidence: float
     seconds: float
+    read_seconds: float
+    away_seconds: float
     turns: int
     changes: int
     suggested: int
@@ -76,7 +81,8 @@ def write_answers(path: Path, answers: Iterable[Answer]) -> None:
     rows = list(answers)
     _check_answers(path, rows)
     columns = {name: [getattr(row, name) for row in rows] for name in Answer._fields}
-    columns["confidence"] = [None if math.isnan(value) else value for value in columns["confidence"]]
+    for name in _MAY_BE_NONE:
+        columns[name] = [None if math.isnan(value) else value for value in columns[name]]
     _write(path, columns, Answer.__annotations__)
 
 
@@ -91,14 +97,15 @@ def read_answers(path: Path) -> list[Answer]:
     """
     path = _table(path, ANSWERS)
     columns = _read(path, Answer._fields)
-    confidence = [math.nan if value is None else value for value in columns.pop("confidence")]
+    for name in _MAY_BE_NONE:
+        columns[name] = [math.nan if value is None else value for value in columns[name]]
     holes = [name for name, values in columns.items() if None in values]
     if holes:
         raise UserError(f"{path} has empty cells in {', '.join(holes)}")
     try:
         answers = [
             Answer(**{name: Answer.__annotations__[name](value) for name, value in row.items()})
-            for row in _rows({**columns, "confidence": confidence})
+            for row in _rows(columns)
         ]
     except (TypeError, ValueError) as error:
         raise UserError(f"{path} holds something that is no answer: {error}") from error
@@ -240,6 +247,10 @@ def _problem(each: Answer) -> str | None:
     for name in ("position", "seconds", "turns", "changes"):
         if not 0 <= getattr(each, name) < math.inf:
             return f"{name} must be 0 or more, not {getattr(each, name)}"
+    for name in ("read_seconds", "away_seconds"):
+        never = name in _MAY_BE_NONE and math.isnan(getattr(each, name))
+        if not never and not 0 <= getattr(each, name) <= each.seconds + CLOSE:
+            return f"{name} must be from 0 to seconds, {each.seconds:g}, not {getattr(each, name):g}"
     if each.is_given and not 1 / each.n_choices - CLOSE <= each.confidence <= 1 + CLOSE:
         return f"confidence must be from 1/{each.n_choices} to 1, not {each.confidence:g}"
     return None

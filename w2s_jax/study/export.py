@@ -83,6 +83,8 @@ def answers(known: Iterable[Progress]) -> list[Answer]:
                 choice=NO_CHOICE if asked.choice is None else asked.choice,
                 confidence=math.nan if asked.confidence is None else asked.confidence,
                 seconds=asked.seconds(asked.ended),
+                read_seconds=math.nan if asked.read is None else asked.read,
+                away_seconds=asked.away,
                 turns=asked.turns,
                 changes=asked.changes,
                 suggested=progress.protocol(position).suggested(question, item.sides, asked.lines),

@@ -24,8 +24,9 @@ class Asked:
       changes: how often another choice was made after the first one.
       notice: why the assistant does not answer; empty if it does.
       ended: when it was answered or expired.
-      away: seconds for which the page was hidden.
-      read: when the participant first did something.
+      left: after how many `seconds` the page was hidden, while it is.
+      away: seconds for which it was hidden before.
+      read: after how many seconds the participant first chose, wrote or answered.
     """
 
     shown: float
@@ -37,8 +38,8 @@ class Asked:
     notice: str = ""
     ended: float | None = None
     expired: bool = False
-    away: float = 0.0
     left: float | None = None
+    away: float = 0.0
     read: float | None = None
 
     @property
@@ -107,7 +108,11 @@ class Progress:
         """Of the open question; never below 0."""
         asked = self.open
         assert asked is not None
-        return max(self.study.seconds - asked.seconds(now if self.halted is None else self.halted), 0.0)
+        return max(self.study.seconds - self._seconds(asked, now), 0.0)
+
+    def _seconds(self, asked: Asked, now: float) -> float:
+        """Since it was shown, without those for which the study was, or is, stopped."""
+        return asked.seconds(now if self.halted is None else self.halted)
 
     def due(self) -> int | None:
         """The speaker that is to speak on the open question; None if none is, or if it is gone."""
@@ -134,7 +139,7 @@ class Progress:
         position = event.body.get("position", self.position)
         asked = self.asked.get(position)
         if asked is not None and asked.read is None and event.kind in ("chose", "said", "answered"):
-            asked.read = event.at
+            asked.read = self._seconds(asked, event.at)
         _OF_A_PARTICIPANT[event.kind](self, event)
 
     # ---- What each kind of event does
@@ -182,8 +187,7 @@ class Progress:
 
     def _end(self, event: Event, asked: Asked) -> None:
         asked.ended = event.at
-        if asked.left is not None:
-            asked.away, asked.left = asked.away + event.at - asked.left, None
+        self._came_back(event, asked)
         if self.study.reveal and event.body["position"] != PRACTICE:
             self.stage = "revealed"
         else:
@@ -201,12 +205,14 @@ class Progress:
 
     def _away(self, event: Event) -> None:
         asked = self.asked[event.body["position"]]
-        asked.left = event.at if asked.left is None else asked.left
+        asked.left = self._seconds(asked, event.at) if asked.left is None else asked.left
 
     def _back(self, event: Event) -> None:
-        asked = self.asked[event.body["position"]]
+        self._came_back(event, self.asked[event.body["position"]])
+
+    def _came_back(self, event: Event, asked: Asked) -> None:
         if asked.left is not None:
-            asked.away, asked.left = asked.away + event.at - asked.left, None
+            asked.away, asked.left = asked.away + self._seconds(asked, event.at) - asked.left, None
 
     def _halted(self, event: Event) -> None:
         self.halted = event.at if self.halted is None else self.halted
