@@ -22,7 +22,9 @@ ACCURACY = {"alone": 0.6, "chat": 0.85}
 
 
 def answer(question, choice, **changes):
-    return Answer("p001", "", "alone", question, question, 0, 2, choice, 0.8, 9.0, 4.0, 0.0, 0, 0, -1)._replace(**changes)
+    return Answer("p001", "", "alone", question, question, 0, 2, choice, 0.8, 9.0, 4.0, 0.0, 0, 0, -1)._replace(
+        **changes
+    )
 
 
 def studied(folder, examples, people=3, seed=0):

@@ -48,12 +48,12 @@ def test_zero_shot_and_few_shot(model, after):
     ]
     expected = [after(f"{written(question)}\nAnswer:") for question in ASKED]
     np.testing.assert_allclose(arm(found, "zero-shot"), expected, atol=1e-4)
-    shots = unaided._shots(kind, OTHERS, 4)
+    shots = unaided.base.draw_shots(kind, OTHERS, 4)
     assert sorted(shot.question.group for shot in shots) == ["h0", "h1", "h2"], "of each group one"
     before = "".join(f"{written(shot.question)}\nAnswer: {'ABCD'[shot.label]}\n\n" for shot in shots)
     expected = [after(f"{before}{written(question)}\nAnswer:") for question in ASKED]
     np.testing.assert_allclose(arm(found, "few-shot"), expected, atol=1e-4)
-    assert unaided._shots(dataclasses.replace(kind, seed=1), OTHERS, 4) != shots
+    assert unaided.base.draw_shots(dataclasses.replace(kind, seed=1), OTHERS, 4) != shots
 
 
 def test_best_of_n_is_the_most_confident_of_the_samples(model, after):
@@ -90,7 +90,7 @@ def test_examples_are_of_groups_that_the_study_does_not_ask(tmp_path, model, mon
     used = []
     ask = unaided.answers
     monkeypatch.setattr(
-        unaided, "answers", lambda kind, asked, others, tell: used.append(others) or ask(kind, asked, others, tell)
+        unaided.base, "answers", lambda kind, asked, others, tell: used.append(others) or ask(kind, asked, others, tell)
     )
     assert cli.main(["study", "models", str(config)]) == cli.OK
     found = read_models(study.folder)

@@ -27,11 +27,11 @@ class StudyModels(Command):
     def run(self, options: argparse.Namespace, overrides: Sequence[str]) -> int:
         from w2s_jax.runtime import packaged, references
         from w2s_jax.study import unaided
-        from w2s_jax.study.unaided import Unaided
+        from w2s_jax.study.unaided import Alone, Unaided
 
         study = _study.load(options)
         if options.model is None:
-            kind = references.named(str(packaged.find(options.config)), "unaided", Unaided)
+            kind = references.named(str(packaged.find(options.config)), "unaided", Alone)
         else:
             kind = Unaided(options.model)
         path = unaided.write(study, kind, lambda said: print(said, file=sys.stderr, flush=True))

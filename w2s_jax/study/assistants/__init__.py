@@ -4,9 +4,9 @@
 an OpenAI-compatible server, `scripted` gives replies that are written beforehand, for tests and demonstrations.
 """
 
-from w2s_jax.study.assistants.base import Assistant, AssistantGone, Message, Voice
+from w2s_jax.study.assistants.base import Assistant, AssistantGone, Message, NoneOfThem, Voice, Weighing
 from w2s_jax.study.assistants.endpoint import Endpoint
 from w2s_jax.study.assistants.local import Local
 from w2s_jax.study.assistants.scripted import Scripted
 
-__all__ = ["Assistant", "AssistantGone", "Endpoint", "Local", "Message", "Scripted", "Voice"]
+__all__ = ["Assistant", "AssistantGone", "Endpoint", "Local", "Message", "NoneOfThem", "Scripted", "Voice", "Weighing"]

@@ -27,6 +27,10 @@ class AssistantGone(Exception):
     """It does not answer any more, after its own retries. The message is one line, and names no key or address."""
 
 
+class NoneOfThem(AssistantGone):
+    """None of the answers that were asked about is among those that it finds probable. It can be asked other things."""
+
+
 class Assistant(abc.ABC):
     """What a participant may talk with. A kind is a frozen dataclass, checked when made."""
 
@@ -66,3 +70,18 @@ class Voice(abc.ABC):
     @abc.abstractmethod
     async def close(self) -> None:
         """Frees what `open` took. A reply that is being written ends with `AssistantGone`."""
+
+
+class Weighing(Voice):
+    """A voice that also says how probable answers are."""
+
+    @abc.abstractmethod
+    async def probabilities(self, messages: Sequence[Message], answers: Sequence[str]) -> list[float]:
+        """How probable each answer is as the beginning of its reply, among these: they sum to 1.
+
+        Args:
+          answers: of one token each, such as letters.
+
+        Raises:
+          AssistantGone: as of `reply`; or an answer is several tokens; `NoneOfThem`, none is among the most probable.
+        """

@@ -7,25 +7,28 @@ and, where the server wants one, `W2S_ASSISTANT_KEY`.
 import asyncio
 import importlib
 import json
+import math
 import os
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from w2s_jax.runtime import errors
 from w2s_jax.runtime.checks import check_count, check_range
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.study.assistants.base import Assistant, AssistantGone, Message, Voice
+from w2s_jax.study.assistants.base import Assistant, AssistantGone, Message, NoneOfThem, Weighing
 from w2s_jax.study.assistants.dialogue import joined
 
 if TYPE_CHECKING:
     import httpx
 
+T = TypeVar("T")
 URL, KEY = "W2S_ASSISTANT_URL", "W2S_ASSISTANT_KEY"
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504}  # answers after which it is asked again
 LONGEST_WAIT = 60.0  # seconds, whatever the server asks for
+PROBABLE = 20  # first tokens whose probabilities a server is asked for: as many as all allow
 LIMITS = ("max_tokens", "max_completion_tokens")
 REASONS = {
     400: "it does not take the request; the dialogue may be too long for the model",
@@ -77,7 +80,7 @@ class Endpoint(Assistant):
     def identity(self) -> dict[str, Any]:
         return {"kind": "endpoint", "model": self.model, "temperature": self.temperature}
 
-    def open(self) -> Voice:
+    def open(self) -> Weighing:
         """Asks the server for its models, to see that it is there and takes the key."""
         url, key = _address()
         httpx = _httpx()
@@ -121,7 +124,7 @@ class _Passing(Exception):
         self.after = after
 
 
-class _Asking(Voice):
+class _Asking(Weighing):
     def __init__(self, kind: Endpoint, url: str, headers: dict[str, str]) -> None:
         self._kind, self._url, self._headers = kind, url, headers
         self._httpx = _httpx()
@@ -129,20 +132,44 @@ class _Asking(Voice):
         self._closed = False
 
     async def reply(self, messages: Sequence[Message], *, tokens: int, seed: int) -> AsyncIterator[str]:
+        asked = {**self._asked(messages, tokens), "temperature": self._kind.temperature, "seed": seed, "stream": True}
+        async for piece in self._told(asked, _events):
+            yield piece
+
+    async def probabilities(self, messages: Sequence[Message], answers: Sequence[str]) -> list[float]:
+        """Those of the most probable first tokens that are an answer, but for white space; others count as 0.
+
+        Args:
+          answers: such as letters; a token is one of them, or counts for none.
+
+        Raises:
+          AssistantGone: as of `reply`, or the server does not tell `top_logprobs`; `NoneOfThem`, no such token is one.
+        """
+        asked = {**self._asked(messages, 1), "temperature": 1.0, "logprobs": True, "top_logprobs": PROBABLE}
+        (probable,) = [found async for found in self._told(asked, _first_token)]
+        masses = [
+            math.fsum(math.exp(logprob) for token, logprob in probable if token.strip() == answer) for answer in answers
+        ]
+        total = math.fsum(masses)
+        if not total > 0:
+            first = ", ".join(repr(token) for token, _ in probable[:3])
+            raise NoneOfThem(f"of {', '.join(answers)} none is among the most probable first tokens ({first}, ...)")
+        return [mass / total for mass in masses]
+
+    def _asked(self, messages: Sequence[Message], tokens: int) -> dict[str, Any]:
+        said = [{"role": role, "content": content} for role, content in joined(messages)]
+        return {"model": self._kind.model, "messages": said, self._kind.limit: tokens}
+
+    async def _told(
+        self, asked: dict[str, Any], read: Callable[[AsyncIterator[str]], AsyncIterator[T]]
+    ) -> AsyncIterator[T]:
+        """What is read from the lines of an answer; of another one, after a wait, where it fails before any piece."""
         kind = self._kind
-        asked = {
-            "model": kind.model,
-            "messages": [{"role": role, "content": content} for role, content in joined(messages)],
-            kind.limit: tokens,
-            "temperature": kind.temperature,
-            "seed": seed,
-            "stream": True,
-        }
         for attempt in range(1, kind.attempts + 1):
             if self._closed:
                 raise AssistantGone("the assistant was closed")
             try:
-                async for piece in self._pieces(asked):
+                async for piece in self._pieces(asked, read):
                     yield piece
                 return
             except _Passing as error:
@@ -157,7 +184,9 @@ class _Asking(Voice):
         if self._client is not None:
             await self._client.aclose()
 
-    async def _pieces(self, asked: dict[str, Any]) -> AsyncIterator[str]:
+    async def _pieces(
+        self, asked: dict[str, Any], read: Callable[[AsyncIterator[str]], AsyncIterator[T]]
+    ) -> AsyncIterator[T]:
         """Raises `_Passing` if it may be asked again, and `AssistantGone` if not."""
         if self._client is None:
             self._client = self._httpx.AsyncClient(timeout=self._kind.timeout, headers=self._headers)
@@ -165,7 +194,7 @@ class _Asking(Voice):
         try:
             async with self._client.stream("POST", f"{self._url}/chat/completions", json=asked) as response:
                 _check(response.status_code, response.headers.get("retry-after", ""))
-                async for piece in _events(response.aiter_lines()):
+                async for piece in read(response.aiter_lines()):
                     begun = True
                     yield piece
         except self._httpx.TimeoutException:
@@ -219,3 +248,25 @@ async def _events(lines: AsyncIterator[str]) -> AsyncIterator[str]:
             raise _Broken("its answer is not an OpenAI-compatible stream") from None
     if not finished:
         raise _Broken("its answer ended in the middle")
+
+
+async def _first_token(lines: AsyncIterator[str]) -> AsyncIterator[list[tuple[str, float]]]:
+    """The most probable first tokens of a reply with their log-probabilities, from `choices[0].logprobs`.
+
+    Raises:
+      AssistantGone: the server does not tell them.
+      _Broken: the answer is no reply.
+    """
+    try:
+        (choice, *_) = json.loads("".join([line async for line in lines]))["choices"]
+        told = choice.get("logprobs")
+        content = told.get("content") if isinstance(told, dict) else []
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _Broken("its answer is not an OpenAI-compatible reply") from None
+    try:
+        found = [(str(each["token"]), float(each["logprob"])) for each in content[0]["top_logprobs"]]
+    except (IndexError, ValueError, KeyError, TypeError):
+        found = []
+    if not found:
+        raise AssistantGone("the server does not tell how probable tokens are: it must heed logprobs and top_logprobs")
+    yield found

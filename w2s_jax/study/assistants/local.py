@@ -23,7 +23,7 @@ from w2s_jax.runtime import files
 from w2s_jax.runtime.checks import check_count, check_range
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.study.assistants import dialogue
-from w2s_jax.study.assistants.base import Assistant, AssistantGone, Message, Voice
+from w2s_jax.study.assistants.base import Assistant, AssistantGone, Message, Weighing
 from w2s_jax.study.assistants.dialogue import Form
 from w2s_jax.train import streaming, writing
 from w2s_jax.train.learner import Learner
@@ -131,7 +131,7 @@ class _Request:
             self.sent = text
 
 
-class Speaking(Voice):
+class Speaking(Weighing):
     """A decoder that is ready: it replies, and says how probable answers are."""
 
     def __init__(self, rows: Streaming, form: Form, tokenizer: TextTokenizer) -> None:
@@ -148,14 +148,6 @@ class Speaking(Voice):
             yield piece
 
     async def probabilities(self, messages: Sequence[Message], answers: Sequence[str]) -> list[float]:
-        """How probable each answer is as the beginning of its reply, among these: they sum to 1.
-
-        Args:
-          answers: of one token each, such as letters.
-
-        Raises:
-          AssistantGone: as of `reply`; or an answer is several tokens.
-        """
         asked = _Request(list(messages), 0, 0, asyncio.get_running_loop(), answers=tuple(answers))
         (found,) = [each async for each in self._told(asked)]
         return [float(each) for each in softmax(np.array(found))]
