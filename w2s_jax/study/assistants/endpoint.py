@@ -259,8 +259,7 @@ async def _first_token(lines: AsyncIterator[str]) -> AsyncIterator[list[tuple[st
     """
     try:
         (choice, *_) = json.loads("".join([line async for line in lines]))["choices"]
-        told = choice.get("logprobs")
-        content = told.get("content") if isinstance(told, dict) else []
+        content = (choice.get("logprobs") or {}).get("content") or []
     except (ValueError, KeyError, TypeError, AttributeError):
         raise _Broken("its answer is not an OpenAI-compatible reply") from None
     try:
