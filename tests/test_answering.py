@@ -166,7 +166,9 @@ def test_padding_and_microbatches_change_no_answer(folder):
     """Examples of one batch or of several, with shorter ones or alone."""
     whole = trained(learner(folder, batch_size=8), FEW)
     pieces = trained(learner(folder, batch_size=8, microbatches=4), FEW)
-    np.testing.assert_allclose(whole.history.losses, pieces.history.losses, atol=1e-5)
+    np.testing.assert_allclose(whole.history.losses[0], pieces.history.losses[0], atol=1e-6)
+    # Adam's first steps are as long for gradients that are mere rounding as for large ones.
+    np.testing.assert_allclose(whole.history.losses, pieces.history.losses, rtol=3e-5)
     np.testing.assert_allclose(whole.logits["test"], pieces.logits["test"], atol=1e-3)
     for names, scheme in ((FEW, answering.scored), (MANY, answering.decoded)):
         together = table(folder, names, scheme)
