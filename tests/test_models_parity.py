@@ -1,6 +1,5 @@
 """Our models are the published ones: equal to transformers on torch, for every family and for the real weights."""
 
-import functools
 import json
 from pathlib import Path
 
@@ -271,7 +270,10 @@ def test_how_it_is_computed_does_not_change_what_it_computes(tmp_path, name):
         return jax.jit(jax.grad(loss))(params)
 
     expected = gradient()
-    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=2e-5)
+
+    def close(found, expected):  # sums of terms as large as the largest are rounded
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * max(1, np.abs(expected).max()))
+
     for settings in ({"scan": False}, {"remat": "full"}, {"remat": "dots"}, {"remat": "full", "scan": False}):
         jax.tree.map(close, gradient(**settings), expected)
     half = our_states(pretrained, ids, LENGTHS, "last", (3,), dtype="bfloat16")

@@ -666,7 +666,8 @@ def test_what_is_lowered_is_what_training_calls(model, monkeypatch, name):
     pretrained = models.load_sharded(model, mesh, read_layer=learner.read_layer)
     finetune.finetune(learner, pretrained, loss, seed=0, mesh=mesh, **what)
     ran, task = recorded.programs, (architecture(model), 2, candidates)
-    planned = [lowering.lower(kind, learner, *task, loss, mesh).traced.lower().as_text() for kind in ("train", "label")]
+    settings = [lowering.Setting(kind, learner, *task, loss) for kind in ("train", "label")]
+    planned = [lowering.lower(setting, mesh).traced.lower().as_text() for setting in settings]
     assert ran == planned
 
 
@@ -679,7 +680,8 @@ def test_what_is_lowered_is_what_generative_finetuning_calls(model, monkeypatch,
     prepare.compiled_steps.cache_clear()
     full_rows(monkeypatch, learner.max_tokens)
     generative.adapt(learner, models.load_sharded(model, mesh), ["text"] * 8, seed=0, mesh=mesh)
-    planned = lowering.lower("adapt", learner, architecture(model), 2, 1, losses.bind(losses.cross_entropy), mesh)
+    setting = lowering.Setting("adapt", learner, architecture(model), 2, 1, losses.bind(losses.cross_entropy))
+    planned = lowering.lower(setting, mesh)
     assert recorded.programs == [planned.traced.lower().as_text()]
 
 

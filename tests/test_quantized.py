@@ -193,7 +193,8 @@ def test_what_the_backward_pass_keeps_is_no_decoded_kernel(tmp_path):
     held, loss = {}, losses.bind(losses.cross_entropy)
     for base in ("bfloat16", "nf4"):
         student = learner(tmp_path / "m", base, dtype="bfloat16", max_tokens=4)
-        made = lowering.lower("train", student, config, 2, 1, loss, sharding.make_mesh(devices=jax.devices()[:1]))
+        setting = lowering.Setting("train", student, config, 2, 1, loss)
+        made = lowering.lower(setting, sharding.make_mesh(devices=jax.devices()[:1]))
         memory = made.traced.lower().compile().memory_analysis()
         held[base] = made.parameters, memory.temp_size_in_bytes
     (wide, _), (narrow, temporary) = held["bfloat16"], held["nf4"]

@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from w2s_jax.config import MeshConfig
 from w2s_jax.plan.accounting import Account
@@ -24,6 +24,9 @@ from w2s_jax.runtime.chips import CHIPS, Chip, Topology
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.students import Train
 from w2s_jax.train.learner import Learner
+
+if TYPE_CHECKING:
+    from w2s_jax.plan.lowering import Setting
 
 # No metadata server is asked and no log is kept. Several processes may load the library: none of them uses a chip.
 ENVIRONMENT = {
@@ -52,6 +55,14 @@ class Request:
     topology: Topology
     candidates: int = 1
     jobs: int = 1
+
+    def setting(self) -> "Setting":
+        """What is traced for it; the model need not be here."""
+        from w2s_jax.plan.architectures import architecture
+        from w2s_jax.plan.lowering import Setting
+
+        config, loss = architecture(self.learner.model), self.learn.bound()
+        return Setting(self.kind, self.learner, config, self.n_classes, self.candidates, loss, self.jobs)
 
 
 @dataclass(frozen=True)
@@ -137,14 +148,11 @@ def compile_here(request: Request) -> Compiled:
     import jax
 
     from w2s_jax.plan import counting, lowering
-    from w2s_jax.plan.architectures import architecture
     from w2s_jax.runtime.sharding import make_mesh
 
     started = time.monotonic()
     mesh = make_mesh(**dataclasses.asdict(request.mesh), devices=devices)
-    loss, config = request.learn.bound(), architecture(request.learner.model)
-    task = request.n_classes, request.candidates
-    step = lowering.lower(request.kind, request.learner, config, *task, loss, mesh, request.jobs)
+    step = lowering.lower(request.setting(), mesh)
     chip, available = _chip(request.topology, devices[0])
     used, costs, assigned = step.parameters + step.optimizer, None, None
     if available is None or used + step.resident <= available:

@@ -21,7 +21,6 @@ from w2s_jax.models.config import ModelConfig
 from w2s_jax.models.target import Target, pretending
 from w2s_jax.plan import kernels, lowering
 from w2s_jax.plan.accounting import FLASH, FLASH_BACK, Kind, account
-from w2s_jax.plan.architectures import architecture
 from w2s_jax.plan.compilation import Compiled, Request
 from w2s_jax.plan.counting import Collective, Costs
 from w2s_jax.plan.lowering import Held
@@ -44,18 +43,17 @@ def estimate(request: Request, target: Target | None = None) -> Compiled:
     assert place.chip is not None
     whole = sharding.abstract_mesh(place.devices, **dataclasses.asdict(request.mesh))
     mesh = MeshConfig(**whole.shape)
-    loss, config = request.learn.bound(), architecture(request.learner.model)
-    task = request.n_classes, request.candidates
+    setting = request.setting()._replace(jobs=1)
     groups = sharding.job_mesh(whole, request.jobs).shape[sharding.JOB]
     own = -(-request.jobs // groups)  # jobs of each device, which hold one frozen model
     whole = sharding.abstract_mesh(place.devices // groups, mesh.data // groups, mesh.fsdp, mesh.tensor, mesh.expert)
-    held = lowering.hold(request.kind, request.learner, config, *task, loss, whole)
+    held = lowering.hold(setting, whole)
     alone = sharding.make_mesh(devices=jax.devices()[:1])
     ways = sharding.batch_ways(whole)
-    learner, cut = _alone(request.learner, ways), _cut(config, mesh.tensor)
+    learner, cut = _alone(request.learner, ways), _cut(setting.config, mesh.tensor)
     target = target or _target(place.chip)
     with pretending(target, flash):
-        step = lowering.lower(request.kind, learner, cut, *task, loss, alone)
+        step = lowering.lower(setting._replace(learner=learner, config=cut), alone)
     shares = _shares(step, held) if request.kind != "label" else {}
     found = account(step.traced.jaxpr, shares, cut.vocab_size, widens=target.platform == "tpu")
     if target.platform == "tpu":
@@ -63,7 +61,7 @@ def estimate(request: Request, target: Target | None = None) -> Compiled:
     found = type(found)(*(own * each for each in found))
     parameters = held.parameters + (own - 1) * lowering.bytes_on_device(held.trainable)
     used, available = parameters + own * held.optimizer + found.held, place.chip.available
-    sent = collectives(request, config, held, whole.shape)
+    sent = collectives(request, setting.config, held, whole.shape)
     sent = tuple(Collective(each.kind, own * each.times, own * each.received) for each in sent)
     costs = Costs(found.flops, found.bytes, sent)
     return Compiled(

@@ -49,11 +49,11 @@ def footprint(learner: Learner | None, task: TaskData, target: Target, *, adapts
     tokens = tokenize(learner, task.texts)
     learner = dataclasses.replace(learner, max_tokens=int(tokens.lengths.max()))
     kind: lowering.Kind = "adapt" if adapts else "train"
+    config, n_classes = models.outline(learner.model)[0], task.n_classes
+    setting = lowering.Setting(kind, learner, config, n_classes, tokens.candidates, Train().bound())
     mesh = sharding.make_mesh(devices=jax.local_devices()[:1])
     with pretending(target, flash):
-        step = lowering.lower(
-            kind, learner, models.outline(learner.model)[0], task.n_classes, tokens.candidates, Train().bound(), mesh
-        )
+        step = lowering.lower(setting, mesh)
     leaves = jax.tree.leaves(step.trainable)
     gradients = {(leaf.shape, str(leaf.dtype)): 1.0 for leaf in leaves}
     temporary = account(step.traced.jaxpr, gradients, 0, widens=target.platform == "tpu").held

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -24,6 +24,23 @@ from w2s_jax.train.together import Jobs
 # Training, labelling, and the generative finetuning before them.
 Kind = Literal["train", "label", "adapt"]
 TOTAL_STEPS = 1000  # only schedules see it
+
+
+class Setting(NamedTuple):
+    """What decides a program, but for the mesh that it is for.
+
+    Attributes:
+      n_classes, candidates: of the task.
+      jobs: how many train together, on `runtime.sharding.job_mesh` of the mesh.
+    """
+
+    kind: Kind
+    learner: Learner
+    config: ModelConfig
+    n_classes: int
+    candidates: int
+    loss: BoundLoss
+    jobs: int = 1
 
 
 @dataclass(frozen=True)
@@ -59,46 +76,25 @@ class LoweredStep(Held):
     traced: jax.stages.Traced
 
 
-def hold(
-    kind: Kind,
-    learner: Learner,
-    config: ModelConfig,
-    n_classes: int,
-    candidates: int,
-    loss: BoundLoss,
-    mesh: Mesh | AbstractMesh,
-    jobs: int = 1,
-) -> Held:
+def hold(setting: Setting, mesh: Mesh | AbstractMesh) -> Held:
     """What the arguments of `lower`'s program hold, without it; of the mesh nothing but its axes needs to exist.
 
-    Args, and errors: as `lower`.
+    Raises:
+      UserError: as `lower`.
     """
-    return _prepare(kind, learner, config, n_classes, candidates, loss, mesh, jobs)[0]
+    return _prepare(setting, mesh)[0]
 
 
-def lower(
-    kind: Kind,
-    learner: Learner,
-    config: ModelConfig,
-    n_classes: int,
-    candidates: int,
-    loss: BoundLoss,
-    mesh: Mesh,
-    jobs: int = 1,
-) -> LoweredStep:
+def lower(setting: Setting, mesh: Mesh) -> LoweredStep:
     """The training step of a learner, the pass that labels, or the step of its generative finetuning, as
     `train.finetune` and `train.generative` run them on this mesh.
 
     Every row is as long as the learner allows, padded and packed as training does it: no batch needs more.
 
-    Args:
-      n_classes, candidates: of the task.
-      jobs: how many train together, on `runtime.sharding.job_mesh` of the mesh.
-
     Raises:
       UserError: the mesh does not divide the batch; the model, or the task, has no such output.
     """
-    held, prepared, batch, width = _prepare(kind, learner, config, n_classes, candidates, loss, mesh, jobs)
+    held, prepared, batch, width = _prepare(setting, mesh)
     count = () if prepared.jobs is None else (prepared.jobs.count,)
     where = sharding.mesh_of(prepared.state)
     assert where is not None
@@ -109,7 +105,7 @@ def lower(
 
     tokens, lengths, rows = (np.broadcast_to(each, (*count, *each.shape)) for each in batch)
     state, frozen = prepared.state, prepared.frozen
-    if kind == "label":
+    if setting.kind == "label":
         traced = train_step.trace(prepared.predict, state.params, frozen, on_mesh(tokens), on_mesh(lengths))
     else:
         targets = on_mesh(np.ones((*rows.shape, width), np.float32))
@@ -119,17 +115,9 @@ def lower(
     return LoweredStep(**vars(held), traced=traced)
 
 
-def _prepare(
-    kind: Kind,
-    learner: Learner,
-    config: ModelConfig,
-    n_classes: int,
-    candidates: int,
-    loss: BoundLoss,
-    mesh: Mesh | AbstractMesh,
-    jobs: int,
-) -> tuple[Held, Prepared, Batch, int]:
+def _prepare(setting: Setting, mesh: Mesh | AbstractMesh) -> tuple[Held, Prepared, Batch, int]:
     """What is held, what trains it, a batch of each job, and the columns of its targets."""
+    kind, learner, config, n_classes, candidates, loss, jobs = setting
     mesh = sharding.job_mesh(mesh, jobs) if jobs > 1 else mesh
     output = outputs.choose(learner, lambda: answering.stand_ins(n_classes))
     if kind == "adapt":
