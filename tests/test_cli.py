@@ -255,6 +255,17 @@ def test_a_sweep_is_tracked_as_one_run(folder):
     assert {Path(path).name for path in last["written"]} >= {"results.json", "report.md"}
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("command", ["tasks", "configs"])
+def test_output_that_cannot_be_written_is_one_line(command):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "w2s_jax.cli", command], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == cli.BAD_INPUT
+    assert done.stderr == "error: the disk is full, or what standard output goes to\n"
+
+
 @pytest.mark.parametrize("method", ["log", "finish"])
 def test_a_tracker_that_fails_is_dropped(tmp_path, method):
     told, notes = [], []

@@ -1,6 +1,7 @@
 """The entry point: finds the commands, parses the arguments, runs one command, and turns errors into exit codes."""
 
 import argparse
+import errno
 import importlib
 import importlib.metadata
 import os
@@ -48,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from w2s_jax.runtime import processes
 
             processes.initialize()
-        return COMMANDS.find(options.command)().run(options, overrides)
+        code = COMMANDS.find(options.command)().run(options, overrides)
+        sys.stdout.flush()  # what cannot be written is told below, not while Python exits
+        return code
     except Interrupted as stop:
         return _end(INTERRUPTED, f"interrupted: {stop}", distributed)
     except KeyboardInterrupt:
@@ -56,12 +59,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _end(BAD_INPUT, f"error: {error}", distributed)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains while it exits
+        _drop_output()
         return OK
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or distributed:
+            raise
+        _drop_output()
+        return _end(BAD_INPUT, "error: the disk is full, or what standard output goes to", distributed)
     except Exception as error:
         if not distributed:
             raise
         return _end_of_several(error)
+
+
+def _drop_output() -> None:
+    """Lets what was printed and not written go: else Python complains of it while it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end(code: int, line: str, distributed: bool) -> int:
