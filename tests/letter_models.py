@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from tests import tiny
 from w2s_jax import models
@@ -29,17 +30,23 @@ def letters(folder: Path, seed: int = 3) -> str:
     return str(folder)
 
 
-def oracle(model: str) -> Callable[[str], np.ndarray]:
-    """Probabilities of the four letters after a text, among these."""
+def oracle(model: str, *, tokens: bool = False) -> Callable[..., Any]:
+    """A function of a text: the probabilities of the four letters after it, among these.
+
+    Args:
+      tokens: it is of a text and a word instead: the word's log-probability after the text.
+    """
     module, params = models.build_language_model(models.load(model), rng=jax.random.key(0))
     words = models.outline(model)[1]
     run = jax.jit(lambda ids, length: module.apply({"params": params}, ids, length, method="last"))
     places = [words.encode([letter])[0][0] for letter in LETTERS]
 
-    def after(text: str) -> np.ndarray:
+    def logits(text: str) -> np.ndarray:
         (ids,) = words.encode([text])
         padded = np.zeros((1, 512), np.int32)
         padded[0, : len(ids)] = ids
-        return softmax(np.asarray(run(padded, np.array([len(ids)], np.int32)))[0, places])
+        return np.asarray(run(padded, np.array([len(ids)], np.int32)))[0]
 
-    return after
+    if tokens:
+        return lambda text, word: log_softmax(logits(text))[words.encode([word])[0][0]]
+    return lambda text: softmax(logits(text)[places])

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 
 from tests import letter_models, study_site
@@ -12,7 +13,7 @@ from w2s_jax.data.answers import read_answers
 from w2s_jax.runtime import files
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.study import simulation
-from w2s_jax.study.participants import Answered, Mind, Model, Participant, Script, Seen
+from w2s_jax.study.participants import Answered, Mind, Model, Participant, Reader, Script, Seen
 from w2s_jax.study.participants.base import Said
 from w2s_jax.study.protocols import Alone, Chat, Consultancy, Debate
 from w2s_jax.study.questions import Question, written
@@ -223,9 +224,58 @@ def test_the_command(tmp_path, capsys):
         lambda: Script(confidence=1.5),
         lambda: Model(messages=-1),
         lambda: Model(asks=(" ",)),
+        lambda: Reader(asks=(" ",)),
+        lambda: Reader(max_tokens=1),
         lambda: Model(rows=0),
     ],
 )
 def test_options_that_cannot_be(make_it):
     with pytest.raises(UserError):
         make_it()
+
+
+def test_a_reader_takes_the_option_whose_words_follow_best(model):
+    """The oracle reads the whole text once for every token of an option."""
+    after = letter_models.oracle(model, tokens=True)
+    choices = ("good film", "bad", "the plot", "very bad film")
+    said = (Said("You", True, "What melts ?"), Said("Assistant", False, "the answer is (B)"))
+    seen = Seen("chat", "the film was good", "What melts ?", choices, ("Assistant",), said)
+
+    def score(before, choice):
+        words = choice.split()
+        return sum(after(" ".join([before, *words[:place]]), word) for place, word in enumerate(words))
+
+    def expected(told, nothing):
+        ratios = np.array([score(told, each) - score(nothing, each) for each in choices])
+        return np.exp(ratios) / np.exp(ratios).sum()
+
+    alone = expected("the film was good\n\nQuestion: What melts ?\nAnswer:", "Question: N/A\nAnswer:")
+    told = expected(
+        "the film was good\n\nQuestion: What melts ?\nQuestion: What melts ?\nAssistant: the answer is bad\nAnswer:",
+        "Question: N/A\nQuestion: What melts ?\nAssistant: N/A\nAnswer:",
+    )
+
+    async def think():
+        mind = Reader(model, max_tokens=512).open()
+        assert await mind.message(seen._replace(messages=())) == "What melts ?"
+        assert await mind.message(seen) == ""
+        found = await asyncio.gather(mind.answer(seen._replace(messages=())), mind.answer(seen), mind.answer(seen))
+        await mind.close()
+        return found
+
+    for found, probs in zip(asyncio.run(think()), (alone, told, told), strict=True):
+        assert found.choice == probs.argmax()
+        assert math.isclose(found.confidence, probs.max(), abs_tol=1e-4)
+    assert abs(alone.max() - told.max()) > 1e-3, "what is said matters"
+
+
+def test_a_reader_plays_a_whole_study(tmp_path, model):
+    study = study_site.study(tmp_path, questions=2, participants=2)
+    simulation.simulate(study, Reader(model, asks=("{question}", "Why ?"), max_tokens=512))
+    rows = read_answers(study.folder)
+    assert {each.simulated for each in rows} == {f"reader: {model}"[:100]}
+    assert {each.turns for each in rows if each.condition == "chat"} == {2}
+    asked = [each["text"] for each in messages_of(study) if each["speaker"] == "participant"]
+    assert asked[1::2] == ["Why ?"] * 4
+    with pytest.raises(UserError, match="cannot play a participant: a prompt has"):
+        simulation.simulate(dataclasses.replace(study, name="short"), Reader(model, max_tokens=8))

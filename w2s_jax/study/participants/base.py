@@ -29,6 +29,15 @@ class Seen(NamedTuple):
     messages: tuple[Said, ...]
 
 
+NOTHING = "N/A"  # in place of what a question and others say
+
+
+def saying_nothing(seen: Seen) -> Seen:
+    """The same form, with the participant's own messages, and nothing to go by."""
+    said = tuple(each if each.mine else each._replace(text=NOTHING) for each in seen.messages)
+    return seen._replace(passage="", question=NOTHING, messages=said)
+
+
 class Answered(NamedTuple):
     """A choice, from 0, and the probability that it is right, from 1 / number of choices to 1."""
 

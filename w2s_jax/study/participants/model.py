@@ -8,7 +8,7 @@ from w2s_jax.runtime.checks import check_count
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.study.assistants.base import AssistantGone, Message
 from w2s_jax.study.assistants.local import Local, Speaking
-from w2s_jax.study.participants.base import Answered, Mind, Participant, Seen
+from w2s_jax.study.participants.base import NOTHING, Answered, Mind, Participant, Seen, saying_nothing
 from w2s_jax.study.questions import Question, written
 
 ASKS = (
@@ -17,7 +17,6 @@ ASKS = (
 )
 ANSWERS = "Answer the multiple-choice question below with the letter of the right option."
 ASK, ANSWER = "What do you want to ask?", "Which option is right? Answer with its letter alone."
-NOTHING = "N/A"  # in place of what a question, its options and replies say
 LONGEST = 90  # characters of the model's name that are kept beside what it answers
 
 
@@ -88,7 +87,7 @@ class _Thinking(Mind):
     async def answer(self, seen: Seen) -> Answered:
         probs = await self._letters(seen)
         if self._kind.calibrate:
-            nothing = _saying_nothing(seen)
+            nothing = saying_nothing(seen)._replace(choices=(NOTHING,) * len(seen.choices))
             if nothing not in self._without:
                 self._without[nothing] = await self._letters(nothing)
             ratios = [given / max(before, 1e-9) for given, before in zip(probs, self._without[nothing], strict=True)]
@@ -107,13 +106,6 @@ class _Thinking(Mind):
 
     def _cannot(self, error: AssistantGone) -> UserError:
         return UserError(f"{self._kind.model} cannot play a participant: {error}".replace("the assistant", "it"))
-
-
-def _saying_nothing(seen: Seen) -> Seen:
-    """The same form, with the participant's own messages, and nothing to go by."""
-    said = tuple(each if each.mine else each._replace(text=NOTHING) for each in seen.messages)
-    choices = (NOTHING,) * len(seen.choices)
-    return Seen(seen.condition, "", NOTHING, choices, seen.speakers, said)
 
 
 def _dialogue(seen: Seen, brief: str, asked: str) -> list[Message]:
