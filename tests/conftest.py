@@ -1,5 +1,6 @@
 """Types and shapes are checked in every test, and every test can make a mesh of eight devices."""
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,9 @@ jax.config.update("jax_num_cpu_devices", 8)
 # Tests build the same small programs again and again: each is compiled once, ever.
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "xla"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+# Programs that were compiled make a large heap, which full collections would walk again and again: a tenth of the time.
+gc.set_threshold(50_000, 20, 50)
 
 
 def check_types(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -45,8 +45,13 @@ def opened(folder, name, **options):
     return twin, run
 
 
-@pytest.mark.parametrize("scan", [True, *make.slow(False)])
-@pytest.mark.parametrize("name", [name if name in DIFFERENT else make.slow(name)[0] for name in DECODERS])
+@pytest.mark.parametrize(
+    ("name", "scan"),
+    [
+        *[pytest.param(name, True, marks=() if name in DIFFERENT else pytest.mark.slow) for name in DECODERS],
+        *[pytest.param(name, False, marks=pytest.mark.slow) for name in DIFFERENT],
+    ],
+)
 def test_what_follows_a_cache_is_what_follows_the_text(tmp_path, name, scan):
     """Windows of 3 reach from the new tokens into both caches."""
     twin, run = opened(tmp_path, name, scan=scan)

@@ -189,7 +189,7 @@ def test_two_processes_find_what_one_finds(folder, expected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 2)])
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_asked_to_stop_one_stops_all_and_any_number_resumes(folder, expected, before, after):
     mesh = {1: ["--mesh.fsdp", "1"], 2: ["--mesh.fsdp", "8", "--mesh.data", "1"]}
     out = f"stopped{before}{after}"
