@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 
-from tests import tiny as make
 from tests.test_models_parity import FAMILIES, saved, torch
 from w2s_jax import models
 from w2s_jax.data.batching import bucket
