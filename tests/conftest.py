@@ -34,6 +34,7 @@ LONG = (
     "test_golden.py::test_it_gives_what_it_gave[answers-long]",
     "test_golden.py::test_it_gives_what_it_gave[methods]",
     "test_golden.py::test_it_gives_what_it_gave[pairs]",
+    "test_identity.py::test_key_and_bits_change_together_for_every_kind[learners]",
     "test_identity.py::test_key_and_bits_change_together_for_every_kind[methods]",
     "test_identity.py::test_key_and_bits_change_together_for_every_kind[several]",
     "test_identity.py::test_key_and_bits_change_together_for_every_kind[supervisors]",
