@@ -1,7 +1,10 @@
 """The interface of simulated participants: what one sees of a question, what it asks, and what it answers."""
 
 import abc
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from w2s_jax.runtime.errors import UserError
 
 
 class Said(NamedTuple):
@@ -29,7 +32,14 @@ class Seen(NamedTuple):
     messages: tuple[Said, ...]
 
 
+LONGEST = 90  # characters of a model's name that are kept beside what it answers
 NOTHING = "N/A"  # in place of what a question and others say
+
+
+def check_asks(asks: Sequence[str]) -> None:
+    """Raises a UserError unless every message has some text."""
+    if not all(isinstance(each, str) and each.strip() for each in asks):
+        raise UserError(f"asks are messages with some text each; they are {asks!r}")
 
 
 def saying_nothing(seen: Seen) -> Seen:

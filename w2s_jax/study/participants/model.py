@@ -8,7 +8,16 @@ from w2s_jax.runtime.checks import check_count
 from w2s_jax.runtime.errors import UserError
 from w2s_jax.study.assistants.base import AssistantGone, Message
 from w2s_jax.study.assistants.local import Local, Speaking
-from w2s_jax.study.participants.base import NOTHING, Answered, Mind, Participant, Seen, saying_nothing
+from w2s_jax.study.participants.base import (
+    LONGEST,
+    NOTHING,
+    Answered,
+    Mind,
+    Participant,
+    Seen,
+    check_asks,
+    saying_nothing,
+)
 from w2s_jax.study.questions import Question, written
 
 ASKS = (
@@ -17,7 +26,6 @@ ASKS = (
 )
 ANSWERS = "Answer the multiple-choice question below with the letter of the right option."
 ASK, ANSWER = "What do you want to ask?", "Which option is right? Answer with its letter alone."
-LONGEST = 90  # characters of the model's name that are kept beside what it answers
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,7 @@ class Model(Participant):
     def __post_init__(self) -> None:
         check_count("messages", self.messages, 0)
         check_count("tokens", self.tokens)
-        if not all(isinstance(each, str) and each.strip() for each in self.asks):
-            raise UserError(f"asks are messages with some text each; they are {self.asks!r}")
+        check_asks(self.asks)
         self._local()
 
     def describe(self) -> str:

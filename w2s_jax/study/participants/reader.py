@@ -12,11 +12,10 @@ from w2s_jax import models
 from w2s_jax.data.questions import LETTERS
 from w2s_jax.runtime.checks import check_count
 from w2s_jax.runtime.errors import UserError
-from w2s_jax.study.participants.base import Answered, Mind, Participant, Seen, saying_nothing
+from w2s_jax.study.participants.base import LONGEST, Answered, Mind, Participant, Seen, check_asks, saying_nothing
 from w2s_jax.train import prompting
 from w2s_jax.train.learner import Learner
 
-LONGEST = 90  # characters of the model's name that are kept beside what it answers
 QUESTION = "{question}"
 
 
@@ -46,8 +45,7 @@ class Reader(Participant):
 
     def __post_init__(self) -> None:
         check_count("max_tokens", self.max_tokens, 2)
-        if not all(isinstance(each, str) and each.strip() for each in self.asks):
-            raise UserError(f"asks are messages with some text each; they are {self.asks!r}")
+        check_asks(self.asks)
         self._learner()
 
     def describe(self) -> str:
